@@ -1,0 +1,68 @@
+"""What can go wrong, as types. Every message is written for the person who reads it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["ConfigError", "ConfigProblem", "L4ProxyError", "PluginError", "UpstreamError", "did_you_mean"]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"``, or the list of known words, or nothing when nothing is known."""
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if near:
+        return f" (did you mean {near[0]!r}?)"
+    return f" (known: {', '.join(words)})" if words else ""
+
+
+class L4ProxyError(Exception):
+    """Base of every error that l4proxy raises on purpose."""
+
+
+class PluginError(L4ProxyError):
+    """A plugin could not be loaded or registered; the text names the plugin and what to do."""
+
+
+class ConfigProblem:
+    """One thing that is wrong in a configuration.
+
+    ``path`` is where it stands (``listeners[0].filters[1].cluster``), ``line`` the line of the file (1-based, 0 when the
+    configuration did not come from a file), ``cause`` what is wrong, with the nearest right spelling where there is one.
+    """
+
+    __slots__ = ("cause", "file", "line", "path")
+
+    def __init__(self, path: str, cause: str, *, file: str = "", line: int = 0) -> None:
+        self.path = path
+        self.cause = cause
+        self.file = file
+        self.line = line
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: " if self.line else (f"{self.file}: " if self.file else "")
+        return f"{where}{self.path}: {self.cause}" if self.path else f"{where}{self.cause}"
+
+
+class ConfigError(L4ProxyError):
+    """A configuration was refused before any socket was opened. ``problems`` lists everything found, in file order."""
+
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class UpstreamError(L4ProxyError):
+    """No connection to an upstream could be had.
+
+    ``flag`` is Envoy's response flag (``UF`` connect failure, ``UH`` no healthy upstream, ``UO`` overflow, ``NC`` no
+    cluster, ``URX`` attempts used up), ``detail`` the named outcome in snake case (``connect_refused``, ``connect_timeout``,
+    ``no_local_port``, ``tls_untrusted`` ...), ``errno`` the system's number or 0.
+    """
+
+    def __init__(self, flag: str, detail: str, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.flag = flag
+        self.detail = detail
+        self.errno = errno

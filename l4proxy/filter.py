@@ -1,0 +1,230 @@
+"""The filter contract: what a plugin author writes, and what is promised to it.
+
+The life of a filter, in order:
+
+1. ``provision(config, server)``: once per place in the configuration, when it is loaded. What it returns is ``self.shared``
+   for every connection.
+2. an instance per connection; ``conn``, ``config`` and ``shared`` are set before the first call.
+3. ``on_connect()``: once. May be ``async``: until it is done, the next filter's ``on_connect`` and the client's bytes wait.
+4. ``on_client_data`` / ``on_upstream_data``: for every chunk. Always plain functions: the bytes returned go on to the next
+   filter, ``None`` (or ``b""``) stops them here (kept, dropped, or sent later). Chunk borders mean nothing.
+5. ``on_client_eof`` / ``on_upstream_eof``: at most once each, behind all data of that direction, held data included.
+6. ``on_close(reason)``: exactly once, always last, whatever happened before.
+7. ``cleanup(shared)``: once, after the last connection of that configuration is gone.
+
+Client bytes pass the filters first to last, upstream bytes last to first. Exactly one **terminal** filter ends a chain.
+A callback that is not overridden costs nothing. All callbacks of a connection run in one thread and never overlap.
+Do not block in them: a chunk of another connection waits. Work that takes time is ``conn.pause()`` and ``conn.spawn(...)``.
+
+An exception closes this one connection as ``filter_error`` (never another one), is logged with its traceback and counted;
+``on_error = "bypass"`` in the configuration takes the filter out of the chain instead, for filters that only watch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from l4proxy.reason import CloseReason
+    from l4proxy.server import Server
+    from l4proxy.stream import Stream
+
+__all__ = ["Conn", "Filter", "NoConfig", "Peer", "Side", "TlsInfo"]
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class NoConfig:
+    """The options of a filter that has none."""
+
+
+class Side(Enum):
+    """One end of a connection: where bytes come from."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One end's addresses. ``host`` and ``port`` are the remote end's (``""`` and 0 for a unix socket), ``local_*`` ours.
+
+    For the client, ``host`` and ``port`` are what a PROXY header said, if one did; ``direct_host`` is the socket's own peer.
+    """
+
+    host: str
+    port: int
+    local_host: str = ""
+    local_port: int = 0
+    direct_host: str = ""
+
+    def __str__(self) -> str:
+        if not self.port:
+            return self.host or "unix"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What is known of TLS on the client's side. All empty without TLS; ``server_name`` and ``alpn`` also when TLS is only
+    looked at and passed through (a chain matched by ``tls``)."""
+
+    server_name: str = ""
+    alpn: str = ""
+    version: str = ""
+    cipher: str = ""
+    peer_subject: str = ""
+    peer_sans: tuple[str, ...] = ()
+
+
+class Filter(Generic[C]):
+    """Base of every network filter. ``C`` is a frozen dataclass, its options: the configuration is checked against it."""
+
+    name: ClassVar[str]
+    """What a configuration file says: ``{ use = "NAME" }``. Unique, lower case with underscores."""
+    terminal: ClassVar[bool] = False
+    """A terminal filter ends the chain: it answers, or connects an upstream and calls ``conn.attach_upstream``."""
+    observer: ClassVar[bool] = False
+    """An observer sees the bytes after they were written on; what it returns is ignored, and when it raises the connection
+    goes on without it."""
+    status: ClassVar[str] = "stable"
+    """``stable``, ``alpha`` or ``wip``; shown by ``l4proxy plugins``."""
+    posture: ClassVar[str] = "untrusted_client"
+    """``untrusted_client`` (safe at the edge) or ``trusted_client``; shown by ``l4proxy plugins``."""
+
+    conn: Conn
+    config: C
+    shared: Any
+
+    @classmethod
+    def provision(cls, config: C, server: Server) -> Any:
+        """Make what all connections of this configured use share (counters, pools, tables). Raise ValueError to refuse it."""
+        return None
+
+    @classmethod
+    def cleanup(cls, shared: Any) -> None:
+        """Give back what ``provision`` made."""
+
+    def on_connect(self) -> Awaitable[None] | None:
+        """Authorise, look up, choose. Runs before this connection's first byte, filter by filter in chain order."""
+        return None
+
+    def on_client_data(self, data: bytes) -> bytes | None:
+        """A chunk on its way from the client. Return the bytes that go on, or None."""
+        return data
+
+    def on_upstream_data(self, data: bytes) -> bytes | None:
+        """A chunk on its way to the client. Return the bytes that go on, or None."""
+        return data
+
+    def on_client_eof(self) -> None:
+        """The client will send no more. Bytes that this filter kept can still be sent with ``conn.send_upstream``."""
+
+    def on_upstream_eof(self) -> None:
+        """The upstream will send no more. Bytes that this filter kept can still be sent with ``conn.send_client``."""
+
+    def on_writable(self, side: Side, writable: bool) -> None:
+        """``side`` takes no more bytes for now (its buffer is above the high watermark), or does again.
+
+        Reading of the opposite side is stopped and started by the core; only a filter that injects a lot needs this.
+        """
+
+    def on_drain(self) -> None:
+        """The server wants this connection to end soon: finish at the next good point, then ``conn.close``."""
+
+    def on_close(self, reason: CloseReason) -> None:
+        """The connection is over. Nothing is called after this, nothing can be sent."""
+
+
+class Conn:
+    """The connection, seen from one filter's place in its chain. Documentation and types; the core's object implements it."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> int:
+        """Unique in this process; the same number stands in logs, access logs and ``/connections``."""
+        raise NotImplementedError
+
+    @property
+    def client(self) -> Peer:
+        raise NotImplementedError
+
+    @property
+    def upstream(self) -> Peer | None:
+        """None until an upstream is attached."""
+        raise NotImplementedError
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        raise NotImplementedError
+
+    @property
+    def destination(self) -> tuple[str, int]:
+        """The ``(host, port)`` that the client meant, before ``REDIRECT``, ``TPROXY`` or a PROXY header's hop."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Shared by the filters of this connection. Keys are ``"filter_name:key"``; access logs print them with
+        ``%FILTER_STATE(filter_name:key)%``."""
+        raise NotImplementedError
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Writes with the connection's id and the filter's name. Not for every chunk."""
+        raise NotImplementedError
+
+    def send_upstream(self, data: bytes) -> None:
+        """Send bytes as if the client had: only the filters after this one see them. They go before what the running
+        callback returns. Before the upstream is connected they are held, in order."""
+        raise NotImplementedError
+
+    def send_client(self, data: bytes) -> None:
+        """Send bytes as if the upstream had: only the filters before this one see them."""
+        raise NotImplementedError
+
+    def pause(self, side: Side | None = None) -> None:
+        """From the next chunk on, what comes from ``side`` (None: both) waits in front of this filter, in order, and that
+        side is not read. Filters before this one still run. End of stream waits behind the chunks. What waits is bounded:
+        more than the connection's buffer limit closes it as ``overflow``. Pausing twice is pausing once."""
+        raise NotImplementedError
+
+    def resume(self, side: Side | None = None) -> None:
+        """Deliver what waited, in order, and read again. Harmless when nothing is paused."""
+        raise NotImplementedError
+
+    def choose_upstream(self, cluster: str) -> None:
+        """Send this connection to another cluster than the terminal filter's own. Raises RuntimeError once the upstream
+        connection has begun, LookupError when there is no such cluster."""
+        raise NotImplementedError
+
+    def attach_upstream(self, stream: Stream) -> None:
+        """For terminal filters: from now on this chain's client bytes are written to ``stream``, and its bytes go to the
+        client. Raises RuntimeError when one is attached already."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """This filter has seen enough: take it out of the chain (its ``on_close`` still comes). When nobody is left who
+        reads bytes, the kernel moves them."""
+        raise NotImplementedError
+
+    def close(self, detail: str, *, flush: bool = True, reset: bool = False) -> None:
+        """End the connection; ``detail`` is the snake-case name that logs and counters show. ``flush`` lets bytes on their
+        way out leave first (bounded by a timeout), ``reset`` ends it with a TCP RST."""
+        raise NotImplementedError
+
+    def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside the connection; it is cancelled when the connection closes, and when it raises the
+        connection closes as ``filter_error``."""
+        raise NotImplementedError
+
+    def call_later(self, delay: float, callback: Any) -> Any:
+        """Call ``callback()`` after ``delay`` seconds (coarse: a tenth of a second), unless the connection closes first.
+        Returns a handle with ``cancel()``."""
+        raise NotImplementedError
