@@ -1,0 +1,475 @@
+"""A downstream connection: its two streams, its two paths, its filters, and how it ends.
+
+There are three stages. *Connecting*: the filters' ``on_connect`` run in order, and the client is not read before the last
+is done. *Relaying*: the paths carry bytes. *Closing*: a reason is set, nothing more reaches a filter, what was written
+leaves, and then, at the end of a loop turn and so never inside a filter's callback, everything is released and every
+filter hears ``on_close``. The first reason wins; all later ones are consequences of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.filter import Conn, Filter, Peer, Side, TlsInfo
+from l4proxy.path import Node, Path
+from l4proxy.reason import CloseReason
+
+if TYPE_CHECKING:
+    from l4proxy.chain import FilterChain, FilterUse
+    from l4proxy.listener import Listener
+    from l4proxy.matcher import PeekInfo
+    from l4proxy.stream import Stream
+    from l4proxy.timers import Timer
+
+__all__ = ["Connection", "FilterConn"]
+
+log = logging.getLogger("l4proxy.connection")
+
+CONNECTING = 8
+"""Why the client is not read: an ``on_connect`` is not done."""
+FLUSH_TIMEOUT = 5.0
+"""Seconds that a closing connection has to send what was written to it."""
+LINGER_TIMEOUT = 1.0
+"""Seconds that a client has to send its own end of stream after ours. Closing before it does could turn into a reset that
+destroys the last bytes we sent."""
+
+_last_id = 0
+
+
+class Connection:
+    """Made by a listener for an accepted socket whose chain is chosen and whose TLS handshake, if any, is done."""
+
+    __slots__ = ("_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers", "attempts", "chain",
+                 "client", "cluster", "connect_seconds", "down", "endpoint", "filters", "handshake_seconds", "id", "info",
+                 "listener", "phase", "reason", "started", "tls", "up", "upstream")  # fmt: skip
+
+    def __init__(
+        self,
+        listener: Listener,
+        chain: FilterChain,
+        client: Stream,
+        info: PeekInfo,
+        tls: TlsInfo | None = None,
+        handshake_seconds: float = 0.0,
+    ) -> None:
+        global _last_id
+        _last_id += 1
+        self.id = _last_id
+        self.listener = listener
+        self.chain = chain
+        self.client = client
+        self.info = info
+        self.tls = tls
+        self.handshake_seconds = handshake_seconds
+        self.upstream: Stream | None = None
+        self.started = time.monotonic()
+        self.phase = "on_connect"
+        self.reason: CloseReason | None = None
+        self.cluster = ""
+        """Chosen with ``choose_upstream``, then the one connected to."""
+        self.endpoint = ""
+        self.attempts = 0
+        self.connect_seconds = 0.0
+        self._state: dict[str, Any] | None = None
+        self._tasks: set[asyncio.Task[None]] | None = None
+        self._timers: set[Timer] | None = None
+        self._flush_timer: Timer | None = None
+        self._first_to_end = ""
+        self._resets = False
+
+        self.filters = tuple(self._instantiate(use, at) for at, use in enumerate(chain.filters))
+        limit = listener.buffer_limit
+        self.up = Path(self, self._up_nodes(), limit)
+        self.down = Path(self, self._down_nodes(), limit, client)
+        self.up.connect_source(client)
+        client.on_lost = self._client_lost
+
+    def _instantiate(self, use: FilterUse, position: int) -> Filter[Any]:
+        instance = use.cls()
+        instance.conn = FilterConn(self, position)
+        instance.config = use.config
+        instance.shared = use.shared
+        return instance
+
+    def _up_nodes(self) -> tuple[Node, ...]:
+        return tuple(
+            Node(
+                at,
+                self.filters[at].on_client_data if use.reads_client else None,
+                self.filters[at].on_client_eof if use.client_eof else None,
+                use.observer,
+            )
+            for at, use in enumerate(self.chain.filters)
+            if use.reads_client or use.client_eof
+        )
+
+    def _down_nodes(self) -> tuple[Node, ...]:
+        last = len(self.filters) - 1
+        return tuple(
+            Node(
+                last - at,
+                self.filters[at].on_upstream_data if use.reads_upstream else None,
+                self.filters[at].on_upstream_eof if use.upstream_eof else None,
+                use.observer,
+            )
+            for at, use in reversed(list(enumerate(self.chain.filters)))
+            if use.reads_upstream or use.upstream_eof
+        )
+
+    @property
+    def client_peer(self) -> Peer:
+        host, port = self.info.source
+        local_host, local_port = _address(self.client.sock.getsockname) if not self.client.closed else ("", 0)
+        return Peer(host, port, local_host, local_port, self.info.direct_source[0])
+
+    @property
+    def upstream_peer(self) -> Peer | None:
+        if self.upstream is None or self.upstream.closed:
+            return None
+        sock = self.upstream.sock
+        return Peer(*_address(sock.getpeername), *_address(sock.getsockname))
+
+    # Connecting
+
+    def start(self) -> None:
+        """Run the filters' ``on_connect``, then read the client."""
+        self._connect_from(0)
+        if self.reason is None:
+            if self.phase == "on_connect":
+                self.client.hold_reading(CONNECTING)
+            self.client.start()
+
+    def _connect_from(self, position: int) -> None:
+        for at in range(position, len(self.filters)):
+            if self.reason is not None:
+                return
+            if self.chain.filters[at].connects:
+                callback = self.filters[at].on_connect
+                try:
+                    waiting = callback()
+                except Exception as error:
+                    if self.filter_failed(callback, error):
+                        continue
+                    return
+                if waiting is not None:
+                    self.spawn(self._finish_connect(callback, waiting, at), callback)
+                    return
+        self.phase = "relay"
+        self.client.release_reading(CONNECTING)
+
+    async def _finish_connect(self, callback: Callable[..., Any], waiting: Awaitable[None], position: int) -> None:
+        try:
+            await waiting
+        except Exception as error:
+            if not self.filter_failed(callback, error):
+                return
+        self._connect_from(position + 1)
+
+    def attach_upstream(self, stream: Stream) -> None:
+        if self.upstream is not None:
+            raise RuntimeError("an upstream is attached already")
+        if self.reason is not None:
+            stream.close()
+            return
+        self.upstream = stream
+        stream.on_lost = self._upstream_lost
+        self.down.connect_source(stream)
+        stream.start()
+        self.up.connect_sink(stream)
+        self.up.rewire()
+
+    # What the paths tell
+
+    def filter_failed(self, callback: Callable[..., Any], error: Exception) -> bool:
+        failed: Filter[Any] = callback.__self__  # type: ignore[attr-defined]
+        position = failed.conn.position  # type: ignore[attr-defined]
+        use = self.chain.filters[position]
+        use.stats.errors_total += 1
+        if self.reason is not None:
+            return False
+        log.error(
+            "filter %s failed on connection %d (%s)", use.name, self.id,
+            "it is taken out of the chain" if use.bypass else "the connection is closed", exc_info=error,
+        )  # fmt: skip
+        if use.bypass:
+            use.stats.bypassed_total += 1
+            self.detach(position)
+            return True
+        self.close(CloseReason("filter", self.phase, "filter_error", use.name, message=repr(error)), flush=False, reset=True)
+        return False
+
+    def path_writable(self, path: Path, writable: bool) -> None:
+        side = Side.CLIENT if path is self.down else Side.UPSTREAM
+        for at, use in enumerate(self.chain.filters):
+            if use.writable and self.reason is None:
+                callback = self.filters[at].on_writable
+                try:
+                    callback(side, writable)
+                except Exception as error:
+                    self.filter_failed(callback, error)
+
+    def path_ended(self, path: Path) -> None:
+        """Both ends have said their last: a clean end, named after the side that was first."""
+        if not self._first_to_end:
+            self._first_to_end = "client" if path is self.up else "upstream"
+        else:
+            self.close(CloseReason(self._first_to_end, self.phase, "eof"))
+
+    def overflow(self) -> None:
+        self.close(CloseReason("proxy", self.phase, "overflow", message="too much waits in front of a paused filter"))
+
+    def _client_lost(self, error: OSError) -> None:
+        self.close(_lost("client", self.phase, error), flush=False, reset=True)
+
+    def _upstream_lost(self, error: OSError) -> None:
+        self.close(_lost("upstream", self.phase, error), reset=True)
+
+    # What the filters ask for
+
+    def detach(self, position: int) -> None:
+        self.up.remove(position)
+        self.down.remove(len(self.filters) - 1 - position)
+
+    def spawn(self, coro: Coroutine[Any, Any, None], callback: Callable[..., Any]) -> None:
+        if self.reason is not None:
+            coro.close()
+            return
+        task = asyncio.get_running_loop().create_task(coro)
+        self._tasks = self._tasks or set()
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._task_done(done, callback))
+
+    def _task_done(self, task: asyncio.Task[None], callback: Callable[..., Any]) -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, Exception):
+                raise error
+            self.filter_failed(callback, error)
+
+    def call_later(self, delay: float, callback: Callable[[], object], failing: Callable[..., Any]) -> Timer:
+        def call() -> None:
+            timers.discard(timer)
+            try:
+                callback()
+            except Exception as error:
+                self.filter_failed(failing, error)
+
+        timers = self._timers = set() if self._timers is None else self._timers
+        timer = self.listener.timers.call_later(delay, call)
+        timers.add(timer)
+        return timer
+
+    @property
+    def state(self) -> dict[str, Any]:
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def activity(self) -> int:
+        """Grows with every byte read or written on either side: who compares it at intervals knows whether it is idle."""
+        client, upstream = self.client, self.upstream
+        return client.received + client.sent + (upstream.received + upstream.sent if upstream is not None else 0)
+
+    def drain(self) -> None:
+        """Tell the filters that the server wants this connection to end soon."""
+        for at, use in enumerate(self.chain.filters):
+            if use.drains and self.reason is None:
+                callback = self.filters[at].on_drain
+                try:
+                    callback()
+                except Exception as error:
+                    self.filter_failed(callback, error)
+
+    # Closing
+
+    def close(self, reason: CloseReason, *, flush: bool = True, reset: bool = False) -> None:
+        """End the connection. ``flush`` sends first what was written, ``reset`` then ends it with RST. The first call wins."""
+        if self.reason is not None:
+            return
+        self.reason = reason
+        self._resets = reset
+        self.up.cut()
+        self.down.cut()
+        for timer in self._timers or ():
+            timer.cancel()
+        self.listener.poller.defer(self._begin_flush if flush else self._finish)
+
+    def _begin_flush(self) -> None:
+        client, upstream = self.client, self.upstream
+        client.on_lost = client.on_eof = client.on_flushed = self._check_flush
+        client.discard_input()
+        if upstream is not None:
+            upstream.on_lost = upstream.on_flushed = self._check_flush
+        if not self._resets:
+            client.write_eof()
+            if upstream is not None:
+                upstream.write_eof()
+        self._flush_timer = self.listener.timers.call_later(FLUSH_TIMEOUT, self._finish)
+        self._check_flush()
+
+    def _check_flush(self, *_: object) -> None:
+        client, upstream = self.client, self.upstream
+        if self._flush_timer is None or client.buffered or (upstream is not None and upstream.buffered):
+            return
+        if client.closed or client.eof_received or self._resets:
+            self._finish()
+        elif self.phase != "lingering":
+            self.phase = "lingering"
+            self._flush_timer.cancel()
+            self._flush_timer = self.listener.timers.call_later(LINGER_TIMEOUT, self._finish)
+
+    def _finish(self) -> None:
+        """Release everything. Runs once: after it no callback of this connection is left anywhere."""
+        assert self.reason is not None
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        self.client.close(reset=self._resets)
+        if self.upstream is not None:
+            self.upstream.close(reset=self._resets)
+        for task in self._tasks or ():
+            task.cancel()
+        for at, use in enumerate(self.chain.filters):
+            if use.closes:
+                try:
+                    self.filters[at].on_close(self.reason)
+                except Exception:
+                    use.stats.errors_total += 1
+                    log.exception("on_close of filter %s failed on connection %d", use.name, self.id)
+        self.listener.connection_closed(self)
+        del self.up, self.down  # the paths and this object refer to each other
+        self.filters = ()
+
+
+def _address(ask: Callable[[], Any]) -> tuple[str, int]:
+    """Host and port of one of a socket's names; a unix socket has none, nor has one that is just being torn down."""
+    try:
+        name = ask()
+    except OSError:
+        return "", 0
+    return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
+
+
+def _lost(who: str, phase: str, error: OSError) -> CloseReason:
+    detail = "reset" if isinstance(error, ConnectionResetError | BrokenPipeError) else "timed_out" if isinstance(error, TimeoutError) else "lost"
+    return CloseReason(who, phase, detail, errno=error.errno or 0, message="" if detail == "reset" else str(error))
+
+
+class FilterConn(Conn):
+    """The connection as the filter at ``position`` sees it."""
+
+    __slots__ = ("_connection", "position")
+
+    def __init__(self, connection: Connection, position: int) -> None:
+        self._connection = connection
+        self.position = position
+        """Place in the chain, from 0."""
+
+    @property
+    def id(self) -> int:
+        return self._connection.id
+
+    @property
+    def client(self) -> Peer:
+        return self._connection.client_peer
+
+    @property
+    def upstream(self) -> Peer | None:
+        return self._connection.upstream_peer
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        return self._connection.tls
+
+    @property
+    def info(self) -> PeekInfo:
+        return self._connection.info
+
+    @property
+    def destination(self) -> tuple[str, int]:
+        return self._connection.info.destination
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self._connection.state
+
+    @property
+    def activity(self) -> int:
+        return self._connection.activity
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        return ConnectionLog(logging.getLogger(f"l4proxy.filter.{self._name}"), {"connection": self._connection.id})
+
+    @property
+    def _name(self) -> str:
+        return self._connection.chain.filters[self.position].name
+
+    def send_upstream(self, data: bytes) -> None:
+        if self._connection.reason is None:
+            self._connection.up.inject(self.position, data)
+
+    def send_client(self, data: bytes) -> None:
+        connection = self._connection
+        if connection.reason is None:
+            connection.down.inject(len(connection.filters) - 1 - self.position, data)
+
+    def pause(self, side: Side | None = None) -> None:
+        connection = self._connection
+        if connection.reason is None:
+            if side is not Side.UPSTREAM:
+                connection.up.pause(self.position)
+            if side is not Side.CLIENT:
+                connection.down.pause(len(connection.filters) - 1 - self.position)
+
+    def resume(self, side: Side | None = None) -> None:
+        connection = self._connection
+        if connection.reason is None and side is not Side.UPSTREAM:
+            connection.up.resume(self.position)
+        if connection.reason is None and side is not Side.CLIENT:
+            connection.down.resume(len(connection.filters) - 1 - self.position)
+
+    def choose_upstream(self, cluster: str) -> None:
+        connection = self._connection
+        if connection.upstream is not None or connection.phase == "connecting":
+            raise RuntimeError("choose_upstream: the upstream connection has begun")
+        connection.listener.clusters.find(cluster)
+        connection.cluster = cluster
+
+    @property
+    def chosen_upstream(self) -> str:
+        return self._connection.cluster
+
+    def attach_upstream(self, stream: Stream) -> None:
+        self._connection.attach_upstream(stream)
+
+    def detach(self) -> None:
+        if self._connection.reason is None:
+            self._connection.detach(self.position)
+
+    def close(self, why: str | CloseReason, *, flush: bool = True, reset: bool = False) -> None:
+        reason = CloseReason("filter", self._connection.phase, why, self._name) if isinstance(why, str) else why
+        self._connection.close(reason, flush=flush, reset=reset)
+
+    def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
+        self._connection.spawn(coro, self._self.on_connect)
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        return self._connection.call_later(delay, callback, self._self.on_connect)
+
+    @property
+    def _self(self) -> Filter[Any]:
+        return self._connection.filters[self.position]
+
+
+class ConnectionLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the connection's number in front of each line."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return f"[{(self.extra or {})['connection']}] {msg}", kwargs

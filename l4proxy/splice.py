@@ -1,0 +1,132 @@
+"""Large transfers that nobody reads are moved by the kernel: socket to pipe to socket, never into this process.
+
+A `Splicer` takes over the reading of one stream when its reads come back full. It holds a pipe only while bytes are in it:
+pipes come from a small pool and go back at once, so that a thousand spliced connections share a few. When the sink takes
+no more, the rest waits in the pipe, counts as the sink's ``buffered``, and the source is not read. When reads become small
+again the stream goes back to plain ``recv`` and ``send``, which cost less for small chunks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from errno import EINVAL
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from l4proxy.stream import Stream
+
+__all__ = ["AVAILABLE", "Splicer"]
+
+AVAILABLE = hasattr(os, "splice")
+PIPE_SIZE = 1024 * 1024
+"""Bytes asked for per pipe; the system may give less to an unprivileged process with many pipes."""
+SMALL = 16 * 1024
+"""A read below this many bytes ends the spliced phase."""
+SPARE_PIPES = 8
+PIPED = 4
+"""Why a source is not read: its bytes wait in a pipe."""
+
+_spare: list[tuple[int, int]] = []
+_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if AVAILABLE else 0
+
+
+def _take_pipe() -> tuple[int, int]:
+    if _spare:
+        return _spare.pop()
+    pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return pipe
+
+
+def _close_pipe(pipe: tuple[int, int]) -> None:
+    os.close(pipe[0])
+    os.close(pipe[1])
+
+
+class Splicer:
+    """Moves what ``source`` receives to ``sink``. ``read`` stands in for the source's own; ``push`` is called by the sink
+    when it can be written again."""
+
+    __slots__ = ("_pending", "_pipe", "_sink", "_source")
+
+    def __init__(self, source: Stream, sink: Stream) -> None:
+        self._source = source
+        self._sink = sink
+        self._pipe: tuple[int, int] | None = None
+        self._pending = 0
+
+    def read(self) -> None:
+        source, sink = self._source, self._sink
+        if sink.buffered or sink.closed:
+            source.read()
+            return
+        try:
+            pipe = self._pipe = _take_pipe()
+        except OSError:  # no descriptors left: copying needs none
+            source.read_plainly()
+            source.read()
+            return
+        try:
+            size = os.splice(source.fd, pipe[1], PIPE_SIZE, flags=_FLAGS)
+        except BlockingIOError:
+            self._give_back()
+            return
+        except OSError as error:
+            self._give_back()
+            if error.errno == EINVAL:  # this kind of socket cannot be spliced
+                source.never_splice()
+                source.read()
+            else:
+                source.lose(error)
+            return
+        source.received += size
+        self._pending = size
+        if not self.push():
+            source.hold_reading(PIPED)
+        elif size == 0:
+            source.end()
+        elif size < SMALL:
+            source.read_plainly()
+
+    def push(self) -> bool:
+        """Move on what is in the pipe. False: the sink takes no more now, and will call again."""
+        pipe, sink = self._pipe, self._sink
+        assert pipe is not None
+        waited = sink.piped is self
+        while self._pending:
+            try:
+                sent = os.splice(pipe[0], sink.fd, self._pending, flags=_FLAGS)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                sink.lose(error)
+                self.drop()
+                return True
+            self._pending -= sent
+            sink.sent += sent
+        sink.wait_for_pipe(self if self._pending else None, self._pending)
+        if self._pending:
+            return False
+        self._give_back()
+        if waited:
+            self._source.release_reading(PIPED)
+        return True
+
+    def _give_back(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is None:
+            return
+        if len(_spare) < SPARE_PIPES:
+            _spare.append(pipe)
+        else:
+            _close_pipe(pipe)
+
+    def drop(self) -> None:
+        """The sink is gone: what is in the pipe is lost, and so is the pipe."""
+        if self._pipe is not None:
+            _close_pipe(self._pipe)
+            self._pipe = None
+            self._pending = 0

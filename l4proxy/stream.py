@@ -1,0 +1,371 @@
+"""A stream: one nonblocking socket, its reader and its write buffer.
+
+The byte path of the proxy is two streams that call each other: what one reads it hands to ``on_data``, and that is, in a
+chain without filters, the other one's ``write``. A chunk that can be sent at once passes through two Python calls and two
+system calls and is never copied.
+
+Rules that keep it bounded and right:
+
+- Reading goes on while nobody holds it: ``hold_reading(reason)`` and ``release_reading(reason)`` are a bit each, so that a
+  filter's pause and a full write buffer do not undo one another.
+- ``write`` never refuses. Above the high watermark it says ``on_writable(False)``, at half of it ``on_writable(True)``;
+  who writes is expected to hold what it reads from in between.
+- End of stream and errors come once, behind the data: ``on_eof()``, then nothing more is read; ``on_lost(error)`` when the
+  socket is broken, after which the stream is closed. A stream that its owner closes says nothing.
+- Bytes are counted here, in plain integers; everything that needs them (statistics, idle timeouts, access logs) reads those.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from errno import EAGAIN
+
+from l4proxy import splice
+from l4proxy.poller import ERROR, READ, WRITE, Poller
+
+__all__ = ["Stream"]
+
+READ_SIZE = 16 * 1024
+"""First size of a read. Small, because most connections are idle or carry small messages."""
+READ_SIZE_MAX = 256 * 1024
+"""A stream whose reads come back full reads in pieces of up to this size."""
+JOIN_LIMIT = 64 * 1024
+"""Queued chunks are joined up to this size into one system call."""
+
+UNREGISTERED = -1
+PARKED = -2
+"""Values of ``_mask`` for a descriptor that is not in the poller: not started (or closed), or taken out for a while."""
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+def _ignore(*_args: object) -> None:
+    """Stands in for every callback of a closed stream, so that nothing late is delivered and nothing is kept alive."""
+
+
+class Stream:
+    """One end of a connection. Made with a connected, nonblocking socket; reading begins with ``start()``."""
+
+    __slots__ = (
+        "_holds",
+        "_mask",
+        "_poller",
+        "_queue",
+        "_read",
+        "_read_size",
+        "_recv",
+        "_send",
+        "_splice_sink",
+        "blocked",
+        "buffered",
+        "closed",
+        "eof_received",
+        "eof_sent",
+        "fd",
+        "high",
+        "on_data",
+        "on_eof",
+        "on_flushed",
+        "on_lost",
+        "on_writable",
+        "piped",
+        "received",
+        "sent",
+        "sock",
+    )
+
+    spliceable = splice.AVAILABLE
+    """Whether the kernel may move this kind of stream's bytes (not where they are encrypted here)."""
+
+    on_data: Callable[[bytes], object]
+    on_eof: Callable[[], object]
+    on_flushed: Callable[[], object]
+    on_lost: Callable[[OSError], object]
+    on_writable: Callable[[bool], object]
+
+    def __init__(self, sock: socket.socket, poller: Poller, high: int = 64 * 1024) -> None:
+        self.sock = sock
+        self.high = high
+        self.on_data = self.on_eof = self.on_flushed = self.on_lost = self.on_writable = _ignore
+        self.received = 0
+        self.sent = 0
+        self.buffered = 0
+        """Bytes written here that the kernel has not taken yet."""
+        self.blocked = False
+        """Whether ``buffered`` went above the high watermark and has not come down to half of it since."""
+        self.closed = False
+        self.eof_received = False
+        self.eof_sent = False
+        """Whether ``write_eof`` was called; the FIN leaves behind the buffered bytes."""
+        self._poller = poller
+        self.fd = sock.fileno()
+        self._recv = sock.recv
+        self._send = sock.send
+        self._read: Callable[[], None] = self.read
+        self._splice_sink: Stream | None = None
+        self.piped: splice.Splicer | None = None
+        self._read_size = READ_SIZE
+        self._holds = 0
+        self._mask = UNREGISTERED
+        self._queue: deque[bytes | memoryview] | None = None
+
+    # Reading
+
+    def start(self) -> None:
+        """Begin to read (unless held) and to report errors."""
+        self._mask = 0 if self._holds else READ
+        self._poller.register(self.fd, self._mask, self._on_event)
+
+    def hold_reading(self, reason: int) -> None:
+        """Stop reading until the same ``reason`` (a bit) is released."""
+        self._holds |= reason
+        self._watch()
+
+    def release_reading(self, reason: int) -> None:
+        if self._holds & reason:
+            self._holds &= ~reason
+            self._watch()
+
+    @property
+    def reading(self) -> bool:
+        return not (self._holds or self.closed or self.eof_received)
+
+    def _watch(self) -> None:
+        """Tell the poller what this stream waits for, if that has changed."""
+        mask = (0 if self._holds or self.eof_received else READ) | (WRITE if self.buffered else 0)
+        if mask == self._mask or self._mask == UNREGISTERED:
+            return
+        if self._mask == PARKED:
+            if mask:
+                self._poller.register(self.fd, mask, self._on_event)
+                self._mask = mask
+            return
+        self._poller.change(self.fd, mask)
+        self._mask = mask
+
+    def _on_event(self, mask: int) -> None:
+        if mask & WRITE and self.buffered:
+            self._flush()
+        if self._mask & READ:
+            if mask & ~WRITE:
+                self._read()
+        elif mask & ERROR and not self.closed:
+            self._on_error_while_held(mask)
+
+    def read(self) -> None:
+        """Read once and hand on what came. Called by the poller."""
+        try:
+            data = self._recv(self._read_size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.lose(error)
+            return
+        size = len(data)
+        if size:
+            self.received += size
+            if size == self._read_size:
+                self._read_more()
+            self.on_data(data)
+        else:
+            self.end()
+
+    def _read_more(self) -> None:
+        """A read came back full: larger pieces from now on, or none at all where the kernel can move them."""
+        if self._read_size < READ_SIZE_MAX:
+            self._read_size *= 4
+        elif self._splice_sink is not None:
+            self._read = splice.Splicer(self, self._splice_sink).read
+
+    def splice_to(self, sink: Stream | None) -> None:
+        """Nobody reads these bytes but ``sink``: let the kernel move them when they are many. None: somebody does."""
+        self._splice_sink = sink if sink is not None and self.spliceable and sink.spliceable else None
+        if sink is None:
+            self.read_plainly()
+
+    def read_plainly(self) -> None:
+        """Back to reads into memory, until they come back full again."""
+        if not self.closed:
+            self._read = self.read
+            self._read_size = READ_SIZE
+
+    def never_splice(self) -> None:
+        self._splice_sink = None
+        self.read_plainly()
+
+    def end(self) -> None:
+        """End of stream was read."""
+        self.eof_received = True
+        self._watch()
+        self.on_eof()
+
+    def _on_error_while_held(self, mask: int) -> None:
+        """Errors and hang-ups are reported even for a stream that waits for nothing, again and again.
+
+        A socket error ends the stream. A hang-up alone (both directions shut) may stand behind bytes that are still to be
+        read, so the descriptor leaves the poller until reading is released.
+        """
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.lose(OSError(code, "connection lost"))
+        elif self.eof_received:
+            self.lose(ConnectionResetError())
+        elif self._mask == 0:
+            self._poller.unregister(self.fd)
+            self._mask = PARKED
+
+    def discard_input(self) -> None:
+        """Read on and drop what comes, whoever held it: closing with bytes unread would send RST."""
+        self.on_data = _ignore
+        self._holds = 0
+        self._watch()
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep in order for when the socket takes it. Harmless on a closed stream."""
+        if self.buffered:
+            self._enqueue(data)
+            return
+        try:
+            sent = self._send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self.lose(error)
+            return
+        self.sent += sent
+        if sent != len(data):
+            self._enqueue(memoryview(data)[sent:])
+
+    def _enqueue(self, data: bytes | memoryview) -> None:
+        if self.closed:
+            return
+        if self._queue is None:
+            self._queue = deque()
+        before = self.buffered
+        self._queue.append(data)
+        self.buffered += len(data)
+        if not before:
+            self._watch()
+        if self.buffered > self.high and not self.blocked:
+            self.blocked = True
+            self.on_writable(False)
+
+    def write_soon(self, data: bytes) -> None:
+        """Like ``write``, but joined with all else that is written this way in one loop turn: one system call for many
+        messages. For streams that many connections share."""
+        if self.closed:
+            return
+        if not self.buffered:
+            self._poller.defer(self._flush_soon)
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(data)
+        self.buffered += len(data)
+        if self.buffered > self.high and not self.blocked:
+            self.blocked = True
+            self.on_writable(False)
+
+    def _flush_soon(self) -> None:
+        if self.buffered:
+            self._flush()
+            self._watch()
+
+    def wait_for_pipe(self, splicer: splice.Splicer | None, pending: int) -> None:
+        """Bytes of a spliced transfer wait in a pipe for this socket (``splicer`` is called when it is writable), or no
+        longer do."""
+        if splicer is self.piped is None:
+            return
+        self.piped = splicer
+        self.buffered = pending + sum(map(len, self._queue or ()))
+        self._watch()
+
+    def _flush(self) -> None:
+        if self.piped is not None and not self.piped.push():
+            return
+        queue = self._queue
+        while queue:
+            chunk = queue[0] if len(queue) == 1 or len(queue[0]) >= JOIN_LIMIT else self._join(queue)
+            try:
+                sent = self._send(chunk)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self.lose(error)
+                return
+            self.sent += sent
+            self.buffered -= sent
+            if sent != len(chunk):
+                queue[0] = memoryview(chunk)[sent:]
+                break
+            queue.popleft()
+        if not self.buffered:
+            self._queue = None
+            if self.eof_sent:
+                self._shutdown()
+            self._watch()
+            self.on_flushed()
+        if self.blocked and self.buffered <= self.high // 2:
+            self.blocked = False
+            self.on_writable(True)
+
+    @staticmethod
+    def _join(queue: deque[bytes | memoryview]) -> bytes:
+        parts = []
+        size = 0
+        while queue and size < JOIN_LIMIT:
+            parts.append(queue.popleft())
+            size += len(parts[-1])
+        joined = b"".join(parts)
+        queue.appendleft(joined)
+        return joined
+
+    def write_eof(self) -> None:
+        """Send FIN behind everything written. Nothing may be written after it."""
+        if not self.eof_sent and not self.closed:
+            self.eof_sent = True
+            if not self.buffered:
+                self._shutdown()
+
+    def _shutdown(self) -> None:
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.lose(error)
+
+    # The end
+
+    def lose(self, error: OSError) -> None:
+        """The socket is broken: close, and say so once."""
+        on_lost = self.on_lost
+        self.close()
+        on_lost(error)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close now; buffered bytes are dropped. ``reset`` sends RST, so that the peer cannot mistake it for a clean end."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._mask >= 0:
+            self._poller.unregister(self.fd)
+        if reset and self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.sock.close()
+        if self.piped is not None:
+            self.piped.drop()
+            self.piped = None
+        self._queue = None
+        self._splice_sink = None
+        self.buffered = 0
+        self._mask = UNREGISTERED
+        self._recv = self._send = _closed
+        self._read = _ignore
+        self.on_data = self.on_eof = self.on_flushed = self.on_lost = self.on_writable = _ignore
+
+
+def _closed(*_args: object) -> int:
+    raise BlockingIOError(EAGAIN, "closed")

@@ -1,0 +1,91 @@
+"""Coarse timers: connections have many time limits and nearly none of them ever fires.
+
+Callbacks stand in buckets by the tick at which they are due; the further away, the coarser the tick. Setting or cancelling
+one is a set operation, whatever the number of connections, and the loop knows of one timer only: the next bucket's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+
+__all__ = ["TICK", "Timer", "Timers"]
+
+TICK = 0.1
+"""Seconds."""
+
+log = logging.getLogger("l4proxy.timers")
+
+
+def _ticks_per_bucket(delay: float) -> int:
+    if delay < 10:
+        return 1
+    return 10 if delay < 600 else 100
+
+
+class Timer:
+    """One call that is due later. ``cancel()`` may be called at any time, also after it fired."""
+
+    __slots__ = ("_bucket", "callback")
+
+    def __init__(self, callback: Callable[[], object], bucket: set[Timer]) -> None:
+        self.callback = callback
+        self._bucket: set[Timer] | None = bucket
+
+    def cancel(self) -> None:
+        if self._bucket is not None:
+            self._bucket.discard(self)
+            self._bucket = None
+
+
+class Timers:
+    """The timers of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._buckets: dict[int, set[Timer]] = {}
+        self._handle: asyncio.TimerHandle | None = None
+        self._armed = 0
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback()`` once, in ``delay`` seconds. It is never early; it may be late by 0.1 s, by 1 s where the delay
+        is 10 s or more, by 10 s where it is ten minutes or more."""
+        step = _ticks_per_bucket(delay)
+        tick = math.ceil((self._loop.time() + delay) / (TICK * step)) * step
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            bucket = self._buckets[tick] = set()
+            if self._handle is None or tick < self._armed:
+                self._arm(tick)
+        timer = Timer(callback, bucket)
+        bucket.add(timer)
+        return timer
+
+    def _arm(self, tick: int) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._armed = tick
+        self._handle = self._loop.call_at(tick * TICK, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        now = self._armed
+        for tick in sorted(tick for tick in self._buckets if tick <= now):
+            bucket = self._buckets.pop(tick)
+            while bucket:
+                timer = bucket.pop()
+                timer._bucket = None
+                try:
+                    timer.callback()
+                except Exception:
+                    log.exception("a timer's callback failed")
+        if self._buckets:
+            self._arm(min(self._buckets))
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._buckets.clear()
