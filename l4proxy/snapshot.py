@@ -1,0 +1,83 @@
+"""Statistics as plain data: what a worker sends to its supervisor, and what is rendered.
+
+A snapshot maps a metric's full name to its family. It holds only dicts, lists, strings and numbers, so it survives JSON and
+pickle unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, TypedDict
+
+__all__ = ["Family", "HistogramValue", "Kind", "Merge", "Sample", "Snapshot", "merge"]
+
+Kind = Literal["counter", "gauge", "histogram"]
+Merge = Literal["sum", "max", "min"]
+
+
+class HistogramValue(TypedDict):
+    """``counts`` are per bucket (not cumulative), with one more than there are bounds."""
+
+    counts: list[int]
+    sum: float
+
+
+class Sample(TypedDict):
+    """One series: the values of the family's labels, in their order, and what was measured."""
+
+    labels: list[str]
+    value: float | HistogramValue
+
+
+class Family(TypedDict):
+    """All series of one metric. ``bounds`` are the upper bounds of a histogram's buckets, empty for the other types."""
+
+    kind: Kind
+    help: str
+    labels: list[str]
+    merge: Merge
+    bounds: list[float]
+    samples: list[Sample]
+
+
+Snapshot = dict[str, Family]
+
+
+def _add(one: float, other: float) -> float:
+    return one + other
+
+
+_COMBINE: dict[Merge, Callable[[float, float], float]] = {"sum": _add, "max": max, "min": min}
+
+
+def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Combine the snapshots of several workers into one: series with equal labels become one series.
+
+    Raises ValueError when two snapshots disagree about a metric (its kind, labels or buckets).
+    """
+    merged: Snapshot = {}
+    series: dict[str, dict[tuple[str, ...], Sample]] = {}
+    for snapshot in snapshots:
+        for name, family in snapshot.items():
+            into = merged.setdefault(name, {**family, "samples": []})
+            if any(into[key] != family[key] for key in ("kind", "labels", "bounds")):
+                raise ValueError(f"{name}: the snapshots are of different versions (kind, labels or buckets differ)")
+            known = series.setdefault(name, {})
+            for sample in family["samples"]:
+                key = tuple(sample["labels"])
+                known[key] = _combine(known[key], sample, into["merge"]) if key in known else sample
+    for name, known in series.items():
+        merged[name]["samples"] = list(known.values())
+    return merged
+
+
+def _combine(one: Sample, other: Sample, how: Merge) -> Sample:
+    left, right = one["value"], other["value"]
+    value: float | HistogramValue
+    if isinstance(left, dict) and isinstance(right, dict):
+        counts = [a + b for a, b in zip(left["counts"], right["counts"], strict=True)]
+        value = {"counts": counts, "sum": left["sum"] + right["sum"]}
+    else:
+        assert not isinstance(left, dict) and not isinstance(right, dict)
+        value = _COMBINE[how](left, right)
+    return {"labels": one["labels"], "value": value}

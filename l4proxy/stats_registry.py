@@ -1,0 +1,111 @@
+"""Where a server's statistics live: makes the groups, holds them, copies them as plain data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeVar, cast
+
+from l4proxy.histogram import Histogram
+from l4proxy.snapshot import Family, HistogramValue, Sample, Snapshot
+from l4proxy.stats import LABEL_BUDGET, OTHER, LabelledCounter, Metric, Stats, counter
+
+__all__ = ["RegistryStats", "StatsRegistry"]
+
+S = TypeVar("S", bound=Stats)
+log = logging.getLogger(__name__)
+
+
+class RegistryStats(Stats, subsystem="stats"):
+    """The statistics of statistics."""
+
+    label_overflow_total = counter("Values counted under 'other' because their label's budget was used up.")
+    collect_errors_total = counter("Collectors that failed; their metrics show old values.")
+
+
+class StatsRegistry:
+    """All groups of one server. Not thread-safe: it belongs to the server's event loop."""
+
+    def __init__(self, label_budget: int = LABEL_BUDGET) -> None:
+        self.label_budget = label_budget
+        self._groups: dict[type[Stats], dict[tuple[str, ...], Stats]] = {}
+        self._owners: dict[str, type[Stats]] = {}
+        self._collectors: list[Callable[[], None]] = []
+        self.own = self.group(RegistryStats)
+
+    def group(self, cls: type[S], /, **labels: str) -> S:
+        """Return the group of ``cls`` with these labels, a new one the first time. For start-up and for new connections'
+        first sight of something, not for every message.
+
+        Raises TypeError for other labels than the class has, ValueError when two classes define one metric.
+        """
+        if len(labels) != len(cls.label_names) or not all(name in labels for name in cls.label_names):
+            raise TypeError(f"{cls.__name__} has the labels {cls.label_names}, not {tuple(labels)}")
+        groups = self._groups.get(cls)
+        if groups is None:
+            self._claim_names(cls)
+            groups = self._groups[cls] = {}
+        values = tuple(labels[name] for name in cls.label_names)
+        if values not in groups and len(groups) >= self.label_budget:
+            self.count_overflow()
+            values = (OTHER,) * len(values)
+        group = groups.get(values)
+        if group is None:
+            group = groups[values] = cls(values, self)
+        return cast(S, group)
+
+    def discard(self, group: Stats) -> None:
+        """Show ``group`` no more (its endpoint was removed). The one shared as ``other`` stays."""
+        if any(value != OTHER for value in group.label_values):
+            self._groups.get(type(group), {}).pop(group.label_values, None)
+
+    def on_collect(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` before each snapshot, to fold in live values. Returns the function that takes it off again."""
+        self._collectors.append(callback)
+        return lambda: self._collectors.remove(callback)
+
+    def count_overflow(self) -> None:
+        self.own.label_overflow_total += 1
+
+    def snapshot(self) -> Snapshot:
+        """Collect, and copy everything as plain data."""
+        for collect in list(self._collectors):
+            try:
+                collect()
+            except Exception:
+                log.exception("a collector of statistics failed")
+                self.own.collect_errors_total += 1
+        return {
+            cls.full_name(attribute): _family(cls, attribute, metric, groups.values())
+            for cls, groups in self._groups.items()
+            for attribute, metric in cls.metrics.items()
+        }
+
+    def _claim_names(self, cls: type[Stats]) -> None:
+        for attribute in cls.metrics:
+            owner = self._owners.setdefault(cls.full_name(attribute), cls)
+            if owner is not cls:
+                raise ValueError(
+                    f"{cls.__module__}.{cls.__name__} defines {cls.full_name(attribute)}, "
+                    f"which {owner.__module__}.{owner.__name__} has already"
+                )
+
+
+def _family(cls: type[Stats], attribute: str, metric: Metric, groups: Iterable[Stats]) -> Family:
+    return {
+        "kind": metric.kind,
+        "help": metric.help,
+        "labels": [*cls.label_names, *([metric.label] if metric.label else [])],
+        "merge": metric.merge,
+        "bounds": list(metric.bounds),
+        "samples": [sample for group in groups for sample in _samples(group.label_values, getattr(group, attribute))],
+    }
+
+
+def _samples(labels: tuple[str, ...], value: float | Histogram | LabelledCounter) -> list[Sample]:
+    if isinstance(value, LabelledCounter):
+        return [{"labels": [*labels, label], "value": count} for label, count in value.values.items()]
+    if isinstance(value, Histogram):
+        copied: HistogramValue = {"counts": value.counts.copy(), "sum": value.sum}
+        return [{"labels": [*labels], "value": copied}]
+    return [{"labels": [*labels], "value": value}]
