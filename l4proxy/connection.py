@@ -180,7 +180,6 @@ class Connection:
         self.down.connect_source(stream)
         stream.start()
         self.up.connect_sink(stream)
-        self.up.rewire()
 
     # What the paths tell
 

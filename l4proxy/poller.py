@@ -21,14 +21,16 @@ import contextlib
 import logging
 import select
 import selectors
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["EDGE", "ERROR", "READ", "WRITE", "NestedPoller", "Poller", "PollerSelector", "new_event_loop", "poller_of"]
+__all__ = ["EDGE", "ERROR", "PEER_ENDED", "READ", "WRITE", "NestedPoller", "Poller", "PollerSelector", "new_event_loop", "poller_of"]
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 EDGE = select.EPOLLET
+PEER_ENDED = select.EPOLLRDHUP
 ERROR = select.EPOLLERR | select.EPOLLHUP
 
 log = logging.getLogger("l4proxy.poller")
@@ -127,6 +129,8 @@ class PollerSelector(selectors.BaseSelector):
         self.poller = Poller()
         self._epoll = self.poller.epoll
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self.interrupted = False
+        """Set by the loop when something was scheduled: `select` must return to it."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = selectors.SelectorKey(fileobj, _fd(fileobj), events, data)
@@ -153,12 +157,22 @@ class PollerSelector(selectors.BaseSelector):
         if self.poller._deferred:
             self.poller.run_deferred()
             timeout = 0
+        deadline = 0.0 if timeout is None else time.monotonic() + timeout
+        wait = -1.0 if timeout is None else max(timeout, 0)
+        poll, dispatch = self._epoll.poll, self.poller.dispatch
+        self.interrupted = False
         try:
-            events = self._epoll.poll(-1 if timeout is None else max(timeout, 0), MAX_EVENTS)
+            while True:
+                events = poll(wait, MAX_EVENTS)
+                others = dispatch(events)
+                if others or self.interrupted or not events:
+                    break
+                if timeout is not None:
+                    wait = max(deadline - time.monotonic(), 0)
         except InterruptedError:
             return []
         ready = []
-        for fd, mask in self.poller.dispatch(events):
+        for fd, mask in others:
             key = self._keys.get(fd)
             if key is not None:
                 wanted = (selectors.EVENT_READ if mask & ~WRITE else 0) | (selectors.EVENT_WRITE if mask & ~READ else 0)
@@ -190,10 +204,22 @@ def _mask(events: int) -> int:
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """The loop of ``l4proxy run``."""
-    selector = PollerSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.l4proxy_poller = selector.poller  # type: ignore[attr-defined]
-    return loop
+    return _Loop(PollerSelector())
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self, selector: PollerSelector) -> None:
+        self._our_selector = selector
+        self.l4proxy_poller = selector.poller
+        super().__init__(selector)
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+        self._our_selector.interrupted = True
+        return super().call_soon(*args, **kwargs)
+
+    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        self._our_selector.interrupted = True
+        return super().call_at(*args, **kwargs)
 
 
 def poller_of(loop: asyncio.AbstractEventLoop) -> Poller:

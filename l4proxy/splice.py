@@ -58,16 +58,16 @@ class Splicer:
         self._pipe: tuple[int, int] | None = None
         self._pending = 0
 
-    def read(self) -> None:
+    def read(self, mask: int) -> None:
         source, sink = self._source, self._sink
         if sink.buffered or sink.closed:
-            source.read()
+            source.read(mask)
             return
         try:
             pipe = self._pipe = _take_pipe()
         except OSError:  # no descriptors left: copying needs none
             source.read_plainly()
-            source.read()
+            source.read(mask)
             return
         try:
             size = os.splice(source.fd, pipe[1], PIPE_SIZE, flags=_FLAGS)
@@ -78,18 +78,26 @@ class Splicer:
             self._give_back()
             if error.errno == EINVAL:  # this kind of socket cannot be spliced
                 source.never_splice()
-                source.read()
+                source.read(mask)
             else:
                 source.lose(error)
+            return
+        self._moved(size)
+
+    def _moved(self, size: int) -> None:
+        source = self._source
+        if size == 0:
+            self._give_back()
+            source.end()
             return
         source.received += size
         self._pending = size
         if not self.push():
             source.hold_reading(PIPED)
-        elif size == 0:
-            source.end()
-        elif size < SMALL:
+            return
+        if size < SMALL:
             source.read_plainly()
+        source.rearm()
 
     def push(self) -> bool:
         """Move on what is in the pipe. False: the sink takes no more now, and will call again."""

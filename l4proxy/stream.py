@@ -13,18 +13,24 @@ Rules that keep it bounded and right:
 - End of stream and errors come once, behind the data: ``on_eof()``, then nothing more is read; ``on_lost(error)`` when the
   socket is broken, after which the stream is closed. A stream that its owner closes says nothing.
 - Bytes are counted here, in plain integers; everything that needs them (statistics, idle timeouts, access logs) reads those.
+
+The poller watches a stream edge-triggered and for everything, once, for its whole life: it costs the kernel less than
+asking again after every read, and holding, releasing and waiting to write need no system call. The price is a rule: an
+edge is told once, so whoever leaves bytes unread must ask for it again (``rearm``). A read that comes back shorter than
+asked has emptied the socket, and if the peer had ended its side before that read, there is nothing behind but the end.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from errno import EAGAIN
+from errno import EAGAIN, ECONNRESET
 
 from l4proxy import splice
-from l4proxy.poller import ERROR, READ, WRITE, Poller
+from l4proxy.poller import EDGE, ERROR, PEER_ENDED, READ, WRITE, Poller
 
 __all__ = ["Stream"]
 
@@ -35,9 +41,8 @@ READ_SIZE_MAX = 256 * 1024
 JOIN_LIMIT = 64 * 1024
 """Queued chunks are joined up to this size into one system call."""
 
-UNREGISTERED = -1
-PARKED = -2
-"""Values of ``_mask`` for a descriptor that is not in the poller: not started (or closed), or taken out for a while."""
+EVERYTHING = READ | WRITE | PEER_ENDED | EDGE
+SOMETHING_TO_READ = READ | PEER_ENDED | ERROR
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -51,7 +56,6 @@ class Stream:
 
     __slots__ = (
         "_holds",
-        "_mask",
         "_poller",
         "_queue",
         "_read",
@@ -59,6 +63,7 @@ class Stream:
         "_recv",
         "_send",
         "_splice_sink",
+        "_started",
         "blocked",
         "buffered",
         "closed",
@@ -66,6 +71,7 @@ class Stream:
         "eof_sent",
         "fd",
         "high",
+        "on_closed",
         "on_data",
         "on_eof",
         "on_flushed",
@@ -80,6 +86,8 @@ class Stream:
     spliceable = splice.AVAILABLE
     """Whether the kernel may move this kind of stream's bytes (not where they are encrypted here)."""
 
+    on_closed: Callable[[Stream], object]
+    """Called once, by whichever way the stream was closed, with the counters at their last values. For whoever lent it."""
     on_data: Callable[[bytes], object]
     on_eof: Callable[[], object]
     on_flushed: Callable[[], object]
@@ -89,7 +97,7 @@ class Stream:
     def __init__(self, sock: socket.socket, poller: Poller, high: int = 64 * 1024) -> None:
         self.sock = sock
         self.high = high
-        self.on_data = self.on_eof = self.on_flushed = self.on_lost = self.on_writable = _ignore
+        self.on_closed = self.on_data = self.on_eof = self.on_flushed = self.on_lost = self.on_writable = _ignore
         self.received = 0
         self.sent = 0
         self.buffered = 0
@@ -104,59 +112,59 @@ class Stream:
         self.fd = sock.fileno()
         self._recv = sock.recv
         self._send = sock.send
-        self._read: Callable[[], None] = self.read
+        self._read: Callable[[int], None] = self.read
         self._splice_sink: Stream | None = None
         self.piped: splice.Splicer | None = None
         self._read_size = READ_SIZE
         self._holds = 0
-        self._mask = UNREGISTERED
+        self._started = False
         self._queue: deque[bytes | memoryview] | None = None
 
     # Reading
 
     def start(self) -> None:
         """Begin to read (unless held) and to report errors."""
-        self._mask = 0 if self._holds else READ
-        self._poller.register(self.fd, self._mask, self._on_event)
+        self._started = True
+        self._poller.register(self.fd, EVERYTHING, self._on_event)
 
     def hold_reading(self, reason: int) -> None:
         """Stop reading until the same ``reason`` (a bit) is released."""
         self._holds |= reason
-        self._watch()
 
     def release_reading(self, reason: int) -> None:
         if self._holds & reason:
             self._holds &= ~reason
-            self._watch()
+            if not self._holds:
+                self.rearm()
 
     @property
     def reading(self) -> bool:
         return not (self._holds or self.closed or self.eof_received)
 
-    def _watch(self) -> None:
-        """Tell the poller what this stream waits for, if that has changed."""
-        mask = (0 if self._holds or self.eof_received else READ) | (WRITE if self.buffered else 0)
-        if mask == self._mask or self._mask == UNREGISTERED:
-            return
-        if self._mask == PARKED:
-            if mask:
-                self._poller.register(self.fd, mask, self._on_event)
-                self._mask = mask
-            return
-        self._poller.change(self.fd, mask)
-        self._mask = mask
+    def rearm(self) -> None:
+        """Be told again of what is there to be read."""
+        if self._started and not self.closed and not self.eof_received:
+            self._poller.change(self.fd, EVERYTHING)
 
     def _on_event(self, mask: int) -> None:
         if mask & WRITE and self.buffered:
             self._flush()
-        if self._mask & READ:
-            if mask & ~WRITE:
-                self._read()
-        elif mask & ERROR and not self.closed:
-            self._on_error_while_held(mask)
+        if self._holds:
+            if mask & ERROR:
+                self._lose_if_broken()
+        elif mask & SOMETHING_TO_READ and not self.eof_received:
+            self._read(mask)
+        elif mask & ERROR:
+            self.lose(ConnectionResetError(ECONNRESET, "both directions are shut"))
 
-    def read(self) -> None:
-        """Read once and hand on what came. Called by the poller."""
+    def _lose_if_broken(self) -> None:
+        """A held stream reports a reset at once; an orderly end stays behind the bytes that are still to be read."""
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.lose(OSError(code, os.strerror(code)))
+
+    def read(self, mask: int) -> None:
+        """Read once and hand on what came. Called by the poller with the event mask."""
         try:
             data = self._recv(self._read_size)
         except (BlockingIOError, InterruptedError):
@@ -165,16 +173,21 @@ class Stream:
             self.lose(error)
             return
         size = len(data)
-        if size:
-            self.received += size
-            if size == self._read_size:
-                self._read_more()
+        if not size:
+            self.end()
+            return
+        self.received += size
+        if size == self._read_size:
+            self._read_more()
             self.on_data(data)
         else:
-            self.end()
+            self.on_data(data)
+            if mask & PEER_ENDED and not self.closed:
+                self.end()
 
     def _read_more(self) -> None:
         """A read came back full: larger pieces from now on, or none at all where the kernel can move them."""
+        self.rearm()
         if self._read_size < READ_SIZE_MAX:
             self._read_size *= 4
         elif self._splice_sink is not None:
@@ -199,29 +212,13 @@ class Stream:
     def end(self) -> None:
         """End of stream was read."""
         self.eof_received = True
-        self._watch()
         self.on_eof()
-
-    def _on_error_while_held(self, mask: int) -> None:
-        """Errors and hang-ups are reported even for a stream that waits for nothing, again and again.
-
-        A socket error ends the stream. A hang-up alone (both directions shut) may stand behind bytes that are still to be
-        read, so the descriptor leaves the poller until reading is released.
-        """
-        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self.lose(OSError(code, "connection lost"))
-        elif self.eof_received:
-            self.lose(ConnectionResetError())
-        elif self._mask == 0:
-            self._poller.unregister(self.fd)
-            self._mask = PARKED
 
     def discard_input(self) -> None:
         """Read on and drop what comes, whoever held it: closing with bytes unread would send RST."""
         self.on_data = _ignore
         self._holds = 0
-        self._watch()
+        self.rearm()
 
     # Writing
 
@@ -246,11 +243,8 @@ class Stream:
             return
         if self._queue is None:
             self._queue = deque()
-        before = self.buffered
         self._queue.append(data)
         self.buffered += len(data)
-        if not before:
-            self._watch()
         if self.buffered > self.high and not self.blocked:
             self.blocked = True
             self.on_writable(False)
@@ -273,7 +267,6 @@ class Stream:
     def _flush_soon(self) -> None:
         if self.buffered:
             self._flush()
-            self._watch()
 
     def wait_for_pipe(self, splicer: splice.Splicer | None, pending: int) -> None:
         """Bytes of a spliced transfer wait in a pipe for this socket (``splicer`` is called when it is writable), or no
@@ -282,7 +275,6 @@ class Stream:
             return
         self.piped = splicer
         self.buffered = pending + sum(map(len, self._queue or ()))
-        self._watch()
 
     def _flush(self) -> None:
         if self.piped is not None and not self.piped.push():
@@ -307,7 +299,6 @@ class Stream:
             self._queue = None
             if self.eof_sent:
                 self._shutdown()
-            self._watch()
             self.on_flushed()
         if self.blocked and self.buffered <= self.high // 2:
             self.blocked = False
@@ -350,7 +341,7 @@ class Stream:
         if self.closed:
             return
         self.closed = True
-        if self._mask >= 0:
+        if self._started:
             self._poller.unregister(self.fd)
         if reset and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -361,10 +352,11 @@ class Stream:
         self._queue = None
         self._splice_sink = None
         self.buffered = 0
-        self._mask = UNREGISTERED
         self._recv = self._send = _closed
         self._read = _ignore
         self.on_data = self.on_eof = self.on_flushed = self.on_lost = self.on_writable = _ignore
+        on_closed, self.on_closed = self.on_closed, _ignore
+        on_closed(self)
 
 
 def _closed(*_args: object) -> int:

@@ -1,0 +1,149 @@
+"""One loaded configuration at work: listeners with their chains, made whole before anything is switched over.
+
+A reload makes a new generation beside the old one. It takes over the listening sockets of addresses that both have, and
+the old one lives on without accepting until its last connection is closed; then its filters' ``cleanup`` is called. When
+anything in the new one is wrong, it is dropped and nothing has happened.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.chain import FilterChain, FilterUse
+from l4proxy.errors import ConfigError, ConfigProblem
+from l4proxy.listener import Listener
+from l4proxy.sockets import open_listening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from l4proxy.access_log.logger import AccessLogger
+    from l4proxy.address import Address
+    from l4proxy.config import schema
+    from l4proxy.config.types import Use
+    from l4proxy.server import Server
+
+__all__ = ["Generation", "SocketStore"]
+
+
+class SocketStore:
+    """The listening sockets of a process, by what they are bound to. They outlive generations."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[tuple[object, ...], list[socket.socket]] = {}
+        self.inherited: dict[str, list[socket.socket]] = {}
+        """Sockets from a service manager or an older process, by address text; used before any is opened."""
+
+    def take(self, address: Address, config: schema.Listener) -> list[socket.socket]:
+        """The sockets of an address, opened now if there are none. Raises OSError."""
+        key = _socket_key(address, config)
+        sockets = self._sockets.get(key)
+        if sockets is None:
+            sockets = self.inherited.pop(str(address), None) or open_listening(address, config)
+            self._sockets[key] = sockets
+        return sockets
+
+    def keep_only(self, used: set[int]) -> None:
+        """Close every socket whose descriptor is not in ``used``."""
+        for key, sockets in list(self._sockets.items()):
+            if not any(sock.fileno() in used for sock in sockets):
+                del self._sockets[key]
+                for sock in sockets:
+                    sock.close()
+
+    def all(self) -> dict[str, list[socket.socket]]:
+        return {str(key[0]): sockets for key, sockets in self._sockets.items()}
+
+
+def _socket_key(address: Address, config: schema.Listener) -> tuple[object, ...]:
+    """What makes two listening sockets different; other options can change without opening a new one."""
+    return address, config.transparent or config.original_destination == "tproxy"
+
+
+class Generation:
+    """Built from a checked configuration. Raises ConfigError, with everything it had made taken back."""
+
+    def __init__(self, config: schema.Config, server: Server) -> None:
+        self.config = config
+        self.server = server
+        self.listeners: list[Listener] = []
+        self._chains: list[FilterChain] = []
+        self._loggers: list[AccessLogger[Any]] = []
+        self._retired = False
+        try:
+            defaults = self._make_loggers(config.access_log)
+            for at, listener in enumerate(config.listeners):
+                self.listeners.append(self._make_listener(listener, f"listeners[{at}]", defaults))
+        except BaseException:
+            self._cleanup()
+            raise
+
+    def _make_listener(self, config: schema.Listener, path: str, defaults: tuple[AccessLogger[Any], ...]) -> Listener:
+        chains = [self._make_chain(chain, f"{path}.filter_chains[{at}]") for at, chain in enumerate(config.chains)]
+        preambles = tuple(_make(use, lambda use=use: use.cls(use.config)) for use in config.preambles)
+        loggers = defaults if config.access_log is None else self._make_loggers(config.access_log)
+        sockets: list[socket.socket] = []
+        for address in config.addresses:
+            try:
+                sockets += self.server.sockets.take(address, config)
+            except OSError as error:
+                raise ConfigError([ConfigProblem(f"{path}.address", str(error.strerror or error))]) from error
+        return Listener(config, sockets, chains, preambles, loggers, self.server)
+
+    def _make_chain(self, config: schema.FilterChain, path: str) -> FilterChain:
+        uses = []
+        for use in config.filters:
+            uses.append(_make(use, lambda use=use: FilterUse(use.cls, use.config, self.server, bypass=use.on_error == "bypass")))
+        matchers = [_make(use, lambda use=use: use.cls(use.config)) for use in config.match]
+        tls = None
+        if config.tls is not None:
+            from l4proxy.tls import ServerTlsContext
+
+            try:
+                tls = ServerTlsContext(config.tls)
+            except ValueError as error:
+                raise ConfigError([ConfigProblem(f"{path}.tls", str(error))]) from error
+        chain = FilterChain(config.name, uses, matchers, tls)
+        self._chains.append(chain)
+        return chain
+
+    def _make_loggers(self, uses: tuple[Use, ...]) -> tuple[AccessLogger[Any], ...]:
+        made: tuple[AccessLogger[Any], ...] = tuple(_make(use, lambda use=use: use.cls(use.config)) for use in uses)
+        self._loggers += made
+        return made
+
+    def start(self) -> None:
+        for listener in self.listeners:
+            listener.start()
+
+    def retire(self) -> None:
+        """Accept nothing more; when the last connection is closed, clean up."""
+        self._retired = True
+        for listener in self.listeners:
+            listener.retire()
+        self.connection_released()
+
+    def connection_released(self) -> None:
+        if self._retired and not any(listener.connections or listener.pending for listener in self.listeners):
+            self._retired = False
+            self._cleanup()
+
+    @property
+    def connections(self) -> int:
+        return sum(len(listener.connections) + len(listener.pending) for listener in self.listeners)
+
+    def _cleanup(self) -> None:
+        for chain in self._chains:
+            chain.cleanup()
+        for logger in self._loggers:
+            logger.close()
+        self.server.generation_gone(self)
+
+
+def _make(use: Use, make: Callable[[], Any]) -> Any:
+    """Instantiate a configured plugin; what it refuses is a problem at its place in the configuration."""
+    try:
+        return make()
+    except (ValueError, LookupError, OSError) as error:
+        raise ConfigError([ConfigProblem(use.path, str(error))]) from error

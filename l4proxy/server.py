@@ -1,0 +1,206 @@
+"""The server: one process's configuration at work, in any asyncio program.
+
+``async with serve(config) as server`` starts it and, at the end of the block, drains it. It takes over nothing of the
+program around it: no signal handlers, no logging set-up, no event loop policy. ``l4proxy run`` is this plus a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.address import Address
+from l4proxy.cluster import ClusterManager
+from l4proxy.generation import Generation, SocketStore
+from l4proxy.poller import poller_of
+from l4proxy.sockets import bound_address
+from l4proxy.stats import Stats, counter, gauge
+from l4proxy.stats_registry import StatsRegistry
+from l4proxy.timers import Timers
+
+if TYPE_CHECKING:
+    from l4proxy.config.schema import Config
+    from l4proxy.listener import Listener
+    from l4proxy.plugin_manager import PluginManager
+
+__all__ = ["Server", "ServerStats", "serve"]
+
+log = logging.getLogger("l4proxy.server")
+
+RESERVED_DESCRIPTORS = 64
+"""File descriptors that are not for connections: listeners, logs, pipes, the admin interface."""
+
+
+class ServerStats(Stats, subsystem="server"):
+    """The process as a whole."""
+
+    connections_active = gauge("Downstream connections open now, over all listeners.")
+    draining = gauge("1 while the server drains.")
+    start_time_seconds = gauge("When the server started, in seconds since the epoch.", merge="max")
+
+
+class ReloadStats(Stats, subsystem="config", labels=("result",)):
+    """Reloads of the configuration."""
+
+    reload_total = counter("Reloads, by result (success, failure).")
+
+
+class Server:
+    """Made by ``serve``. What plugins get in ``provision``, ``startup`` and ``shutdown``."""
+
+    def __init__(self, config: Config, plugins: PluginManager, *, sockets: SocketStore | None = None) -> None:
+        self.plugins = plugins
+        self.loop = asyncio.get_running_loop()
+        self.poller = poller_of(self.loop)
+        self.timers = Timers(self.loop)
+        self.stats = StatsRegistry(label_budget=config.label_budget)
+        self.own_stats = self.stats.group(ServerStats)
+        self.sockets = sockets or SocketStore()
+        self.active = 0
+        """Downstream connections, those included whose chain is not chosen yet."""
+        self.max_connections = 0
+        self.draining = False
+        self.clusters = ClusterManager(self)
+        self._old: list[Generation] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.stats.on_collect(self._collect)
+        self.clusters.update(config.clusters)
+        self._generation = Generation(config, self)
+
+    @property
+    def config(self) -> Config:
+        return self._generation.config
+
+    @property
+    def listeners(self) -> list[Listener]:
+        return self._generation.listeners
+
+    @property
+    def addresses(self) -> dict[str, list[Address]]:
+        """What each listener is bound to, by its name: the real ports where the configuration says 0."""
+        return {one.name: [bound_address(sock) for sock in one.sockets] for one in self.listeners}
+
+    async def start(self) -> None:
+        self.own_stats.start_time_seconds = int(time.time())
+        self.max_connections = self.config.max_connections or _connections_for_descriptors()
+        await self.clusters.start()
+        self.plugins.startup(self)
+        self._generation.start()
+
+    async def reload(self, config: Config) -> None:
+        """Replace the configuration. Connections go on with the old one; when the new one is refused (ConfigError) nothing
+        has changed."""
+        reloads = self.stats.group
+        try:
+            new = await self._prepare(config)
+        except BaseException:
+            reloads(ReloadStats, result="failure").reload_total += 1
+            raise
+        old, self._generation = self._generation, new
+        self.max_connections = config.max_connections or _connections_for_descriptors()
+        self._old.append(old)
+        old.retire()
+        new.start()
+        self.sockets.keep_only({sock.fileno() for one in new.listeners for sock in one.sockets})
+        reloads(ReloadStats, result="success").reload_total += 1
+
+    async def _prepare(self, config: Config) -> Generation:
+        change = self.clusters.prepare(config.clusters)
+        try:
+            new = Generation(config, self)
+        except BaseException:
+            change.discard()
+            raise
+        await change.apply()
+        return new
+
+    async def stop(self, drain_time: float | None = None) -> None:
+        """Drain: stop accepting, tell the filters, wait up to ``drain_time`` seconds (None: the configuration's), then close
+        what is left."""
+        await self.drain(self.config.drain_time if drain_time is None else drain_time)
+        for generation in (*self._old, self._generation):
+            for listener in generation.listeners:
+                listener.close_connections("drain_timeout")
+        await self._idle.wait()
+        self._generation.retire()
+        await self.clusters.stop()
+        self.plugins.shutdown(self)
+        self.sockets.keep_only(set())
+        self.timers.close()
+        if self.poller is not getattr(self.loop, "l4proxy_poller", None):
+            self.poller.close()
+
+    async def drain(self, drain_time: float) -> None:
+        self.draining = True
+        self.own_stats.draining = 1
+        for generation in (*self._old, self._generation):
+            for listener in generation.listeners:
+                if self.config.drain_listeners == "close":
+                    listener.retire()
+                listener.drain()
+        if self.active and drain_time > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), drain_time)
+
+    # What listeners and generations tell
+
+    def admit(self) -> bool:
+        """Count one more connection, unless the limit is reached."""
+        if self.active >= self.max_connections:
+            return False
+        self.active += 1
+        if self.active == 1:
+            self._idle.clear()
+        return True
+
+    def released(self, listener: Listener) -> None:
+        self.active -= 1
+        if not self.active:
+            self._idle.set()
+        if listener.retired:
+            for generation in list(self._old):
+                generation.connection_released()
+
+    def generation_gone(self, generation: Generation) -> None:
+        if generation in self._old:
+            self._old.remove(generation)
+
+    def _collect(self) -> None:
+        self.own_stats.connections_active = self.active
+        for generation in (*self._old, self._generation):
+            for listener in generation.listeners:
+                listener.collect()
+
+
+def _connections_for_descriptors() -> int:
+    """A connection takes two descriptors, and two more while a pipe holds its bytes; what is left is a reserve."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 1_000_000
+    return max(16, (soft - RESERVED_DESCRIPTORS) * 9 // 20)
+
+
+@contextlib.asynccontextmanager
+async def serve(config: Config | Mapping[str, Any], *, plugins: PluginManager | None = None) -> AsyncIterator[Server]:
+    """Run a proxy inside this program, until the block ends.
+
+    ``config`` is a ``Config`` or the same as a mapping. Raises ConfigError before any socket is opened. Ports given as 0 are
+    in ``server.addresses``.
+    """
+    from l4proxy.config import load_mapping
+    from l4proxy.plugin_manager import load_plugins
+
+    manager = plugins or load_plugins()
+    checked = load_mapping(config, manager.registry) if isinstance(config, Mapping) else config
+    server = Server(checked, manager)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
