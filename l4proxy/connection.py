@@ -140,7 +140,7 @@ class Connection:
         self._connect_from(0)
         if self.reason is None:
             if self.phase == "on_connect":
-                self.client.hold_reading(CONNECTING)
+                self.client.hold_reading(CONNECTING)  # an on_connect is still at work
             self.client.start()
 
     def _connect_from(self, position: int) -> None:
@@ -158,7 +158,8 @@ class Connection:
                 if waiting is not None:
                     self.spawn(self._finish_connect(callback, waiting, at), callback)
                     return
-        self.phase = "relay"
+        if self.phase == "on_connect":
+            self.phase = "relay"
         self.client.release_reading(CONNECTING)
 
     async def _finish_connect(self, callback: Callable[..., Any], waiting: Awaitable[None], position: int) -> None:
@@ -176,6 +177,7 @@ class Connection:
             stream.close()
             return
         self.upstream = stream
+        self.phase = "relay"
         stream.on_lost = self._upstream_lost
         self.down.connect_source(stream)
         stream.start()
@@ -395,6 +397,10 @@ class FilterConn(Conn):
         return self._connection.info.destination
 
     @property
+    def server_name(self) -> str:
+        return self._connection.info.server_name
+
+    @property
     def state(self) -> dict[str, Any]:
         return self._connection.state
 
@@ -445,8 +451,18 @@ class FilterConn(Conn):
     def chosen_upstream(self) -> str:
         return self._connection.cluster
 
-    def attach_upstream(self, stream: Stream) -> None:
-        self._connection.attach_upstream(stream)
+    def connecting(self, cluster: str) -> None:
+        self._connection.cluster = cluster
+        self._connection.phase = "connecting"
+
+    def attach_upstream(
+        self, stream: Stream, *, endpoint: str = "", attempts: int = 1, connect_seconds: float = 0.0
+    ) -> None:
+        connection = self._connection
+        connection.endpoint = endpoint
+        connection.attempts = attempts
+        connection.connect_seconds = connect_seconds
+        connection.attach_upstream(stream)
 
     def detach(self) -> None:
         if self._connection.reason is None:

@@ -23,7 +23,7 @@ An exception closes this one connection as ``filter_error`` (never another one),
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
     from l4proxy.stream import Stream
+    from l4proxy.timers import Timer
 
 __all__ = ["Conn", "Filter", "NoConfig", "Peer", "Side", "TlsInfo"]
 
@@ -170,6 +171,21 @@ class Conn:
         raise NotImplementedError
 
     @property
+    def server_name(self) -> str:
+        """The TLS server name (SNI), whether TLS was terminated here or only looked at by a matcher; else empty."""
+        raise NotImplementedError
+
+    @property
+    def activity(self) -> int:
+        """Grows with every byte read or written on either side: who compares it at intervals knows whether it is idle."""
+        raise NotImplementedError
+
+    @property
+    def chosen_upstream(self) -> str:
+        """The cluster that ``choose_upstream`` chose; empty when nobody did."""
+        raise NotImplementedError
+
+    @property
     def state(self) -> dict[str, Any]:
         """Shared by the filters of this connection. Keys are ``"filter_name:key"``; access logs print them with
         ``%FILTER_STATE(filter_name:key)%``."""
@@ -204,9 +220,15 @@ class Conn:
         connection has begun, LookupError when there is no such cluster."""
         raise NotImplementedError
 
-    def attach_upstream(self, stream: Stream) -> None:
+    def connecting(self, cluster: str) -> None:
+        """For terminal filters: a connection to ``cluster`` has begun. From here on ``choose_upstream`` is an error."""
+        raise NotImplementedError
+
+    def attach_upstream(
+        self, stream: Stream, *, endpoint: str = "", attempts: int = 1, connect_seconds: float = 0.0
+    ) -> None:
         """For terminal filters: from now on this chain's client bytes are written to ``stream``, and its bytes go to the
-        client. Raises RuntimeError when one is attached already."""
+        client. The rest is for access logs. Raises RuntimeError when one is attached already."""
         raise NotImplementedError
 
     def detach(self) -> None:
@@ -214,9 +236,9 @@ class Conn:
         reads bytes, the kernel moves them."""
         raise NotImplementedError
 
-    def close(self, detail: str, *, flush: bool = True, reset: bool = False) -> None:
-        """End the connection; ``detail`` is the snake-case name that logs and counters show. ``flush`` lets bytes on their
-        way out leave first (bounded by a timeout), ``reset`` ends it with a TCP RST."""
+    def close(self, why: str | CloseReason, *, flush: bool = True, reset: bool = False) -> None:
+        """End the connection. ``why`` is the snake-case name that logs and counters show, or a whole reason. ``flush`` lets
+        bytes on their way out leave first (bounded by a timeout), ``reset`` then ends it with a TCP RST."""
         raise NotImplementedError
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
@@ -224,7 +246,7 @@ class Conn:
         connection closes as ``filter_error``."""
         raise NotImplementedError
 
-    def call_later(self, delay: float, callback: Any) -> Any:
-        """Call ``callback()`` after ``delay`` seconds (coarse: a tenth of a second), unless the connection closes first.
-        Returns a handle with ``cancel()``."""
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback()`` after ``delay`` seconds, unless the connection closes first. Coarse (``l4proxy.timers``): it may
+        come a tenth of a second late. The timer returned can be cancelled."""
         raise NotImplementedError
