@@ -50,7 +50,7 @@ __all__ = [
     "labelled_counter",
 ]
 
-LABEL_BUDGET = 500
+LABEL_BUDGET = 200
 OTHER = "other"
 
 

@@ -46,9 +46,10 @@ class StatsRegistry:
             self._claim_names(cls)
             groups = self._groups[cls] = {}
         values = tuple(labels[name] for name in cls.label_names)
-        if values not in groups and len(groups) >= self.label_budget:
+        others = (OTHER,) * len(values)
+        if values not in groups and len(groups) - (others in groups) >= self.label_budget:
             self.count_overflow()
-            values = (OTHER,) * len(values)
+            values = others
         group = groups.get(values)
         if group is None:
             group = groups[values] = cls(values, self)
@@ -56,8 +57,10 @@ class StatsRegistry:
 
     def discard(self, group: Stats) -> None:
         """Show ``group`` no more (its endpoint was removed). The one shared as ``other`` stays."""
-        if any(value != OTHER for value in group.label_values):
-            self._groups.get(type(group), {}).pop(group.label_values, None)
+        groups = self._groups.get(type(group), {})
+        shared = all(value == OTHER for value in group.label_values)
+        if not shared and groups.get(group.label_values) is group:
+            del groups[group.label_values]
 
     def on_collect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` before each snapshot, to fold in live values. Returns the function that takes it off again."""

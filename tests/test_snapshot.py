@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from l4proxy.snapshot import Snapshot, merge
+from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
+from l4proxy.stats_registry import StatsRegistry
+
+
+class PoolStats(Stats, subsystem="pool", labels=("cluster",)):
+    requests_total = counter("Requests.")
+    busy = gauge("Connections in use.")
+    slowest_seconds = gauge("The slowest.", number=float, merge="max")
+    first_seconds = gauge("The first.", number=float, merge="min")
+    wait_seconds = histogram("Waits.", buckets=SECONDS)
+    errors_total = labelled_counter("Errors.", label="kind")
+
+
+def worker(requests: int, *, cluster: str = "db", error: str = "refused") -> Snapshot:
+    registry = StatsRegistry()
+    stats = registry.group(PoolStats, cluster=cluster)
+    stats.requests_total += requests
+    stats.busy = stats.slowest_seconds = stats.first_seconds = requests
+    for _ in range(requests):
+        stats.wait_seconds.record(0.5)
+    stats.errors_total.add(error, requests)
+    return registry.snapshot()
+
+
+def values(snapshot: Snapshot, metric: str) -> dict[tuple[str, ...], object]:
+    return {tuple(sample["labels"]): sample["value"] for sample in snapshot[f"l4proxy_pool_{metric}"]["samples"]}
+
+
+def test_workers_add_up() -> None:
+    merged = merge([worker(1), worker(2), worker(4)])
+    assert values(merged, "requests_total") == {("db",): 7}
+    assert values(merged, "busy") == {("db",): 7}
+    assert values(merged, "slowest_seconds") == {("db",): 4}
+    assert values(merged, "first_seconds") == {("db",): 1}
+    assert values(merged, "errors_total") == {("db", "refused"): 7}
+    (waits,) = values(merged, "wait_seconds").values()
+    assert isinstance(waits, dict)
+    assert sum(waits["counts"]) == 7
+    assert waits["sum"] == 3.5
+
+
+def test_series_that_only_one_worker_has_are_kept() -> None:
+    merged = merge([worker(1, cluster="a", error="x"), worker(2, cluster="b", error="y")])
+    assert values(merged, "requests_total") == {("a",): 1, ("b",): 2}
+    assert values(merged, "errors_total") == {("a", "x"): 1, ("b", "y"): 2}
+
+
+def test_the_merged_snapshots_are_not_changed() -> None:
+    one, two = worker(1), worker(2)
+    before = pickle.dumps((one, two))
+    merge([one, two])
+    assert pickle.dumps((one, two)) == before
+
+
+def test_a_snapshot_survives_json_and_pickle() -> None:
+    snapshot = worker(3)
+    assert json.loads(json.dumps(snapshot)) == snapshot
+    assert pickle.loads(pickle.dumps(snapshot)) == snapshot
+
+
+def test_nothing_merges_to_nothing() -> None:
+    assert merge([]) == {}
+
+
+def test_another_versions_buckets_are_refused() -> None:
+    old, new = worker(1), worker(1)
+    old["l4proxy_pool_wait_seconds"]["bounds"] = [1.0]
+    with pytest.raises(ValueError, match=r"l4proxy_pool_wait_seconds: the snapshots are of different versions"):
+        merge([old, new])
