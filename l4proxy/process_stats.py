@@ -1,0 +1,61 @@
+"""What the system says of this process: memory, file descriptors, CPU. Read when statistics are collected, never between."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+
+from l4proxy.stats import Stats, counter, gauge
+from l4proxy.stats_registry import StatsRegistry
+
+__all__ = ["ProcessStats", "collect_process_stats"]
+
+_PAGE = resource.getpagesize()
+
+
+class ProcessStats(Stats, subsystem="process"):
+    """This process; of several workers, all of them together."""
+
+    resident_memory_bytes = gauge("Resident memory.")
+    virtual_memory_bytes = gauge("Virtual memory.")
+    open_fds = gauge("Open file descriptors.")
+    max_fds = gauge("How many file descriptors one process may have open; 0 when there is no limit.", merge="min")
+    threads = gauge("Threads.")
+    cpu_seconds_total = counter("CPU time, user and system.", number=float)
+    start_time_seconds = gauge("When the process started, in seconds since the epoch.", number=float, merge="min")
+
+
+def collect_process_stats(registry: StatsRegistry) -> None:
+    """Keep a ``ProcessStats`` of ``registry`` up to date. What a system has no ``/proc`` for stays 0."""
+    stats = registry.group(ProcessStats)
+    stats.start_time_seconds = _start_time()
+    registry.on_collect(lambda: _collect(stats))
+
+
+def _collect(stats: ProcessStats) -> None:
+    stats.cpu_seconds_total = time.process_time()
+    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    stats.max_fds = 0 if limit == resource.RLIM_INFINITY else limit
+    try:
+        fields = _stat_fields()
+        stats.open_fds = len(os.listdir("/proc/self/fd")) - 1  # one of them reads the folder
+    except FileNotFoundError:
+        return
+    stats.threads = int(fields[17])
+    stats.virtual_memory_bytes = int(fields[20])
+    stats.resident_memory_bytes = int(fields[21]) * _PAGE
+
+
+def _stat_fields() -> list[bytes]:
+    """The fields of ``/proc/self/stat`` from the third on (proc_pid_stat(5)); the second, a file name, may hold spaces."""
+    with open("/proc/self/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def _start_time() -> float:
+    try:
+        since_boot = int(_stat_fields()[19]) / os.sysconf("SC_CLK_TCK")
+    except FileNotFoundError:
+        return time.time() - time.monotonic()
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot)
