@@ -95,22 +95,23 @@ class Registry:
         """Know a name before its plugin is imported: ``load()`` is called when somebody asks for it, and must register it."""
         self._expected[kind, protocol, name] = (plugin, load)
 
-    def find(self, kind: Kind, name: str, protocol: str = "") -> type[Any]:
+    def find(self, kind: Kind, name: str, protocol: str | None = None) -> type[Any]:
         """Return the class called ``name``. Raises LookupError with the nearest known name.
 
-        Message filters are found by name within their ``protocol``: ``fault`` of http is not ``fault`` of kafka.
+        Message filters have names of their own within each ``protocol``: ``fault`` of http is not ``fault`` of kafka. Without
+        a protocol the name must be clear without it.
         """
-        key = (kind, protocol, name)
-        if key in self._expected:
-            self._expected[key][1]()
-        entry = self._entries.get(key)
-        if entry is not None:
-            return entry.cls
-        others = sorted(p for k, p, n in self._keys() if k is kind and n == name)
-        if others:
-            raise LookupError(f"{kind.value} {name!r} speaks {' and '.join(others)}, not {protocol}")
-        spoken = f"{protocol} " if protocol else ""
-        raise LookupError(f"unknown {spoken}{kind.value} {name!r}{did_you_mean(name, self.names(kind, protocol))}")
+        keys = [key for key in self._keys() if key[0] is kind and key[2] == name]
+        fitting = [key for key in keys if protocol in (None, key[1])]
+        if not keys:
+            spoken = f"{protocol} " if protocol else ""
+            raise LookupError(f"unknown {spoken}{kind.value} {name!r}{did_you_mean(name, self.names(kind, protocol))}")
+        if len(fitting) != 1:
+            spoken = " and ".join(sorted(key[1] for key in keys))
+            raise LookupError(
+                f"{kind.value} {name!r} speaks {spoken}" + (f", not {protocol}" if protocol else ": say which")
+            )
+        return self._entry(fitting[0]).cls
 
     def names(self, kind: Kind, protocol: str | None = None) -> list[str]:
         """Every name of a kind, sorted; of message filters, only those of ``protocol`` where one is given."""
@@ -118,9 +119,22 @@ class Registry:
 
     def entries(self, kind: Kind) -> list[Entry]:
         """Everything of a kind, sorted by name. Imports the plugins that were only expected."""
-        for key in [key for key in self._expected if key[0] is kind]:
-            self.find(kind, key[2], key[1])
-        return sorted((e for e in self._entries.values() if e.kind is kind), key=lambda e: (e.name, e.protocol))
+        entries = [self._entry(key) for key in list(self._keys()) if key[0] is kind]
+        return sorted(entries, key=lambda entry: (entry.name, entry.protocol))
+
+    def names_of(self, plugin: str) -> list[tuple[Kind, str]]:
+        """Everything that a plugin has registered or is expected to, sorted."""
+        return sorted(
+            ((key[0], key[2]) for key in self._keys() if self._owner(key) == plugin), key=lambda k: (k[0].value, k[1])
+        )
+
+    def _entry(self, key: tuple[Kind, str, str]) -> Entry:
+        if key in self._expected:
+            plugin, load = self._expected[key]
+            load()
+            if key not in self._entries:
+                raise PluginError(f"plugin {plugin!r} does not register the {key[0].value} {key[2]!r}")
+        return self._entries[key]
 
     def _owner(self, key: tuple[Kind, str, str]) -> str | None:
         if key in self._entries:
@@ -137,9 +151,14 @@ def options_of(cls: type[Any]) -> Any:
     for klass in cls.__mro__:
         for base in klass.__dict__.get("__orig_bases__", ()):
             origin, args = get_origin(base), get_args(base)
-            if args and isinstance(origin, type) and origin.__name__ != "Generic" and not isinstance(args[0], TypeVar):
+            if isinstance(origin, type) and _is_contract(origin) and not isinstance(args[0], TypeVar):
                 return args[0]
     return None
+
+
+def _is_contract(cls: type[Any]) -> bool:
+    """Whether a class is a base of this package's own, or derives from one."""
+    return any(base.__name__ in _BASES.values() and base.__module__.startswith("l4proxy.") for base in cls.__mro__)
 
 
 def _first_problem(kind: Kind, cls: object) -> str:

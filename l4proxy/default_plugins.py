@@ -1,0 +1,31 @@
+"""The plugins that come with l4proxy: what each module of ``l4proxy.plugins`` registers.
+
+The table lets a name be known, and its spelling corrected, before its module is imported: a proxy that uses one filter
+imports one filter. It holds strings, because the core imports no plugin. A test holds it against what the modules register.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from l4proxy.registry import Kind
+
+__all__ = ["DEFAULT_PLUGINS", "DefaultPlugin"]
+
+
+class DefaultPlugin(NamedTuple):
+    """One class that a first-party module registers. ``protocol`` is set for message filters only."""
+
+    module: str
+    kind: Kind
+    name: str
+    protocol: str = ""
+
+
+DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
+    DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
+    DefaultPlugin("maglev", Kind.LOAD_BALANCER, "maglev"),
+    DefaultPlugin("random_choice", Kind.LOAD_BALANCER, "random"),
+    DefaultPlugin("ring_hash", Kind.LOAD_BALANCER, "ring_hash"),
+    DefaultPlugin("round_robin", Kind.LOAD_BALANCER, "round_robin"),
+)
