@@ -239,7 +239,7 @@ class Connection:
         if self.reason is not None:
             coro.close()
             return
-        task = asyncio.get_running_loop().create_task(coro)
+        task = self.listener.loop.create_task(coro)
         self._tasks = self._tasks or set()
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._task_done(done, callback))

@@ -79,6 +79,7 @@ class Listener:
         self.preambles = preambles
         self.access_loggers = access_loggers
         self.server = server
+        self.loop = server.loop
         self.poller = server.poller
         self.timers = server.timers
         self.clusters = server.clusters
