@@ -1,0 +1,31 @@
+"""What a terminal is shown: colours only where they are wanted, and no control characters of strangers."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import IO
+
+__all__ = ["BOLD", "CYAN", "DIM", "RED", "YELLOW", "paint", "printable", "wants_colour"]
+
+BOLD, DIM, RED, YELLOW, CYAN = "1", "2", "31", "33", "36"
+
+
+def wants_colour(stream: IO[str]) -> bool:
+    """Colour a terminal, unless ``NO_COLOR`` is set (https://no-color.org) or the terminal is a dumb one."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+_UNPRINTABLE = re.compile(r"[^ -~\xa0-\U0010ffff]|[\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` on one line: control characters, which could forge lines or drive a terminal, become ``\n``, ``\x1b``,
+    ``\u202e`` ..."""
+    if text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
