@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.address import Address
-from l4proxy.cluster import ClusterManager
+from l4proxy.cluster_manager import ClusterManager
 from l4proxy.generation import Generation, SocketStore
 from l4proxy.poller import poller_of
 from l4proxy.sockets import bound_address
@@ -70,8 +70,9 @@ class Server:
         self._idle = asyncio.Event()
         self._idle.set()
         self.stats.on_collect(self._collect)
-        self.clusters.update(config.clusters)
+        change = self.clusters.prepare(config.clusters)
         self._generation = Generation(config, self)
+        change.apply()
 
     @property
     def config(self) -> Config:
@@ -89,36 +90,27 @@ class Server:
     async def start(self) -> None:
         self.own_stats.start_time_seconds = int(time.time())
         self.max_connections = self.config.max_connections or _connections_for_descriptors()
-        await self.clusters.start()
+        self.clusters.start()
         self.plugins.startup(self)
         self._generation.start()
 
-    async def reload(self, config: Config) -> None:
+    def reload(self, config: Config) -> None:
         """Replace the configuration. Connections go on with the old one; when the new one is refused (ConfigError) nothing
         has changed."""
-        reloads = self.stats.group
         try:
-            new = await self._prepare(config)
+            change = self.clusters.prepare(config.clusters)
+            new = Generation(config, self)
         except BaseException:
-            reloads(ReloadStats, result="failure").reload_total += 1
+            self.stats.group(ReloadStats, result="failure").reload_total += 1
             raise
+        change.apply()
         old, self._generation = self._generation, new
         self.max_connections = config.max_connections or _connections_for_descriptors()
         self._old.append(old)
         old.retire()
         new.start()
         self.sockets.keep_only({sock.fileno() for one in new.listeners for sock in one.sockets})
-        reloads(ReloadStats, result="success").reload_total += 1
-
-    async def _prepare(self, config: Config) -> Generation:
-        change = self.clusters.prepare(config.clusters)
-        try:
-            new = Generation(config, self)
-        except BaseException:
-            change.discard()
-            raise
-        await change.apply()
-        return new
+        self.stats.group(ReloadStats, result="success").reload_total += 1
 
     async def stop(self, drain_time: float | None = None) -> None:
         """Drain: stop accepting, tell the filters, wait up to ``drain_time`` seconds (None: the configuration's), then close

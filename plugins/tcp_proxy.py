@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from l4proxy import CloseReason, Filter, Register, UpstreamError, hookimpl
 from l4proxy.balancer import stable_hash
-from l4proxy.cluster import ConnectRequest
 from l4proxy.config.types import ClusterName, Duration, Range
+from l4proxy.connect import ConnectRequest
 
 if TYPE_CHECKING:
-    from l4proxy.cluster import Attempt, ClusterManager
+    from l4proxy.cluster_manager import ClusterManager
+    from l4proxy.connect import Attempt
     from l4proxy.endpoint import Endpoint
     from l4proxy.server import Server
     from l4proxy.stream import Stream
@@ -99,15 +100,17 @@ class TcpProxy(Filter[TcpProxyConfig]):
         conn.connecting(name)
         try:
             cluster = self.shared.clusters.find(name)
-        except LookupError as error:
-            self._failed(UpstreamError("NC", "no_cluster", str(error)))
+        except UpstreamError as error:
+            self._failed(error)
             return
-        self._started = time.monotonic()
-        self._attempt = cluster.connect(request, self._connected, self._failed)
         if config.idle_timeout:
             self._watch()
         if config.max_connection_duration:
             conn.call_later(config.max_connection_duration, self._too_old)
+        self._started = time.monotonic()
+        attempt = cluster.connect(request, self._connected, self._failed)
+        if not attempt.done:
+            self._attempt = attempt
 
     def _hash_key(self) -> int:
         conn = self.conn
