@@ -29,9 +29,9 @@ def stable_hash(data: bytes) -> int:
 def weighted_turns(weights: Sequence[int]) -> Iterator[int]:
     """Yield for ever whose turn it is, as positions in ``weights``: earliest deadline first.
 
-    The n-th turn of weight w is due at (n - 1/2) / w. Turns are spread evenly (weights 2 and 1 give A B A, not A A B), and
-    as many turns in a row as the sum of weights hold exactly each one's weight of turns. Deadlines are divided out, not
-    added up, so they do not drift. Equal weights are a plain cycle.
+    The n-th turn of weight w is due at (n - 1/2) / w. Turns are spread evenly (weights 2 and 1 give A B A, not A A B),
+    and as many turns in a row as the sum of weights hold exactly each one's weight of turns. Deadlines are divided out,
+    not added up, so they do not drift. Equal weights are a plain cycle.
     """
     if len(set(weights)) <= 1:
         yield from cycle(range(len(weights)))
@@ -62,8 +62,8 @@ class LoadBalancer(ABC, Generic[C]):
 
     @abstractmethod
     def choose(self, hash_key: int | None) -> Endpoint | None:
-        """Return an endpoint, or None when there is none. Called for each connection, and again for each further attempt.
+        """Return an endpoint, or None when there is none. Called for each connection and each further attempt.
 
-        ``hash_key`` is 64 bits made by ``stable_hash`` from what the terminal filter's hash policy names, or None when it has
-        no policy or the connection lacks that property; a policy that hashes then chooses at random.
+        ``hash_key`` is 64 bits made by ``stable_hash`` from what the terminal filter's hash policy names, or None when
+        it has no policy or the connection lacks that property; a policy that hashes then chooses at random.
         """

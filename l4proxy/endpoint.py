@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from l4proxy.address import Address
+from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
 
 if TYPE_CHECKING:
     from l4proxy.stream import Stream
 
-__all__ = ["Endpoint", "EndpointSpec", "Target"]
+__all__ = ["Endpoint", "EndpointSpec", "EndpointStats", "Target"]
+
+
+class EndpointStats(Stats, subsystem="endpoint", labels=("cluster", "endpoint")):
+    """Connections to one endpoint."""
+
+    connections_total = counter("Connections made.")
+    connections_active = gauge("Connections open now.")
+    connect_failed_total = labelled_counter("Attempts to connect that failed, by reason.", label="reason")
+    connect_seconds = histogram("How long it took to connect, TLS handshake included.", buckets=SECONDS)
+    received_bytes_total = counter("Bytes received from the endpoint.")
+    sent_bytes_total = counter("Bytes sent to the endpoint.")
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """What discovery knows of an endpoint.
 
-    ``name`` is its identity: the same name in the next update is the same endpoint, whose connections go on. It is also its
-    label in statistics. ``addresses`` are IP addresses with ports, or a unix socket, in the order in which to try them; more than
-    one means one server that can be reached in several ways (RFC 8305). ``hostname`` is what its certificate is checked
-    against, and empty where only an address is known. Weight 0 takes no new connections.
+    ``name`` is its identity: the same name in the next update is the same endpoint, whose connections go on. It is also
+    its label in statistics. ``addresses`` are IP addresses with ports, or a unix socket, in the order in which to try
+    them; more than one means one server that can be reached in several ways (RFC 8305). ``hostname`` is what its
+    certificate is checked against, and empty where only an address is known. Weight 0 takes no new connections.
     """
 
     name: str
@@ -44,32 +57,83 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, address: Address) -> Target:
+        """Raises ValueError for a host name: those are looked up by discovery, never while connecting."""
         if address.is_unix:
             path = address.path
             return cls(socket.AF_UNIX, "\0" + path[1:] if path.startswith("@") else path, False)
         host = address.host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            socket.inet_pton(family, host.partition("%")[0])
+        except OSError:
+            raise ValueError(f"{address}: {host!r} is not an IP address") from None
         return cls(family, (host, address.port), host.startswith("127.") or host == "::1")
 
 
-class Endpoint:
-    """One server behind a cluster. Made when it is discovered; it lives until it was removed and its last stream is closed."""
+class Traffic:
+    """Bytes of streams that are closed, and how much of open ones the statistics have already."""
 
-    __slots__ = ("active", "draining", "hostname", "name", "streams", "targets", "weight")
+    __slots__ = ("closed_received", "closed_sent", "counted_received", "counted_sent")
+
+    def __init__(self) -> None:
+        self.closed_received = self.closed_sent = self.counted_received = self.counted_sent = 0
+
+    def closed(self, stream: Stream) -> None:
+        self.closed_received += stream.received
+        self.closed_sent += stream.sent
+
+    def collect(self, streams: Iterable[Stream]) -> tuple[int, int]:
+        """Bytes received and sent since this was last called. ``streams`` are those that are open."""
+        received = sent = 0
+        for stream in streams:
+            received += stream.received
+            sent += stream.sent
+        new = self.closed_received + received - self.counted_received, self.closed_sent + sent - self.counted_sent
+        self.closed_received = self.closed_sent = 0
+        self.counted_received, self.counted_sent = received, sent
+        return new
+
+
+class Endpoint:
+    """One server behind a cluster. Made when it is discovered; it lives until it is removed and its streams are closed."""
+
+    __slots__ = (
+        "active",
+        "connections",
+        "draining",
+        "hostname",
+        "name",
+        "release",
+        "spec",
+        "stats",
+        "streams",
+        "targets",
+        "traffic",
+        "weight",
+    )
+
+    stats: EndpointStats
+    """Set by the cluster."""
+    release: Callable[[Stream], None]
+    """Set by the cluster: what every stream calls when it is closed."""
 
     def __init__(self, spec: EndpointSpec) -> None:
         self.name = spec.name
+        self.connections = 0
+        """Open or being made."""
         self.active = 0
-        """Connections open or being made. A filter that sends many requests over one connection adds those in flight, for the
-        balancers that look at it."""
+        """How busy it is, for the balancers that look at it: its connections. A filter that sends many requests over
+        one connection adds those in flight."""
         self.draining = False
         """It was removed: no new connections; who pools connections sends nothing more on those it has."""
         self.streams: set[Stream] = set()
         """Open connections."""
+        self.traffic = Traffic()
         self.update(spec)
 
     def update(self, spec: EndpointSpec) -> None:
         """Take over what may change while an endpoint stays the same one. Open connections are not touched."""
+        self.spec = spec
         self.hostname = spec.hostname
         self.weight = spec.weight
         self.targets = tuple(Target.of(address) for address in spec.addresses)

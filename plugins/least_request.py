@@ -17,8 +17,8 @@ __all__ = ["LeastRequest", "LeastRequestConfig"]
 @dataclass(frozen=True, slots=True)
 class LeastRequestConfig:
     choice_count: int = 2
-    """Endpoints of equal weight: how many are drawn at random, of which the least busy is taken. Two is nearly as good as
-    looking at all, and does not send everyone to the same endpoint."""
+    """Endpoints of equal weight: how many are drawn at random, of which the least busy is taken. Two is nearly as good
+    as looking at all, and does not send everyone to the same endpoint."""
     active_request_bias: float = 1.0
     """Endpoints of different weights: how much being busy counts. 0 is plain weighted round robin."""
 
@@ -30,8 +30,9 @@ class LeastRequestConfig:
 
 
 class LeastRequest(LoadBalancer[LeastRequestConfig]):
-    """With equal weights the least busy of a few random endpoints (power of two choices); with different weights a weighted
-    round robin whose weights are ``weight / (active + 1) ** active_request_bias`` at the time of an endpoint's last turn.
+    """With equal weights the least busy of a few random endpoints (power of two choices); with different weights a
+    weighted round robin whose weights are ``weight / (active + 1) ** active_request_bias`` at the time of an endpoint's
+    last turn.
 
     Both are Envoy's rules (load balancing policy ``least_request``).
     """

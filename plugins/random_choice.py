@@ -5,22 +5,17 @@ from __future__ import annotations
 import random
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 from l4proxy.balancer import LoadBalancer
 from l4proxy.endpoint import Endpoint
+from l4proxy.filter import NoConfig
 from l4proxy.hookspecs import Register, hookimpl
 
-__all__ = ["RandomChoice", "RandomConfig"]
+__all__ = ["RandomChoice"]
 
 
-@dataclass(frozen=True, slots=True)
-class RandomConfig:
-    """Random has no options; weights belong to the endpoints."""
-
-
-class RandomChoice(LoadBalancer[RandomConfig]):
+class RandomChoice(LoadBalancer[NoConfig]):
     """Each choice is independent of all others, with a probability proportional to the endpoint's weight.
 
     Unlike round robin it needs no state, so that many proxies in front of the same endpoints cannot fall into step.
@@ -28,7 +23,7 @@ class RandomChoice(LoadBalancer[RandomConfig]):
 
     name = "random"
 
-    def __init__(self, config: RandomConfig, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, config: NoConfig, endpoints: Sequence[Endpoint]) -> None:
         super().__init__(config, endpoints)
         self._bounds = list(accumulate(endpoint.weight for endpoint in self.endpoints))
 

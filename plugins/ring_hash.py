@@ -23,8 +23,8 @@ _POINTS = struct.Struct(">8Q")
 @dataclass(frozen=True, slots=True)
 class RingHashConfig:
     minimum_ring_size: int = 1024
-    """The ring has at least so many points. More make the shares more even (1024 points: within about a tenth), and the ring
-    slower to build."""
+    """The ring has at least so many points. More make the shares more even (1024 points: within about a tenth), and the
+    ring slower to build."""
     maximum_ring_size: int = 65536
     """The ring has at most so many points, or one per endpoint where there are more endpoints."""
 
@@ -38,9 +38,9 @@ class RingHashConfig:
 class RingHash(LoadBalancer[RingHashConfig]):
     """Every endpoint has points on a ring, in proportion to its weight; a key belongs to the next point ("ketama").
 
-    Where an endpoint's points lie depends on its name alone, and how many it has on its weight and a power of two that is
-    large enough for ``minimum_ring_size``. So a change of membership moves only the keys of the endpoints that came or
-    went; only when the sum of weights crosses a power of two do some others move as well.
+    Where an endpoint's points lie depends on its name alone, and how many it has on its weight and a power of two that
+    is large enough for ``minimum_ring_size``. So a change of membership moves only the keys of the endpoints that came
+    or went; only when the sum of weights crosses a power of two do some others move as well.
     """
 
     name = "ring_hash"

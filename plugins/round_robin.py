@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from l4proxy.balancer import LoadBalancer, weighted_turns
 from l4proxy.endpoint import Endpoint
+from l4proxy.filter import NoConfig
 from l4proxy.hookspecs import Register, hookimpl
 
-__all__ = ["RoundRobin", "RoundRobinConfig"]
+__all__ = ["RoundRobin"]
 
 
-@dataclass(frozen=True, slots=True)
-class RoundRobinConfig:
-    """Round robin has no options; weights belong to the endpoints."""
-
-
-class RoundRobin(LoadBalancer[RoundRobinConfig]):
-    """Earliest deadline first (`weighted_turns`). It is preferred to the "smooth" round robin of nginx, which is as even but
-    looks at every endpoint for each choice; a heap looks at log2 of them.
+class RoundRobin(LoadBalancer[NoConfig]):
+    """Earliest deadline first (`weighted_turns`). It is preferred to the "smooth" round robin of nginx, which is as
+    even but looks at every endpoint for each choice; a heap looks at log2 of them.
 
     The order among equals is random, so that many workers, or many rebuilds, do not all begin with the same endpoint.
     """
 
     name = "round_robin"
 
-    def __init__(self, config: RoundRobinConfig, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, config: NoConfig, endpoints: Sequence[Endpoint]) -> None:
         super().__init__(config, random.sample(list(endpoints), len(endpoints)))
         self._turns = weighted_turns([endpoint.weight for endpoint in self.endpoints])
 

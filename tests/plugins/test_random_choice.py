@@ -7,12 +7,13 @@ import pytest
 
 from l4proxy.address import Address
 from l4proxy.endpoint import Endpoint, EndpointSpec
-from l4proxy.plugins.random_choice import RandomChoice, RandomConfig
+from l4proxy.filter import NoConfig
+from l4proxy.plugins.random_choice import RandomChoice
 
 
 def balancer(*weights: int) -> RandomChoice:
     specs = [EndpointSpec.of_address(Address("10.0.0.1", port), weight=w) for port, w in enumerate(weights)]
-    return RandomChoice(RandomConfig(), [Endpoint(spec) for spec in specs])
+    return RandomChoice(NoConfig(), [Endpoint(spec) for spec in specs])
 
 
 def test_nobody_to_choose() -> None:

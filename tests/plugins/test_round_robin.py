@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from l4proxy.address import Address
 from l4proxy.endpoint import Endpoint, EndpointSpec
-from l4proxy.plugins.round_robin import RoundRobin, RoundRobinConfig
+from l4proxy.filter import NoConfig
+from l4proxy.plugins.round_robin import RoundRobin
 
 
 def round_robin(*weights: int) -> RoundRobin:
     specs = [EndpointSpec.of_address(Address("10.0.0.1", port), weight=w) for port, w in enumerate(weights)]
-    return RoundRobin(RoundRobinConfig(), [Endpoint(spec) for spec in specs])
+    return RoundRobin(NoConfig(), [Endpoint(spec) for spec in specs])
 
 
 def picks(balancer: RoundRobin, count: int) -> list[str]:

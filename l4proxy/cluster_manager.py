@@ -1,0 +1,139 @@
+"""All clusters of a server by name, and how a reload changes them: wholly or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.cluster import Cluster, Parts, Runtime
+from l4proxy.endpoint import Target
+from l4proxy.errors import ConfigError, ConfigProblem, UpstreamError, did_you_mean
+
+if TYPE_CHECKING:
+    from l4proxy.config import schema
+    from l4proxy.discovery import Discovery
+
+__all__ = ["ClusterChange", "ClusterManager", "NoSuchCluster"]
+
+
+class NoSuchCluster(UpstreamError, LookupError):
+    """A connection is to go to a cluster that the configuration has not (flag ``NC``)."""
+
+
+class ClusterManager:
+    """Made with the server; ``prepare(configs).apply()`` takes over the first configuration and each further one."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._clusters: dict[str, Cluster] = {}
+        self._removed: list[Cluster] = []
+        """They may still have connections."""
+        self._started = False
+        self._stop_collecting = runtime.stats.on_collect(self._collect)
+
+    def find(self, name: str) -> Cluster:
+        """The cluster of this name, for one connection: a reload may replace it. Raises NoSuchCluster."""
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            text = f"no cluster is called {name!r}{did_you_mean(name, self._clusters)}"
+            raise NoSuchCluster("NC", "no_cluster", text)
+        return cluster
+
+    def __iter__(self) -> Iterator[Cluster]:
+        return iter(self._clusters.values())
+
+    def prepare(self, configs: Sequence[schema.Cluster]) -> ClusterChange:
+        """Make everything of a configuration that can fail. Raises ConfigError with all that is wrong; then, and also
+        when the change is dropped, nothing has happened."""
+        problems: list[ConfigProblem] = []
+        parts = []
+        for at, config in enumerate(configs):
+            made = self._make(config, f"clusters[{at}]", problems)
+            if made is not None:
+                parts.append(made)
+        if problems:
+            raise ConfigError(problems)
+        return ClusterChange(self, parts)
+
+    def _make(self, config: schema.Cluster, path: str, problems: list[ConfigProblem]) -> Parts | None:
+        where = path
+        try:
+            where = f"{path}.load_balancer"
+            config.load_balancer.cls(config.load_balancer.config, ())
+            where = f"{path}.discovery"
+            discovery = self._discovery_of(config)
+            where = f"{path}.bind"
+            source = Target.of(config.bind) if config.bind else None
+            where = f"{path}.tls"
+            tls = None
+            if config.tls is not None:
+                from l4proxy.tls import ClientTlsContext
+
+                tls = ClientTlsContext(config.tls)
+        except (ValueError, LookupError, OSError) as error:
+            problems.append(ConfigProblem(where, str(error)))
+            return None
+        return Parts(config, discovery, tls, source)
+
+    def _discovery_of(self, config: schema.Cluster) -> Discovery[Any]:
+        """The one at work, where nothing about it has changed: what it knows stays known."""
+        use = config.discovery
+        old = self._clusters.get(config.name)
+        if old is not None and (old.config.discovery, old.config.endpoints) == (use, config.endpoints):
+            return old.discovery
+        discovery: Discovery[Any] = use.cls(use.config, config)
+        return discovery
+
+    def start(self) -> None:
+        """Begin to discover endpoints. Connections may come at once: they wait until endpoints are known."""
+        self._started = True
+        for cluster in self._clusters.values():
+            cluster.start()
+
+    async def stop(self) -> None:
+        """Close whatever is still open."""
+        self._stop_collecting()
+        await asyncio.gather(*(cluster.stop() for cluster in (*self._clusters.values(), *self._removed)))
+
+    def _collect(self) -> None:
+        for cluster in (*self._clusters.values(), *self._removed):
+            cluster.collect()
+        for cluster in [cluster for cluster in self._removed if not cluster.endpoints.open]:
+            self._removed.remove(cluster)
+            self._runtime.stats.discard(cluster.stats)
+
+    def switch(self, parts: Sequence[Parts]) -> None:
+        """Called by ``ClusterChange.apply``."""
+        old, self._clusters = self._clusters, {}
+        for made in parts:
+            cluster = old.pop(made.config.name, None) or self._take_back(made.config.name)
+            if cluster is None:
+                cluster = Cluster(made, self._runtime)
+            else:
+                cluster.take_over(made)
+            self._clusters[cluster.name] = cluster
+            if self._started:
+                cluster.start()
+        for cluster in old.values():
+            cluster.remove()
+        self._removed += old.values()
+
+    def _take_back(self, name: str) -> Cluster | None:
+        """A cluster that was removed, is configured again and still has connections."""
+        cluster = next((cluster for cluster in self._removed if cluster.name == name), None)
+        if cluster is not None:
+            self._removed.remove(cluster)
+        return cluster
+
+
+class ClusterChange:
+    """A configuration's clusters, made and not yet taken over."""
+
+    def __init__(self, manager: ClusterManager, parts: Sequence[Parts]) -> None:
+        self._manager = manager
+        self._parts = parts
+
+    def apply(self) -> None:
+        """Switch over. Clusters that are in both configurations stay the same objects, with their connections."""
+        self._manager.switch(self._parts)
