@@ -1,1 +1,7 @@
-"""Configuration: what a file may say (``schema``), how it is read and checked, and the words it is written in (``types``)."""
+"""Configuration: what a file may say (``schema``), the words it is written in (``types``), and how it is read and checked."""
+
+from l4proxy.config.dump import dump
+from l4proxy.config.load import load_file, load_mapping
+from l4proxy.config.schema import Config
+
+__all__ = ["Config", "dump", "load_file", "load_mapping"]

@@ -108,7 +108,9 @@ class ServerTls:
         if not self.cert and not self.certificates:
             raise ValueError("cert: a listener with TLS needs a certificate (cert and key, or certificates)")
         if self.client_certificate != "off" and not self.client_ca:
-            raise ValueError(f'client_ca: client_certificate = "{self.client_certificate}" needs authorities to check against')
+            raise ValueError(
+                f'client_ca: client_certificate = "{self.client_certificate}" needs authorities to check against'
+            )
         if self.client_certificate == "off" and (self.client_ca or self.client_sans):
             field = "client_ca" if self.client_ca else "client_sans"
             raise ValueError(f'{field}: has no effect unless client_certificate is "optional" or "required"')

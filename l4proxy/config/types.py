@@ -191,9 +191,18 @@ class PortRange:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
-_BYTES = {"TiB": 1 << 40, "TB": 10**12, "GiB": 1 << 30, "GB": 10**9, "MiB": 1 << 20, "MB": 10**6, "KiB": 1024, "kB": 1000, "B": 1}
+_BYTES = {
+    "TiB": 1 << 40,
+    "TB": 10**12,
+    "GiB": 1 << 30,
+    "GB": 10**9,
+    "MiB": 1 << 20,
+    "MB": 10**6,
+    "KiB": 1024,
+    "kB": 1000,
+    "B": 1,
+}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KkMGT]i?B|B)")
 

@@ -1,0 +1,57 @@
+"""From a loaded configuration back to plain data: what ``/config_dump`` shows, and what a file could say."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from l4proxy.config.shapes import (
+    Array,
+    Choice,
+    Map,
+    MatchShape,
+    Scalar,
+    Shape,
+    Table,
+    UnionShape,
+    UseShape,
+    member_for,
+    options_shape,
+    table_of,
+)
+from l4proxy.config.types import Use
+
+__all__ = ["dump"]
+
+
+def dump(config: Any) -> dict[str, Any]:
+    """Return a dataclass as tables, arrays and scalars: everything that has a value, defaults too. Secrets are ``****``."""
+    tables: dict[str, Any] = _dump(table_of(type(config)), config)
+    return tables
+
+
+def _dump(shape: Shape, value: Any) -> Any:
+    match shape:
+        case Scalar():
+            return shape.dump(value)
+        case Choice():
+            return value.value if isinstance(value, Enum) else value
+        case Array():
+            return [_dump(shape.item, item) for item in value]
+        case Map():
+            return {name: _dump(shape.value, item) for name, item in value.items()}
+        case Table():
+            given = {name: (field.shape, getattr(value, name)) for name, field in shape.fields.items()}
+            return {name: _dump(*pair) for name, pair in given.items() if pair[1] is not None}
+        case UnionShape():
+            return _dump(member_for(shape, value), value)
+        case UseShape():
+            on_error = {"on_error": value.on_error} if value.on_error != "close" else {}
+            return {"use": value.name, **on_error, **_options(value)}
+        case MatchShape():
+            return {use.name: _options(use) for use in value}
+    raise TypeError(f"unknown shape {shape}")
+
+
+def _options(use: Use) -> Any:
+    return _dump(options_shape(use.cls), use.config)
