@@ -1,7 +1,7 @@
 """A filter chain as configured: which classes, with which options, and which of their callbacks anyone wrote.
 
-Made when a configuration is loaded; connections only instantiate. That a filter does not override a callback is found out
-here, once, and is why such a callback costs nothing later.
+Made when a configuration is loaded; connections only instantiate. That a filter does not override a callback is found
+out here, once, and is why such a callback costs nothing later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ class FilterStats(Stats, subsystem="filter", labels=("filter",)):
     """What happened to a filter, over all its places."""
 
     errors_total = counter("Exceptions raised by the filter's callbacks.")
-    bypassed_total = counter("Times the filter was taken out of a chain because it raised (on_error = bypass, observers).")
+    bypassed_total = counter(
+        "Times the filter was taken out of a chain because it raised (on_error = bypass, observers)."
+    )
 
 
 class FilterUse:
@@ -77,7 +79,3 @@ class FilterChain:
     @property
     def needs_bytes(self) -> bool:
         return any(matcher.needs_bytes for matcher in self.matchers)
-
-    def cleanup(self) -> None:
-        for use in self.filters:
-            use.cleanup()

@@ -1,9 +1,9 @@
 """A downstream connection: its two streams, its two paths, its filters, and how it ends.
 
-There are three stages. *Connecting*: the filters' ``on_connect`` run in order, and the client is not read before the last
-is done. *Relaying*: the paths carry bytes. *Closing*: a reason is set, nothing more reaches a filter, what was written
-leaves, and then, at the end of a loop turn and so never inside a filter's callback, everything is released and every
-filter hears ``on_close``. The first reason wins; all later ones are consequences of it.
+There are three stages. *Connecting*: the filters' ``on_connect`` run in order, and the client is not read before the
+last is done. *Relaying*: the paths carry bytes. *Closing*: a reason is set, nothing more reaches a filter, what was
+written leaves, and then, at the end of a loop turn and so never inside a filter's callback, everything is released and
+every filter hears ``on_close``. The first reason wins; all later ones are consequences of it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ CONNECTING = 8
 FLUSH_TIMEOUT = 5.0
 """Seconds that a closing connection has to send what was written to it."""
 LINGER_TIMEOUT = 1.0
-"""Seconds that a client has to send its own end of stream after ours. Closing before it does could turn into a reset that
-destroys the last bytes we sent."""
+"""Seconds that a client has to send its own end of stream after ours. Closing before it does could turn into a reset
+that destroys the last bytes we sent."""
 
 _last_id = 0
 
@@ -43,9 +43,9 @@ _last_id = 0
 class Connection:
     """Made by a listener for an accepted socket whose chain is chosen and whose TLS handshake, if any, is done."""
 
-    __slots__ = ("_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers", "attempts", "chain",
-                 "client", "cluster", "connect_seconds", "down", "endpoint", "filters", "handshake_seconds", "id", "info",
-                 "listener", "phase", "reason", "started", "tls", "up", "upstream")  # fmt: skip
+    __slots__ = ("_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers", "_upstream_peer", "attempts",
+                 "chain", "client", "cluster", "connect_seconds", "down", "endpoint", "filters", "handshake_seconds", "id",
+                 "info", "listener", "phase", "reason", "started", "tls", "up", "upstream")  # fmt: skip
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Connection:
         self.tls = tls
         self.handshake_seconds = handshake_seconds
         self.upstream: Stream | None = None
+        self._upstream_peer: Peer | None = None
         self.started = time.monotonic()
         self.phase = "on_connect"
         self.reason: CloseReason | None = None
@@ -122,16 +123,16 @@ class Connection:
 
     @property
     def client_peer(self) -> Peer:
-        host, port = self.info.source
-        local_host, local_port = _address(self.client.sock.getsockname) if not self.client.closed else ("", 0)
-        return Peer(host, port, local_host, local_port, self.info.direct_source[0])
+        info = self.info
+        return Peer(*info.source, *info.direct_destination, info.direct_source[0])
 
     @property
     def upstream_peer(self) -> Peer | None:
-        if self.upstream is None or self.upstream.closed:
-            return None
-        sock = self.upstream.sock
-        return Peer(*_address(sock.getpeername), *_address(sock.getsockname))
+        """Asked of the socket once, while it is open."""
+        if self._upstream_peer is None and self.upstream is not None and not self.upstream.closed:
+            sock = self.upstream.sock
+            self._upstream_peer = Peer(*_address(sock.getpeername), *_address(sock.getsockname))
+        return self._upstream_peer
 
     # Connecting
 
@@ -178,6 +179,8 @@ class Connection:
             return
         self.upstream = stream
         self.phase = "relay"
+        if self.listener.access_loggers:
+            _ = self.upstream_peer  # the socket may be gone when the log line is made
         stream.on_lost = self._upstream_lost
         self.down.connect_source(stream)
         stream.start()
@@ -200,7 +203,9 @@ class Connection:
             use.stats.bypassed_total += 1
             self.detach(position)
             return True
-        self.close(CloseReason("filter", self.phase, "filter_error", use.name, message=repr(error)), flush=False, reset=True)
+        self.close(
+            CloseReason("filter", self.phase, "filter_error", use.name, message=repr(error)), flush=False, reset=True
+        )
         return False
 
     def path_writable(self, path: Path, writable: bool) -> None:
@@ -273,7 +278,8 @@ class Connection:
 
     @property
     def activity(self) -> int:
-        """Grows with every byte read or written on either side: who compares it at intervals knows whether it is idle."""
+        """Grows with every byte read or written on either side: who compares it at intervals knows whether it is
+        idle."""
         client, upstream = self.client, self.upstream
         return client.received + client.sent + (upstream.received + upstream.sent if upstream is not None else 0)
 
@@ -290,7 +296,8 @@ class Connection:
     # Closing
 
     def close(self, reason: CloseReason, *, flush: bool = True, reset: bool = False) -> None:
-        """End the connection. ``flush`` sends first what was written, ``reset`` then ends it with RST. The first call wins."""
+        """End the connection. ``flush`` sends first what was written, ``reset`` then ends it with RST. The first call
+        wins."""
         if self.reason is not None:
             return
         self.reason = reason
@@ -358,7 +365,13 @@ def _address(ask: Callable[[], Any]) -> tuple[str, int]:
 
 
 def _lost(who: str, phase: str, error: OSError) -> CloseReason:
-    detail = "reset" if isinstance(error, ConnectionResetError | BrokenPipeError) else "timed_out" if isinstance(error, TimeoutError) else "lost"
+    detail = (
+        "reset"
+        if isinstance(error, ConnectionResetError | BrokenPipeError)
+        else "timed_out"
+        if isinstance(error, TimeoutError)
+        else "lost"
+    )
     return CloseReason(who, phase, detail, errno=error.errno or 0, message="" if detail == "reset" else str(error))
 
 

@@ -28,8 +28,9 @@ class PluginError(L4ProxyError):
 class ConfigProblem:
     """One thing that is wrong in a configuration.
 
-    ``path`` is where it stands (``listeners[0].filters[1].cluster``), ``line`` the line of the file (1-based, 0 when the
-    configuration did not come from a file), ``cause`` what is wrong, with the nearest right spelling where there is one.
+    ``path`` is where it stands (``listeners[0].filters[1].cluster``), ``line`` the line of the file (1-based, 0 when
+    the configuration did not come from a file), ``cause`` what is wrong, with the nearest right spelling where there is
+    one.
     """
 
     __slots__ = ("cause", "file", "line", "path")
@@ -57,8 +58,8 @@ class UpstreamError(L4ProxyError):
     """No connection to an upstream could be had.
 
     ``flag`` is Envoy's response flag (``UF`` connect failure, ``UH`` no healthy upstream, ``UO`` overflow, ``NC`` no
-    cluster, ``URX`` attempts used up), ``detail`` the named outcome in snake case (``connect_refused``, ``connect_timeout``,
-    ``no_local_port``, ``tls_untrusted`` ...), ``errno`` the system's number or 0.
+    cluster, ``URX`` attempts used up), ``detail`` the named outcome in snake case (``connect_refused``,
+    ``connect_timeout``, ``no_local_port``, ``tls_untrusted`` ...), ``errno`` the system's number or 0.
     """
 
     def __init__(self, flag: str, detail: str, message: str, errno: int = 0) -> None:

@@ -2,22 +2,25 @@
 
 The life of a filter, in order:
 
-1. ``provision(config, server)``: once per place in the configuration, when it is loaded. What it returns is ``self.shared``
-   for every connection.
+1. ``provision(config, server)``: once per place in the configuration, when it is loaded. What it returns is
+   ``self.shared`` for every connection.
 2. an instance per connection; ``conn``, ``config`` and ``shared`` are set before the first call.
-3. ``on_connect()``: once. May be ``async``: until it is done, the next filter's ``on_connect`` and the client's bytes wait.
-4. ``on_client_data`` / ``on_upstream_data``: for every chunk. Always plain functions: the bytes returned go on to the next
-   filter, ``None`` (or ``b""``) stops them here (kept, dropped, or sent later). Chunk borders mean nothing.
+3. ``on_connect()``: once. May be ``async``: until it is done, the next filter's ``on_connect`` and the client's bytes
+wait.
+4. ``on_client_data`` / ``on_upstream_data``: for every chunk. Always plain functions: the bytes returned go on to the
+   next filter, ``None`` (or ``b""``) stops them here (kept, dropped, or sent later). Chunk borders mean nothing.
 5. ``on_client_eof`` / ``on_upstream_eof``: at most once each, behind all data of that direction, held data included.
 6. ``on_close(reason)``: exactly once, always last, whatever happened before.
 7. ``cleanup(shared)``: once, after the last connection of that configuration is gone.
 
 Client bytes pass the filters first to last, upstream bytes last to first. Exactly one **terminal** filter ends a chain.
 A callback that is not overridden costs nothing. All callbacks of a connection run in one thread and never overlap.
-Do not block in them: a chunk of another connection waits. Work that takes time is ``conn.pause()`` and ``conn.spawn(...)``.
+Do not block in them: a chunk of another connection waits. Work that takes time is ``conn.pause()`` and
+``conn.spawn(...)``.
 
-An exception closes this one connection as ``filter_error`` (never another one), is logged with its traceback and counted;
-``on_error = "bypass"`` in the configuration takes the filter out of the chain instead, for filters that only watch.
+An exception closes this one connection as ``filter_error`` (never another one), is logged with its traceback and
+counted; ``on_error = "bypass"`` in the configuration takes the filter out of the chain instead, for filters that only
+watch.
 """
 
 from __future__ import annotations
@@ -53,9 +56,11 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One end's addresses. ``host`` and ``port`` are the remote end's (``""`` and 0 for a unix socket), ``local_*`` ours.
+    """One end's addresses. ``host`` and ``port`` are the remote end's (``""`` and 0 for a unix socket), ``local_*``
+    ours.
 
-    For the client, ``host`` and ``port`` are what a PROXY header said, if one did; ``direct_host`` is the socket's own peer.
+    For the client, ``host`` and ``port`` are what a PROXY header said, if one did; ``direct_host`` is the socket's own
+    peer.
     """
 
     host: str
@@ -72,8 +77,8 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """What is known of TLS on the client's side. All empty without TLS; ``server_name`` and ``alpn`` also when TLS is only
-    looked at and passed through (a chain matched by ``tls``)."""
+    """What is known of TLS on the client's side. All empty without TLS; ``server_name`` and ``alpn`` also when TLS is
+    only looked at and passed through (a chain matched by ``tls``)."""
 
     server_name: str = ""
     alpn: str = ""
@@ -84,15 +89,16 @@ class TlsInfo:
 
 
 class Filter(Generic[C]):
-    """Base of every network filter. ``C`` is a frozen dataclass, its options: the configuration is checked against it."""
+    """Base of every network filter. ``C`` is a frozen dataclass, its options: the configuration is checked against
+    it."""
 
     name: ClassVar[str]
     """What a configuration file says: ``{ use = "NAME" }``. Unique, lower case with underscores."""
     terminal: ClassVar[bool] = False
     """A terminal filter ends the chain: it answers, or connects an upstream and calls ``conn.attach_upstream``."""
     observer: ClassVar[bool] = False
-    """An observer sees the bytes after they were written on; what it returns is ignored, and when it raises the connection
-    goes on without it."""
+    """An observer sees the bytes after they were written on; what it returns is ignored, and when it raises the
+    connection goes on without it."""
     status: ClassVar[str] = "stable"
     """``stable``, ``alpha`` or ``wip``; shown by ``l4proxy plugins``."""
     posture: ClassVar[str] = "untrusted_client"
@@ -104,7 +110,8 @@ class Filter(Generic[C]):
 
     @classmethod
     def provision(cls, config: C, server: Server) -> Any:
-        """Make what all connections of this configured use share (counters, pools, tables). Raise ValueError to refuse it."""
+        """Make what all connections of this configured use share (counters, pools, tables). Raise ValueError to refuse
+        it."""
         return None
 
     @classmethod
@@ -143,7 +150,8 @@ class Filter(Generic[C]):
 
 
 class Conn:
-    """The connection, seen from one filter's place in its chain. Documentation and types; the core's object implements it."""
+    """The connection, seen from one filter's place in its chain. Documentation and types; the core's object implements
+    it."""
 
     __slots__ = ()
 
@@ -177,7 +185,8 @@ class Conn:
 
     @property
     def activity(self) -> int:
-        """Grows with every byte read or written on either side: who compares it at intervals knows whether it is idle."""
+        """Grows with every byte read or written on either side: who compares it at intervals knows whether it is
+        idle."""
         raise NotImplementedError
 
     @property
@@ -206,9 +215,9 @@ class Conn:
         raise NotImplementedError
 
     def pause(self, side: Side | None = None) -> None:
-        """From the next chunk on, what comes from ``side`` (None: both) waits in front of this filter, in order, and that
-        side is not read. Filters before this one still run. End of stream waits behind the chunks. What waits is bounded:
-        more than the connection's buffer limit closes it as ``overflow``. Pausing twice is pausing once."""
+        """From the next chunk on, what comes from ``side`` (None: both) waits in front of this filter, in order, and
+        that side is not read. Filters before this one still run. End of stream waits behind the chunks. What waits is
+        bounded: more than the connection's buffer limit closes it as ``overflow``. Pausing twice is pausing once."""
         raise NotImplementedError
 
     def resume(self, side: Side | None = None) -> None:
@@ -227,8 +236,8 @@ class Conn:
     def attach_upstream(
         self, stream: Stream, *, endpoint: str = "", attempts: int = 1, connect_seconds: float = 0.0
     ) -> None:
-        """For terminal filters: from now on this chain's client bytes are written to ``stream``, and its bytes go to the
-        client. The rest is for access logs. Raises RuntimeError when one is attached already."""
+        """For terminal filters: from now on this chain's client bytes are written to ``stream``, and its bytes go to
+        the client. The rest is for access logs. Raises RuntimeError when one is attached already."""
         raise NotImplementedError
 
     def detach(self) -> None:
@@ -237,8 +246,8 @@ class Conn:
         raise NotImplementedError
 
     def close(self, why: str | CloseReason, *, flush: bool = True, reset: bool = False) -> None:
-        """End the connection. ``why`` is the snake-case name that logs and counters show, or a whole reason. ``flush`` lets
-        bytes on their way out leave first (bounded by a timeout), ``reset`` then ends it with a TCP RST."""
+        """End the connection. ``why`` is the snake-case name that logs and counters show, or a whole reason. ``flush``
+        lets bytes on their way out leave first (bounded by a timeout), ``reset`` then ends it with a TCP RST."""
         raise NotImplementedError
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
@@ -247,6 +256,6 @@ class Conn:
         raise NotImplementedError
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
-        """Call ``callback()`` after ``delay`` seconds, unless the connection closes first. Coarse (``l4proxy.timers``): it may
-        come a tenth of a second late. The timer returned can be cancelled."""
+        """Call ``callback()`` after ``delay`` seconds, unless the connection closes first. Coarse (``l4proxy.timers``):
+        it may come a tenth of a second late. The timer returned can be cancelled."""
         raise NotImplementedError

@@ -1,8 +1,8 @@
 """One loaded configuration at work: listeners with their chains, made whole before anything is switched over.
 
 A reload makes a new generation beside the old one. It takes over the listening sockets of addresses that both have, and
-the old one lives on without accepting until its last connection is closed; then its filters' ``cleanup`` is called. When
-anything in the new one is wrong, it is dropped and nothing has happened.
+the old one lives on without accepting until its last connection is closed; then its filters' ``cleanup`` is called.
+When anything in the new one is wrong, it is dropped and nothing has happened.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Generation:
         self.config = config
         self.server = server
         self.listeners: list[Listener] = []
-        self._chains: list[FilterChain] = []
+        self._uses: list[FilterUse] = []
         self._loggers: list[AccessLogger[Any]] = []
         self._retired = False
         try:
@@ -92,9 +92,7 @@ class Generation:
         return Listener(config, sockets, chains, preambles, loggers, self.server)
 
     def _make_chain(self, config: schema.FilterChain, path: str) -> FilterChain:
-        uses = []
-        for use in config.filters:
-            uses.append(_make(use, lambda use=use: FilterUse(use.cls, use.config, self.server, bypass=use.on_error == "bypass")))
+        uses = [self._provision(use) for use in config.filters]
         matchers = [_make(use, lambda use=use: use.cls(use.config)) for use in config.match]
         tls = None
         if config.tls is not None:
@@ -104,9 +102,14 @@ class Generation:
                 tls = ServerTlsContext(config.tls)
             except ValueError as error:
                 raise ConfigError([ConfigProblem(f"{path}.tls", str(error))]) from error
-        chain = FilterChain(config.name, uses, matchers, tls)
-        self._chains.append(chain)
-        return chain
+        return FilterChain(config.name, uses, matchers, tls)
+
+    def _provision(self, use: Use) -> FilterUse:
+        made: FilterUse = _make(
+            use, lambda: FilterUse(use.cls, use.config, self.server, bypass=use.on_error == "bypass")
+        )
+        self._uses.append(made)
+        return made
 
     def _make_loggers(self, uses: tuple[Use, ...]) -> tuple[AccessLogger[Any], ...]:
         made: tuple[AccessLogger[Any], ...] = tuple(_make(use, lambda use=use: use.cls(use.config)) for use in uses)
@@ -134,8 +137,8 @@ class Generation:
         return sum(len(listener.connections) + len(listener.pending) for listener in self.listeners)
 
     def _cleanup(self) -> None:
-        for chain in self._chains:
-            chain.cleanup()
+        for use in self._uses:
+            use.cleanup()
         for logger in self._loggers:
             logger.close()
         self.server.generation_gone(self)

@@ -1,7 +1,8 @@
-"""The hooks of l4proxy, all of them. Called while the process starts, reloads and stops; none per connection, chunk or message.
+"""The hooks of l4proxy, all of them. Called while the process starts, reloads and stops; none per connection, chunk or
+message.
 
-A plugin is any module named by an entry point of the group ``l4proxy``, a file given with ``--plugin-dir``, or a module of
-the first-party list. It implements the hooks it needs::
+A plugin is any module named by an entry point of the group ``l4proxy``, a file given with ``--plugin-dir``, or a module
+of the first-party list. It implements the hooks it needs::
 
     from l4proxy import hookimpl
 
@@ -9,8 +10,8 @@ the first-party list. It implements the hooks it needs::
     def register_filters(register):
         register(Shout)
 
-The ``register_*`` hooks are *historic*: a plugin that is registered late is asked at once. ``register(cls)`` checks what it
-is given and raises on the plugin's own line.
+The ``register_*`` hooks are *historic*: a plugin that is registered late is asked at once. ``register(cls)`` checks
+what it is given and raises on the plugin's own line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A listener: accepts connections, chooses their filter chain, and counts and ends them.
 
-Accepting is bounded per loop turn, so that a storm of new connections does not starve those that are open. Running out of
-file descriptors pauses the listener for a moment instead of spinning on a socket that stays readable for ever.
+Accepting is bounded per loop turn, so that a storm of new connections does not starve those that are open. Running out
+of file descriptors pauses the listener for a moment instead of spinning on a socket that stays readable for ever.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class ListenerStats(Stats, subsystem="listener", labels=("listener",)):
 
     connections_total = counter("Connections accepted.")
     connections_active = gauge("Connections open now.")
-    refused_total = labelled_counter("Connections refused or ended before they had a filter chain, by reason.", label="reason")
+    refused_total = labelled_counter(
+        "Connections refused or ended before they had a filter chain, by reason.", label="reason"
+    )
     closed_total = labelled_counter("Connections ended, by reason.", label="reason")
     received_bytes_total = counter("Bytes received from clients.")
     sent_bytes_total = counter("Bytes sent to clients.")
@@ -61,7 +63,8 @@ class Pending(NamedTuple):
 
 
 class Listener:
-    """One entry of ``listeners``: its sockets and its chains. Made anew at each reload; sockets and statistics live on."""
+    """One entry of ``listeners``: its sockets and its chains. Made anew at each reload; sockets and statistics live
+    on."""
 
     def __init__(
         self,
@@ -195,7 +198,9 @@ class Listener:
         cancel = chain.tls.accept(sock, self.poller, self.timers, ready, failed, self.buffer_limit).cancel
         self.pending[fd] = Pending(sock, info, cancel)
 
-    def _serve(self, client: Stream, info: PeekInfo, chain: FilterChain, tls: TlsInfo | None = None, seconds: float = 0.0) -> None:
+    def _serve(
+        self, client: Stream, info: PeekInfo, chain: FilterChain, tls: TlsInfo | None = None, seconds: float = 0.0
+    ) -> None:
         connection = Connection(self, chain, client, info, tls, seconds)
         self.connections[connection.id] = connection
         connection.start()

@@ -21,18 +21,21 @@ HostPort = tuple[str, int]
 class PeekInfo:
     """What is known of a connection while its chain is chosen. Matchers read it and add what they learn.
 
-    ``source`` and ``destination`` are ``(host, port)``; a unix socket has ``("", 0)``. ``destination`` is the address the
-    client meant: the listener's own, the one before ``REDIRECT`` or ``TPROXY``, or the one a PROXY header names.
-    ``direct_source`` is always the socket's own peer. ``server_name`` (TLS SNI), ``application_protocols`` (ALPN) and ``protocol`` (``"tls"``,
-    ``"http1"``, ``"redis"`` ...) are filled in by the matchers that find them; they end in access logs and hash policies.
+    ``source`` and ``destination`` are ``(host, port)``; a unix socket has ``("", 0)``. ``destination`` is the address
+    the client meant: the listener's own, the one before ``REDIRECT`` or ``TPROXY``, or the one a PROXY header names.
+    ``direct_source`` and ``direct_destination`` are always the socket's own two ends. ``server_name`` (TLS SNI),
+    ``application_protocols`` (ALPN) and ``protocol`` (``"tls"``, ``"http1"``, ``"redis"`` ...) are filled in by the
+    matchers that find them; they end in access logs and hash policies.
     """
 
-    __slots__ = ("application_protocols", "destination", "direct_source", "protocol", "server_name", "source", "tlvs")
+    __slots__ = ("application_protocols", "destination", "direct_destination", "direct_source", "protocol",
+                 "server_name", "source", "tlvs")  # fmt: skip
 
     def __init__(self, source: HostPort, destination: HostPort) -> None:
         self.source = source
         self.direct_source = source
         self.destination = destination
+        self.direct_destination = destination
         self.server_name = ""
         self.application_protocols: tuple[str, ...] = ()
         self.protocol = ""
@@ -40,12 +43,13 @@ class PeekInfo:
 
 
 class Matcher(ABC, Generic[C]):
-    """One condition of ``match = { NAME = OPTIONS }``. One instance per configured use, registered by ``register_matchers``.
+    """One condition of ``match = { NAME = OPTIONS }``. One instance per configured use, registered by
+    ``register_matchers``.
 
-    ``C`` is a frozen dataclass of options, or a plain type that the configuration can hold: ``Matcher[tuple[Network, ...]]``
-    is written ``match = { source = ["10.0.0.0/8"] }``, and ``Matcher[bool]`` is written ``match = { ssh = true }``.
-    A matcher that decides from addresses alone sets ``needs_bytes = False``: a chain of only such matchers waits for nothing,
-    which is what a server-first protocol (SMTP, MySQL) needs.
+    ``C`` is a frozen dataclass of options, or a plain type that the configuration can hold: ``Matcher[tuple[Network,
+    ...]]`` is written ``match = { source = ["10.0.0.0/8"] }``, and ``Matcher[bool]`` is written ``match = { ssh = true
+    }``. A matcher that decides from addresses alone sets ``needs_bytes = False``: a chain of only such matchers waits
+    for nothing, which is what a server-first protocol (SMTP, MySQL) needs.
     """
 
     name: ClassVar[str]
@@ -56,10 +60,11 @@ class Matcher(ABC, Generic[C]):
 
     @abstractmethod
     def match(self, peek: bytes, info: PeekInfo) -> bool | None:
-        """Yes, no, or None: not decided by these bytes. ``peek`` is everything that has arrived so far (possibly nothing).
+        """Yes, no, or None: not decided by these bytes. ``peek`` is everything that has arrived so far (possibly
+        nothing).
 
-        Called again as more arrives, until the chain is chosen or the limits of the peek stage are reached, where None counts
-        as no. An exception closes the connection and is counted; it never reaches another one.
+        Called again as more arrives, until the chain is chosen or the limits of the peek stage are reached, where None
+        counts as no. An exception closes the connection and is counted; it never reaches another one.
         """
 
 
@@ -99,7 +104,8 @@ class Preamble(ABC, Generic[C]):
 
     @abstractmethod
     def read(self, peek: bytes, info: PeekInfo) -> PreambleResult | None:
-        """Return the result, or None for "more bytes, please". Called for each arrival of bytes with all of them so far.
+        """Return the result, or None for "more bytes, please". Called for each arrival of bytes with all of them so
+        far.
 
         Raises RemoteProtocolError (``l4proxy.codec``) when the connection must be refused.
         """

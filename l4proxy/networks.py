@@ -13,8 +13,8 @@ __all__ = ["NetworkSet"]
 
 
 class NetworkSet:
-    """Networks by family and prefix length: a question costs a set look-up per distinct prefix length, however many networks
-    there are. IPv4 addresses mapped into IPv6 (``::ffff:192.0.2.1``) are the IPv4 addresses they stand for."""
+    """Networks by family and prefix length: a question costs a set look-up per distinct prefix length, however many
+    networks there are. IPv4 addresses mapped into IPv6 (``::ffff:192.0.2.1``) are the IPv4 addresses they stand for."""
 
     __slots__ = ("_v4", "_v6")
 
@@ -29,7 +29,8 @@ class NetworkSet:
             (self._v4 if version == 4 else self._v6).append((shift, prefixes))
 
     def __contains__(self, host: str) -> bool:
-        """``host`` is an address as the system prints it; anything else (a unix socket's empty one) is in no network."""
+        """``host`` is an address as the system prints it; anything else (a unix socket's empty one) is in no
+        network."""
         try:
             if ":" not in host:
                 number, tables = int.from_bytes(socket.inet_aton(host), "big"), self._v4

@@ -42,7 +42,8 @@ class PathOwner(Protocol):
     """What a path asks of its connection."""
 
     def filter_failed(self, callback: Callable[..., Any], error: Exception) -> bool:
-        """A filter's callback raised. True: it is out of the chain, the chunk goes on. False: the connection is closing."""
+        """A filter's callback raised. True: it is out of the chain, the chunk goes on. False: the connection is
+        closing."""
 
     def path_writable(self, path: Path, writable: bool) -> None:
         """The sink's buffer went above its high watermark, or is at half of it again."""
@@ -83,7 +84,8 @@ class Node:
 
 
 class Path:
-    """One direction. ``nodes`` are in the order of flow; ``hold_limit`` bytes may wait before the source is no longer read."""
+    """One direction. ``nodes`` are in the order of flow; ``hold_limit`` bytes may wait before the source is no longer
+    read."""
 
     __slots__ = ("_deliver", "_nodes", "_owner", "_seen", "_tuple", "hold_limit", "sink", "source")
 

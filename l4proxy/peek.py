@@ -1,8 +1,8 @@
 """The peek stage: look at a connection's first bytes without taking them, until its filter chain is known.
 
 The bytes stay in the kernel (``MSG_PEEK``), so whoever reads the socket next, a TLS handshake or a splice, gets them
-exactly as they came. The descriptor is watched edge-triggered meanwhile: bytes that were peeked at and left would keep a
-level-triggered one ready for ever. One timer and one limit in bytes bound it all.
+exactly as they came. The descriptor is watched edge-triggered meanwhile: bytes that were peeked at and left would keep
+a level-triggered one ready for ever. One timer and one limit in bytes bound it all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Peek", "choose_chain"]
 
 
-
 class Undecided(Enum):
     UNDECIDED = "more bytes may tell"
 
@@ -31,8 +30,11 @@ class Undecided(Enum):
 UNDECIDED = Undecided.UNDECIDED
 
 
-def choose_chain(chains: list[FilterChain], peek: bytes, info: PeekInfo, *, final: bool) -> FilterChain | Undecided | None:
-    """The first chain whose matchers all say yes; None when no chain can be had; ``UNDECIDED`` while more bytes may tell.
+def choose_chain(
+    chains: list[FilterChain], peek: bytes, info: PeekInfo, *, final: bool
+) -> FilterChain | Undecided | None:
+    """The first chain whose matchers all say yes; None when no chain can be had; ``UNDECIDED`` while more bytes may
+    tell.
 
     ``final``: there will be no more bytes, so what is undecided is no.
     """
@@ -90,7 +92,9 @@ class Peek:
                 result = self._preambles[0].read(data, self.info)
                 if result is None:
                     if final:
-                        self._refuse("preamble_incomplete", f"no whole {self._preambles[0].name} header in {len(data)} bytes")
+                        self._refuse(
+                            "preamble_incomplete", f"no whole {self._preambles[0].name} header in {len(data)} bytes"
+                        )
                     return final
                 self._preambles = self._preambles[1:]
                 data = self._take(result.consumed, data)

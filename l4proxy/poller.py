@@ -1,17 +1,19 @@
 """Who is told when a socket can be read or written.
 
-asyncio tells a transport of its bytes through a selector key, a handle, a context and a ready queue: about as much Python
-as forwarding a small chunk takes. Our sockets need none of it, so a **poller** holds their callbacks in a dictionary by
-file descriptor and calls them straight from one epoll wait. There are two, with the same interface:
+asyncio tells a transport of its bytes through a selector key, a handle, a context and a ready queue: about as much
+Python as forwarding a small chunk takes. Our sockets need none of it, so a **poller** holds their callbacks in a
+dictionary by file descriptor and calls them straight from one epoll wait. There are two, with the same interface:
 
-- `PollerSelector` is the selector of the event loop that the command line makes. asyncio's own descriptors (its self-pipe,
-  a plugin's sockets) and ours stand in the same epoll; ours are called inside `select()`, asyncio's are returned from it.
-- `NestedPoller` is an epoll of its own, watched by whatever loop is running (any loop, uvloop included) as one descriptor.
-  It costs one more system call per loop turn. A library user's loop, and a loop made by a plugin, get this one.
+- `PollerSelector` is the selector of the event loop that the command line makes. asyncio's own descriptors (its
+  self-pipe, a plugin's sockets) and ours stand in the same epoll; ours are called inside `select()`, asyncio's are
+  returned from it.
+- `NestedPoller` is an epoll of its own, watched by whatever loop is running (any loop, uvloop included) as one
+  descriptor. It costs one more system call per loop turn. A library user's loop, and a loop made by a plugin, get this
+  one.
 
-A callback gets the epoll event mask. It may register, change and unregister anything, itself included; a callback may also
-be told of an event that belonged to a descriptor closed a moment ago whose number it now has, so "readable" is always
-only a hint: read, and be ready for BlockingIOError.
+A callback gets the epoll event mask. It may register, change and unregister anything, itself included; a callback may
+also be told of an event that belonged to a descriptor closed a moment ago whose number it now has, so "readable" is
+always only a hint: read, and be ready for BlockingIOError.
 """
 
 from __future__ import annotations
@@ -25,7 +27,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["EDGE", "ERROR", "PEER_ENDED", "READ", "WRITE", "NestedPoller", "Poller", "PollerSelector", "new_event_loop", "poller_of"]
+__all__ = [
+    "EDGE",
+    "ERROR",
+    "PEER_ENDED",
+    "READ",
+    "WRITE",
+    "NestedPoller",
+    "Poller",
+    "PollerSelector",
+    "new_event_loop",
+    "poller_of",
+]
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT

@@ -14,8 +14,8 @@ class CloseReason:
 
     ``who``: ``client``, ``upstream``, ``proxy`` (a limit, a timeout, a drain) or ``filter``.
     ``phase``: ``peek``, ``tls_handshake``, ``on_connect``, ``connecting``, ``relay``.
-    ``detail``: a stable snake-case name: ``eof``, ``reset``, ``idle_timeout``, ``connect_refused``, ``filter_error`` ...
-    ``flags``: Envoy's response flags (``UF``, ``UH``, ``NR`` ...), for access logs.
+    ``detail``: a stable snake-case name: ``eof``, ``reset``, ``idle_timeout``, ``connect_refused``, ``filter_error``
+    ... ``flags``: Envoy's response flags (``UF``, ``UH``, ``NR`` ...), for access logs.
     ``filter``: the name of the filter that closed it or failed, else empty.
     ``errno``: the system's number where a system call failed, else 0.
     """

@@ -95,8 +95,8 @@ class Server:
         self._generation.start()
 
     def reload(self, config: Config) -> None:
-        """Replace the configuration. Connections go on with the old one; when the new one is refused (ConfigError) nothing
-        has changed."""
+        """Replace the configuration. Connections go on with the old one; when the new one is refused (ConfigError)
+        nothing has changed."""
         try:
             change = self.clusters.prepare(config.clusters)
             new = Generation(config, self)
@@ -113,8 +113,8 @@ class Server:
         self.stats.group(ReloadStats, result="success").reload_total += 1
 
     async def stop(self, drain_time: float | None = None) -> None:
-        """Drain: stop accepting, tell the filters, wait up to ``drain_time`` seconds (None: the configuration's), then close
-        what is left."""
+        """Drain: stop accepting, tell the filters, wait up to ``drain_time`` seconds (None: the configuration's), then
+        close what is left."""
         await self.drain(self.config.drain_time if drain_time is None else drain_time)
         for generation in (*self._old, self._generation):
             for listener in generation.listeners:
@@ -182,8 +182,8 @@ def _connections_for_descriptors() -> int:
 async def serve(config: Config | Mapping[str, Any], *, plugins: PluginManager | None = None) -> AsyncIterator[Server]:
     """Run a proxy inside this program, until the block ends.
 
-    ``config`` is a ``Config`` or the same as a mapping. Raises ConfigError before any socket is opened. Ports given as 0 are
-    in ``server.addresses``.
+    ``config`` is a ``Config`` or the same as a mapping. Raises ConfigError before any socket is opened. Ports given as
+    0 are in ``server.addresses``.
     """
     from l4proxy.config import load_mapping
     from l4proxy.plugin_manager import load_plugins

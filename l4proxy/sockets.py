@@ -1,7 +1,7 @@
 """Listening sockets: opened from an address and its options, with errors that say what to do.
 
-Options that every accepted connection shall have (``TCP_NODELAY``, keep-alive) are set on the listening socket: Linux hands
-them down, which saves the system calls per connection.
+Options that every accepted connection shall have (``TCP_NODELAY``, keep-alive) are set on the listening socket: Linux
+hands them down, which saves the system calls per connection.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ def _listen(sock: socket.socket, config: Listener) -> socket.socket:
 def _advice(error: OSError, address: Address) -> str:
     text = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
-        return f"{text}. Another process listens there" + ("" if address.is_unix else f" (see: ss -ltnp 'sport = :{address.port}')")
+        return f"{text}. Another process listens there" + (
+            "" if address.is_unix else f" (see: ss -ltnp 'sport = :{address.port}')"
+        )
     if error.errno == errno.EACCES and address.port and address.port < 1024:
         return f"{text}. Ports below 1024 need root or CAP_NET_BIND_SERVICE"
     if error.errno == errno.EADDRNOTAVAIL:
@@ -158,7 +160,8 @@ def bound_address(sock: socket.socket) -> Address:
 
 
 def original_destination(sock: socket.socket, mode: str) -> tuple[str, int]:
-    """Where a redirected connection was going. ``tproxy``: its own local address; ``redirect``: what netfilter remembers.
+    """Where a redirected connection was going. ``tproxy``: its own local address; ``redirect``: what netfilter
+    remembers.
 
     Raises OSError when the connection was not redirected.
     """

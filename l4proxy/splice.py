@@ -1,9 +1,9 @@
 """Large transfers that nobody reads are moved by the kernel: socket to pipe to socket, never into this process.
 
-A `Splicer` takes over the reading of one stream when its reads come back full. It holds a pipe only while bytes are in it:
-pipes come from a small pool and go back at once, so that a thousand spliced connections share a few. When the sink takes
-no more, the rest waits in the pipe, counts as the sink's ``buffered``, and the source is not read. When reads become small
-again the stream goes back to plain ``recv`` and ``send``, which cost less for small chunks.
+A `Splicer` takes over the reading of one stream when its reads come back full. It holds a pipe only while bytes are in
+it: pipes come from a small pool and go back at once, so that a thousand spliced connections share a few. When the sink
+takes no more, the rest waits in the pipe, counts as the sink's ``buffered``, and the source is not read. When reads
+become small again the stream goes back to plain ``recv`` and ``send``, which cost less for small chunks.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def _close_pipe(pipe: tuple[int, int]) -> None:
 
 
 class Splicer:
-    """Moves what ``source`` receives to ``sink``. ``read`` stands in for the source's own; ``push`` is called by the sink
-    when it can be written again."""
+    """Moves what ``source`` receives to ``sink``. ``read`` stands in for the source's own; ``push`` is called by the
+    sink when it can be written again."""
 
     __slots__ = ("_pending", "_pipe", "_sink", "_source")
 

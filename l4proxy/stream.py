@@ -1,18 +1,19 @@
 """A stream: one nonblocking socket, its reader and its write buffer.
 
-The byte path of the proxy is two streams that call each other: what one reads it hands to ``on_data``, and that is, in a
-chain without filters, the other one's ``write``. A chunk that can be sent at once passes through two Python calls and two
-system calls and is never copied.
+The byte path of the proxy is two streams that call each other: what one reads it hands to ``on_data``, and that is, in
+a chain without filters, the other one's ``write``. A chunk that can be sent at once passes through two Python calls and
+two system calls and is never copied.
 
 Rules that keep it bounded and right:
 
-- Reading goes on while nobody holds it: ``hold_reading(reason)`` and ``release_reading(reason)`` are a bit each, so that a
-  filter's pause and a full write buffer do not undo one another.
+- Reading goes on while nobody holds it: ``hold_reading(reason)`` and ``release_reading(reason)`` are a bit each, so
+  that a filter's pause and a full write buffer do not undo one another.
 - ``write`` never refuses. Above the high watermark it says ``on_writable(False)``, at half of it ``on_writable(True)``;
   who writes is expected to hold what it reads from in between.
-- End of stream and errors come once, behind the data: ``on_eof()``, then nothing more is read; ``on_lost(error)`` when the
-  socket is broken, after which the stream is closed. A stream that its owner closes says nothing.
-- Bytes are counted here, in plain integers; everything that needs them (statistics, idle timeouts, access logs) reads those.
+- End of stream and errors come once, behind the data: ``on_eof()``, then nothing more is read; ``on_lost(error)`` when
+  the socket is broken, after which the stream is closed. A stream that its owner closes says nothing.
+- Bytes are counted here, in plain integers; everything that needs them (statistics, idle timeouts, access logs) reads
+  those.
 
 The poller watches a stream edge-triggered and for everything, once, for its whole life: it costs the kernel less than
 asking again after every read, and holding, releasing and waiting to write need no system call. The price is a rule: an
@@ -87,7 +88,8 @@ class Stream:
     """Whether the kernel may move this kind of stream's bytes (not where they are encrypted here)."""
 
     on_closed: Callable[[Stream], object]
-    """Called once, by whichever way the stream was closed, with the counters at their last values. For whoever lent it."""
+    """Called once, by whichever way the stream was closed, with the counters at their last values. For whoever lent
+    it."""
     on_data: Callable[[bytes], object]
     on_eof: Callable[[], object]
     on_flushed: Callable[[], object]
@@ -337,7 +339,8 @@ class Stream:
         on_lost(error)
 
     def close(self, *, reset: bool = False) -> None:
-        """Close now; buffered bytes are dropped. ``reset`` sends RST, so that the peer cannot mistake it for a clean end."""
+        """Close now; buffered bytes are dropped. ``reset`` sends RST, so that the peer cannot mistake it for a clean
+        end."""
         if self.closed:
             return
         self.closed = True

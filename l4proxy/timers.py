@@ -1,7 +1,8 @@
 """Coarse timers: connections have many time limits and nearly none of them ever fires.
 
-Callbacks stand in buckets by the tick at which they are due; the further away, the coarser the tick. Setting or cancelling
-one is a set operation, whatever the number of connections, and the loop knows of one timer only: the next bucket's.
+Callbacks stand in buckets by the tick at which they are due; the further away, the coarser the tick. Setting or
+cancelling one is a set operation, whatever the number of connections, and the loop knows of one timer only: the next
+bucket's.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Timers:
         self._armed = 0
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
-        """Call ``callback()`` once, in ``delay`` seconds. It is never early; it may be late by 0.1 s, by 1 s where the delay
-        is 10 s or more, by 10 s where it is ten minutes or more."""
+        """Call ``callback()`` once, in ``delay`` seconds. It is never early; it may be late by 0.1 s, by 1 s where the
+        delay is 10 s or more, by 10 s where it is ten minutes or more."""
         step = _ticks_per_bucket(delay)
         tick = math.ceil((self._loop.time() + delay) / (TICK * step)) * step
         bucket = self._buckets.get(tick)

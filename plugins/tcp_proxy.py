@@ -40,8 +40,8 @@ class TcpProxyConfig:
     weighted_clusters: tuple[WeightedCluster, ...] = ()
     """Or several clusters, each with its share."""
     hash_policy: tuple[Literal["source_ip", "server_name", "port"], ...] = ()
-    """What of a connection decides its endpoint, for `ring_hash` and `maglev`: the client's address, the TLS server name, the
-    port that the client meant."""
+    """What of a connection decides its endpoint, for `ring_hash` and `maglev`: the client's address, the TLS server
+    name, the port that the client meant."""
     max_connect_attempts: Annotated[int, Range(1, 100)] = 1
     """Endpoints that are tried before the client is disconnected."""
     idle_timeout: Duration = Duration(3600.0)
@@ -137,7 +137,11 @@ class TcpProxy(Filter[TcpProxyConfig]):
 
     def _failed(self, error: UpstreamError) -> None:
         self._attempt = None
-        self.conn.close(CloseReason("upstream", "connecting", error.detail, errno=error.errno, flags=(error.flag,), message=str(error)))
+        self.conn.close(
+            CloseReason(
+                "upstream", "connecting", error.detail, errno=error.errno, flags=(error.flag,), message=str(error)
+            )
+        )
 
     def _watch(self) -> None:
         """Look four times per idle timeout whether anything has moved: no clock is read per chunk."""

@@ -136,7 +136,7 @@ def test_what_is_injected_in_front_of_a_paused_filter_waits_with_the_rest() -> N
 
 def test_a_filter_that_pauses_again_while_its_queue_is_delivered() -> None:
     h = harness(Tag, Hold)
-    tag, hold, _ = h.filters
+    hold = h.filters[1]
     hold.conn.pause(Side.CLIENT)
     for chunk in (b"1", b"p", b"2"):
         h.connection.up.inject(0, chunk)

@@ -40,14 +40,18 @@ class Silent(Filter[NoConfig]):
 
 FILTERS = st.lists(st.sampled_from([Pass, Fickle, Silent]), min_size=1, max_size=4)
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["send", "answer", "pause", "resume", "full", "room", "detach", "time"]), st.integers(0, 3)),
+    st.tuples(
+        st.sampled_from(["send", "answer", "pause", "resume", "full", "room", "detach", "time"]), st.integers(0, 3)
+    ),
     max_size=40,
 )
 
 
 @settings(max_examples=300, deadline=None)
 @given(FILTERS, STEPS, st.booleans())
-def test_every_byte_arrives_once_and_in_order(kinds: list[type[Filter[NoConfig]]], steps: list[tuple[str, int]], early: bool) -> None:
+def test_every_byte_arrives_once_and_in_order(
+    kinds: list[type[Filter[NoConfig]]], steps: list[tuple[str, int]], early: bool
+) -> None:
     h = harness(*kinds, connect=not early, buffer_limit=64)
     filters = h.filters[: len(kinds)]
     sent, answered = bytearray(), bytearray()

@@ -13,8 +13,8 @@ __all__ = ["Command"]
 
 
 class Command(ABC):
-    """One sub-command of ``l4proxy``. The first line of its docstring is its line in ``l4proxy --help``, all of it the text
-    of ``l4proxy NAME --help``."""
+    """One sub-command of ``l4proxy``. The first line of its docstring is its line in ``l4proxy --help``, all of it the
+    text of ``l4proxy NAME --help``."""
 
     name: ClassVar[str]
 

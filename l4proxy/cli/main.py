@@ -37,7 +37,8 @@ WRONG_USE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script. Returns the exit status: 0, 1 where what was asked for failed, 2 where the question was wrong."""
+    """The console script. Returns the exit status: 0, 1 where what was asked for failed, 2 where the question was
+    wrong."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(words)
@@ -73,7 +74,9 @@ def _common() -> argparse.ArgumentParser:
     """Options that every command has."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("plugins")
-    group.add_argument("--plugin-dir", metavar="DIR", action="append", default=[], help="load every module of a directory as a plugin")
+    group.add_argument(
+        "--plugin-dir", metavar="DIR", action="append", default=[], help="load every module of a directory as a plugin"
+    )
     group.add_argument("--disable-plugin", metavar="NAME", action="append", default=[], help="do not load a plugin")
     return parser
 

@@ -1,7 +1,7 @@
 """The quick commands: a proxy in one line, without a configuration file.
 
-``l4proxy tcp :8080 db:5432 --use shout``. Each only says which terminal filter it is about; the options are shared, and what
-comes out is the same mapping that a file would hold, checked in the same way.
+``l4proxy tcp :8080 db:5432 --use shout``. Each only says which terminal filter it is about; the options are shared, and
+what comes out is the same mapping that a file would hold, checked in the same way.
 """
 
 from __future__ import annotations
@@ -27,8 +27,17 @@ class QuickCommand(Command):
     """The name of the filter that speaks the command's protocol; it has an option ``cluster``."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("listen", metavar="LISTEN", help="where to listen: :8080 (every interface), 127.0.0.1:8080, [::1]:8080, unix:/path")
-        parser.add_argument("upstream", metavar="UPSTREAM", nargs="+", help="where to connect to: host:port or unix:/path; several share the load")
+        parser.add_argument(
+            "listen",
+            metavar="LISTEN",
+            help="where to listen: :8080 (every interface), 127.0.0.1:8080, [::1]:8080, unix:/path",
+        )
+        parser.add_argument(
+            "upstream",
+            metavar="UPSTREAM",
+            nargs="+",
+            help="where to connect to: host:port or unix:/path; several share the load",
+        )
         add_shared_options(parser)
 
     def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
@@ -52,12 +61,22 @@ class Tcp(QuickCommand):
 
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
     """The options that all quick commands have."""
-    parser.add_argument("--use", metavar="NAME[:key=value,...]", action="append", default=[], help="put a filter before the terminal one; may be repeated")
+    parser.add_argument(
+        "--use",
+        metavar="NAME[:key=value,...]",
+        action="append",
+        default=[],
+        help="put a filter before the terminal one; may be repeated",
+    )
     parser.add_argument("--admin", metavar="ADDR", help="serve the admin interface there: 127.0.0.1:9901 or unix:/path")
-    parser.add_argument("--workers", metavar="N", default="1", help='worker processes, or "auto" for one per CPU (default 1)')
+    parser.add_argument(
+        "--workers", metavar="N", default="1", help='worker processes, or "auto" for one per CPU (default 1)'
+    )
     parser.add_argument("--tls-cert", metavar="FILE", help="terminate TLS with this certificate chain (PEM)")
     parser.add_argument("--tls-key", metavar="FILE", help="and this private key (PEM)")
-    parser.add_argument("--access-log", metavar="FILE|-", help="write a line per connection to a file, or to standard output")
+    parser.add_argument(
+        "--access-log", metavar="FILE|-", help="write a line per connection to a file, or to standard output"
+    )
 
 
 def quick_config(terminal_filter: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -95,7 +114,8 @@ def _workers(text: str) -> int | str:
 def parse_use(text: str) -> dict[str, Any]:
     """``shout`` or ``gate:token=x,delay=5s,ports=[80,443]``, as the table that a file would hold.
 
-    A value is read as TOML where it is TOML (numbers, true and false, arrays, quoted text), and as plain text otherwise.
+    A value is read as TOML where it is TOML (numbers, true and false, arrays, quoted text), and as plain text
+    otherwise.
     """
     name, _, rest = text.partition(":")
     options: dict[str, Any] = {"use": name}

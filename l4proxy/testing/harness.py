@@ -15,6 +15,7 @@ same checks as a configuration file. A test that needs real sockets uses the ``p
 
 from __future__ import annotations
 
+import weakref
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -105,6 +106,7 @@ class Harness:
 
     def __init__(self, uses: list[tuple[type[Filter[Any]], Any, bool]], *, connect: bool, buffer_limit: int) -> None:
         self.loop = ManualLoop()
+        weakref.finalize(self, self.loop.close)
         self.poller = MemoryPoller()
         self.timers = Timers(self.loop)
         self.stats = StatsRegistry()
@@ -116,7 +118,10 @@ class Harness:
         self.upstream = End(self)
         self.clusters = SimpleNamespace(find=self.chosen.append)
         self.buffer_limit = buffer_limit
-        chain = FilterChain("harness", [FilterUse(cls, config, cast(Any, self), bypass=bypass) for cls, config, bypass in uses])
+        self.access_loggers = ()
+        chain = FilterChain(
+            "harness", [FilterUse(cls, config, cast(Any, self), bypass=bypass) for cls, config, bypass in uses]
+        )
         if not (chain.filters and chain.filters[-1].cls.terminal):
             last = FilterUse(_Upstream, NoConfig(), cast(Any, self))
             last.shared = self
@@ -189,8 +194,11 @@ def harness(
 ) -> Harness:
     """A running connection through ``filters``; ``options`` are those of the first one.
 
-    A filter that is not alone is given as ``use(Cls, option=...)``. Unless the last one is terminal, an upstream follows that
-    accepts at once, or with ``connect=False`` when ``connect_upstream()`` is called. Raises ConfigError for wrong options.
+    A filter that is not alone is given as ``use(Cls, option=...)``. Unless the last one is terminal, an upstream
+    follows that accepts at once, or with ``connect=False`` when ``connect_upstream()`` is called. Raises ConfigError
+    for wrong options.
     """
-    made = [one if isinstance(one, tuple) else use(one, **(options if at == 0 else {})) for at, one in enumerate(filters)]
+    made = [
+        one if isinstance(one, tuple) else use(one, **(options if at == 0 else {})) for at, one in enumerate(filters)
+    ]
     return Harness(made, connect=connect, buffer_limit=buffer_limit).start()
