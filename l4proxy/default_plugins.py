@@ -1,7 +1,8 @@
 """The plugins that come with l4proxy: what each module of ``l4proxy.plugins`` registers.
 
 The table lets a name be known, and its spelling corrected, before its module is imported: a proxy that uses one filter
-imports one filter. It holds strings, because the core imports no plugin. A test holds it against what the modules register.
+imports one filter. It holds strings, because the core imports no plugin. A test holds it against what the modules
+register.
 """
 
 from __future__ import annotations
@@ -23,9 +24,21 @@ class DefaultPlugin(NamedTuple):
 
 
 DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
+    DefaultPlugin("address_matchers", Kind.MATCHER, "destination"),
+    DefaultPlugin("address_matchers", Kind.MATCHER, "direct_source"),
+    DefaultPlugin("address_matchers", Kind.MATCHER, "port"),
+    DefaultPlugin("address_matchers", Kind.MATCHER, "source"),
+    DefaultPlugin("address_matchers", Kind.MATCHER, "source_port"),
+    DefaultPlugin("echo", Kind.FILTER, "echo"),
+    DefaultPlugin("endpoints_file", Kind.DISCOVERY, "endpoints_file"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
+    DefaultPlugin("logical_dns", Kind.DISCOVERY, "logical_dns"),
     DefaultPlugin("maglev", Kind.LOAD_BALANCER, "maglev"),
+    DefaultPlugin("original_dst", Kind.DISCOVERY, "original_dst"),
     DefaultPlugin("random_choice", Kind.LOAD_BALANCER, "random"),
     DefaultPlugin("ring_hash", Kind.LOAD_BALANCER, "ring_hash"),
     DefaultPlugin("round_robin", Kind.LOAD_BALANCER, "round_robin"),
+    DefaultPlugin("static", Kind.DISCOVERY, "static"),
+    DefaultPlugin("strict_dns", Kind.DISCOVERY, "strict_dns"),
+    DefaultPlugin("tcp_proxy", Kind.FILTER, "tcp_proxy"),
 )
