@@ -1,0 +1,51 @@
+# Each target sets up what it needs, the first time, in .venv. Needs make and Python 3.11 or newer.
+PYTHON ?= $(shell .ci/pythons | head -n 1)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## show this
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: demo
+demo: $(VENV)/.installed servers ## a tour of the proxy in front of real servers
+	$(BIN)/python -m l4proxy demo
+
+# The whole suite runs once, against the built wheel: what passes there is what a user gets. The checkout, as an editable
+# install and as a plain directory, is held by `make lint` and by tests/test_packaging.py; `.venv/bin/pytest` runs any test on it.
+.PHONY: test
+test: servers ## the test suite against the built wheel (ARGS="-k name" for pytest)
+	.ci/test-wheel $(PYTHON) $(ARGS)
+
+.PHONY: test-all
+test-all: servers ## the same under each supported Python on this machine
+	set -e; for python in $$(.ci/pythons); do .ci/test-wheel $$python $(ARGS); done
+
+.PHONY: bench
+bench: $(VENV)/.installed servers ## compare with Envoy, HAProxy and nginx on this machine (ARGS for contrib/bench)
+	$(BIN)/python contrib/bench $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.installed ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p l4proxy -p services
+
+.PHONY: venv
+venv: $(VENV)/.installed ## an editable install with all tools
+
+$(VENV)/.installed: pyproject.toml
+	.ci/venv $(PYTHON) $(VENV) --editable . --group dev
+
+.PHONY: servers
+servers: ## the servers to test against, from Debian packages where root
+	@tests/services/install.sh
+
+.PHONY: wheel
+wheel: $(VENV)/.installed ## dist/: the wheel and the source distribution
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+.PHONY: clean
+clean: ## remove all that these targets made
+	rm -rf .venv .venv-* .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
