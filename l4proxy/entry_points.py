@@ -1,8 +1,8 @@
 """Find installed plugins: the entry points of one group, read straight from the metadata on ``sys.path``.
 
-``importlib.metadata`` answers the same question in 30 to 60 ms, most of it spent on importing e-mail and zip parsers; a proxy that is
-to listen within 200 ms reads the one small text file itself (1 ms). What it does not see are distributions inside zip files.
-Format: https://packaging.python.org/en/latest/specifications/entry-points/
+``importlib.metadata`` answers the same question in 30 to 60 ms, most of it spent on importing e-mail and zip parsers;
+a proxy that is to listen within 200 ms reads the one small text file itself (1 ms). What it does not see are
+distributions inside zip files. Format: https://packaging.python.org/en/latest/specifications/entry-points/
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _SEPARATORS = re.compile(r"[-_.]+")
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """``name = module:attr`` in an installed distribution's metadata; ``attr`` is empty when the module itself is meant."""
+    """``name = module:attr`` in an installed distribution's metadata; ``attr`` is empty when the module itself is
+    meant."""
 
     name: str
     module: str

@@ -1,7 +1,8 @@
 """Is this object a plugin, and one for this version of l4proxy?
 
-pluggy's own ``check_pending`` finds a misspelt hook once everything is loaded. Looking at each plugin before it is registered
-gives the same answer with the nearest right name, and finds the hook that lacks its mark, which pluggy cannot see.
+pluggy's own ``check_pending`` finds a misspelt hook once everything is loaded. Looking at each plugin before it is
+registered gives the same answer with the nearest right name, and finds the hook that lacks its mark, which pluggy
+cannot see.
 """
 
 from __future__ import annotations

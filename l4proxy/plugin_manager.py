@@ -1,7 +1,8 @@
 """Loads plugins and calls their hooks. The only module that does.
 
-The plugins that come with l4proxy are known by name from a table and imported when a configuration first names something of
-theirs. Installed plugins and those from ``--plugin-dir`` are imported at start: nothing says before what they register.
+The plugins that come with l4proxy are known by name from a table and imported when a configuration first names
+something of theirs. Installed plugins and those from ``--plugin-dir`` are imported at start: nothing says before what
+they register.
 
 Two environment variables narrow and show what happens:
 
@@ -60,8 +61,8 @@ class PluginInfo:
     """One plugin, as ``l4proxy plugins`` and ``/plugins`` show it.
 
     ``source`` is its module or file, ``distribution`` and ``version`` the installed package's (empty for a file),
-    ``registered`` what it registered, such as ``"filter shout"``. A plugin that comes with l4proxy and that nobody has named yet
-    is not ``loaded``; what it would register is known all the same.
+    ``registered`` what it registered, such as ``"filter shout"``. A plugin that comes with l4proxy and that nobody
+    has named yet is not ``loaded``; what it would register is known all the same.
     """
 
     name: str
@@ -98,7 +99,7 @@ def load_plugins(
 
 
 class PluginManager:
-    """The plugins of one process and what they registered. A new one knows the plugins that come with l4proxy, and no others.
+    """The plugins of one process and what they registered. A new one knows those that come with l4proxy, no others.
 
     ``registry`` is what they registered, ``sources`` where each of them is from, by name.
     """
@@ -141,7 +142,7 @@ class PluginManager:
         self._register(plugin, name)
 
     def register(self, plugin: Any, name: str) -> None:
-        """Add a plugin that is already imported: a module, or an object with hooks as its methods. Raises PluginError."""
+        """Add a plugin that is imported: a module, or an object with hooks as methods. Raises PluginError."""
         self.add(PluginSource(name, module=getattr(plugin, "__name__", type(plugin).__name__)))
         self._register(plugin, name)
 

@@ -1,4 +1,5 @@
-"""Where a plugin comes from, and how its module is imported: first-party, installed by pip, or a file in a directory."""
+"""Where a plugin comes from, and how its module is imported: first-party, installed by pip, or a file in a
+directory."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ __all__ = ["PluginSource", "default_sources", "directory_sources", "installed_so
 class PluginSource:
     """A plugin that has been found and not yet imported.
 
-    Exactly one of ``module`` (with ``attr``, where the plugin is an object in it) and ``file`` is set. ``distribution`` and
-    ``version`` are those of the package that pip installed; a plugin from a file has none.
+    Exactly one of ``module`` (with ``attr``, where the plugin is an object in it) and ``file`` is set.
+    ``distribution`` and ``version`` are those of the package that pip installed; a plugin from a file has none.
     """
 
     name: str
@@ -66,7 +67,8 @@ def installed_sources() -> Iterator[PluginSource]:
 
 
 def directory_sources(directory: Path) -> Iterator[PluginSource]:
-    """Files ``NAME.py`` in a directory, but for those that begin with an underscore. Raises PluginError if it is none."""
+    """Files ``NAME.py`` in a directory, but for those that begin with an underscore. Raises PluginError if it is
+    none."""
     if not directory.is_dir():
         raise PluginError(f"--plugin-dir {directory}: no such directory")
     for file in sorted(directory.glob("[!_]*.py")):
@@ -76,7 +78,8 @@ def directory_sources(directory: Path) -> Iterator[PluginSource]:
 def _import_file(name: str, file: str) -> ModuleType:
     """Import a file under a name that shadows no other module, whatever the file is called."""
     spec = importlib.util.spec_from_file_location(f"l4proxy_plugin_dir.{name}", file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

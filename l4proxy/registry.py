@@ -1,8 +1,8 @@
 """What plugins have registered, by kind and name.
 
-``register`` checks a class against the contract of its kind before anything uses it, so that a mistake shows at start-up, on
-the plugin's own line, and not as a callback that is silently never called. The base class of a kind is recognised by its name in the
-class's MRO: the registry imports none of them.
+``register`` checks a class against the contract of its kind before anything uses it, so that a mistake shows at
+start-up, on the plugin's own line, and not as a callback that is silently never called. The base class of a kind is
+recognised by its name in the class's MRO: the registry imports none of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Entry", "Kind", "Registry", "options_of"]
 
 _SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_MAY_BE_ASYNC = frozenset({"on_connect"})
+_MAY_BE_ASYNC = frozenset({("Filter", "on_connect")})
 
 
 class Kind(Enum):
@@ -53,8 +53,8 @@ _BASES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One registered class. ``plugin`` is the name of the plugin that registered it, ``doc`` its docstring's first line,
-    ``protocol`` what a message filter speaks (empty for every other kind)."""
+    """One registered class. ``plugin`` is the name of the plugin that registered it, ``doc`` its docstring's first
+    line, ``protocol`` what a message filter speaks (empty for every other kind)."""
 
     kind: Kind
     name: str
@@ -74,7 +74,7 @@ class Registry:
         self._expected: dict[tuple[Kind, str, str], tuple[str, Callable[[], None]]] = {}
 
     def register(self, kind: Kind, cls: type[Any], plugin: str) -> None:
-        """Check ``cls`` and keep it under its ``name``. Raises PluginError, which names the plugin, the class and its line."""
+        """Check ``cls`` and keep it under its ``name``. Raises PluginError, naming plugin, class and line."""
         problem = _first_problem(kind, cls)
         if problem:
             raise PluginError(f"plugin {plugin!r}: {kind.value} {_place(cls)}: {problem}")
@@ -92,14 +92,14 @@ class Registry:
         self._entries[key] = Entry(kind, cls.name, cls, plugin, doc, status, posture, protocol)
 
     def expect(self, kind: Kind, name: str, plugin: str, load: Callable[[], None], protocol: str = "") -> None:
-        """Know a name before its plugin is imported: ``load()`` is called when somebody asks for it, and must register it."""
+        """Know a name before its plugin is imported. ``load()`` is called when it is wanted, and must register it."""
         self._expected[kind, protocol, name] = (plugin, load)
 
     def find(self, kind: Kind, name: str, protocol: str | None = None) -> type[Any]:
         """Return the class called ``name``. Raises LookupError with the nearest known name.
 
-        Message filters have names of their own within each ``protocol``: ``fault`` of http is not ``fault`` of kafka. Without
-        a protocol the name must be clear without it.
+        Message filters have names of their own within each ``protocol``: ``fault`` of http is not ``fault`` of kafka.
+        Without a protocol the name must be clear without it.
         """
         keys = [key for key in self._keys() if key[0] is kind and key[2] == name]
         fitting = [key for key in keys if protocol in (None, key[1])]
@@ -147,7 +147,7 @@ class Registry:
 
 
 def options_of(cls: type[Any]) -> Any:
-    """The type of a registered class's options: ``GateConfig`` for ``class Gate(Filter[GateConfig])``, None if it says none."""
+    """The type of a class's options: ``GateConfig`` for ``class Gate(Filter[GateConfig])``; None if it names none."""
     for klass in cls.__mro__:
         for base in klass.__dict__.get("__orig_bases__", ()):
             origin, args = get_origin(base), get_args(base)
@@ -214,7 +214,7 @@ def _callbacks(base: type[Any]) -> list[str]:
 
 
 def _looks_like_callback(name: str, base: type[Any]) -> bool:
-    """Names that begin with ``on_`` are kept for callbacks; ``provison`` is near enough to ``provision`` to be meant so."""
+    """Names in ``on_`` are kept for callbacks, and ``provison`` is so near to ``provision`` that it is meant."""
     return name.startswith("on_") or bool(difflib.get_close_matches(name, _callbacks(base), n=1, cutoff=0.85))
 
 
@@ -228,7 +228,7 @@ def _is_async(function: Any) -> bool:
 
 def _must_be_sync(name: str, base: type[Any]) -> bool:
     promised = getattr(vars(base).get(name), "__func__", vars(base).get(name))
-    return name not in _MAY_BE_ASYNC and inspect.isfunction(promised) and not _is_async(promised)
+    return (base.__name__, name) not in _MAY_BE_ASYNC and inspect.isfunction(promised) and not _is_async(promised)
 
 
 def _options_problem(kind: Kind, cls: type[Any]) -> str:
@@ -241,7 +241,8 @@ def _options_problem(kind: Kind, cls: type[Any]) -> str:
     if kind is Kind.MATCHER and not is_dataclass(options):
         return ""
     if not is_dataclass(options) or not _is_frozen(options):
-        return f"its options, {getattr(options, '__name__', options)}, are not a frozen dataclass: @dataclass(frozen=True, slots=True)"
+        name = getattr(options, "__name__", options)
+        return f"its options, {name}, are not a frozen dataclass: @dataclass(frozen=True, slots=True)"
     return ""
 
 

@@ -1,7 +1,8 @@
 """``l4proxy_requires = ">=0.1, <2"``: which versions of l4proxy a plugin was written for.
 
-The part of PEP 440 that such a line needs: comparisons of released versions. What follows the numbers (``0.2.0.dev1``) is not
-compared. A plugin with a pyproject says the same in ``dependencies``, where pip reads it; a one-file plugin has only this.
+The part of PEP 440 that such a line needs: comparisons of released versions. What follows the numbers
+(``0.2.0.dev1``) is not compared. A plugin with a pyproject says the same in ``dependencies``, where pip reads it; a
+one-file plugin has only this.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _COMPARE = {
 
 
 def satisfies(version: str, requirement: str) -> bool:
-    """Whether ``version`` meets every clause of ``requirement``. Raises ValueError when that is not written as it should be."""
+    """Whether ``version`` meets every clause of ``requirement``. Raises ValueError when that is not written as it
+    should be."""
     have = _numbers(version)
     for text in requirement.split(","):
         clause = _CLAUSE.fullmatch(text.strip())

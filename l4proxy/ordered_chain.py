@@ -1,0 +1,137 @@
+"""Message filters for protocols that answer in the order of their requests (Kafka, Redis).
+
+Two queues go around the filters. ``_waiting`` holds the requests behind one that a filter holds. ``_unanswered``
+holds every request whose response has not been delivered, oldest first: a response, be it from an upstream or a
+filter's reply, enters the filters when its request is the oldest. So upstreams may answer in any order, and filters
+see, and clients get, the order of the protocol.
+
+One loop (``_settle``) moves both queues, and is never entered twice: what a callback does (reply, release, respond, a
+further request) is noted, and done by the loop that is running.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from l4proxy.message import DELIVERED, GIVEN, Request, Response
+from l4proxy.message_chain import MessageChain
+
+if TYPE_CHECKING:
+    from l4proxy.filter import Conn
+    from l4proxy.message_filters import MessageFilters
+    from l4proxy.reason import CloseReason
+
+__all__ = ["MAX_UNANSWERED", "OrderedMessageChain"]
+
+MAX_UNANSWERED = 1000
+"""Requests of one connection that may be without a response before the client is not read."""
+
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R", bound=Response)
+
+
+class OrderedMessageChain(MessageChain[Q, R]):
+    """``on_blocked(True)`` says that the client should not be read for now, because a message is held or too many
+    requests are unanswered, and ``on_blocked(False)`` that it should be again. What was read before may still be
+    handed over."""
+
+    __slots__ = ("_blocked", "_current", "_max_unanswered", "_on_blocked", "_settling", "_unanswered", "_waiting")
+
+    def __init__(
+        self,
+        filters: MessageFilters,
+        conn: Conn,
+        *,
+        forward: Callable[[Q], object],
+        deliver: Callable[[R], object],
+        on_blocked: Callable[[bool], object],
+        max_unanswered: int = MAX_UNANSWERED,
+    ) -> None:
+        self._on_blocked = on_blocked
+        self._max_unanswered = max_unanswered
+        self._waiting: deque[Q] = deque()
+        self._unanswered: deque[Q] = deque()
+        self._current: Q | None = None
+        self._settling = False
+        self._blocked = False
+        super().__init__(filters, conn, forward=forward, deliver=deliver)
+
+    def request(self, request: Q) -> None:
+        """A request has come from the client, behind all that came before."""
+        if not self.ended:
+            self._waiting.append(request)
+            self._settle()
+
+    def release(self, position: int, message: Q | R) -> None:
+        settling = self._settling
+        self._settling = True
+        try:
+            super().release(position, message)
+        finally:
+            self._settling = settling
+        self._settle()
+
+    def cancel(self, request: Q) -> None:
+        raise NotImplementedError("in an ordered protocol a client cannot give up one request")
+
+    def close(self, reason: CloseReason) -> None:
+        super().close(reason)
+        self._waiting.clear()
+        self._unanswered.clear()
+        self._current = None
+        del self._on_blocked
+
+    def _pass_request(self, request: Q, start: int) -> None:
+        super()._pass_request(request, start)
+        if request._place == self._end and self._current is request:
+            self._current = None
+
+    def _return(self, request: Request) -> None:
+        if self._current is request:
+            self._current = None
+        self._settle()
+
+    def _settle(self) -> None:
+        """Move whatever can move, until nothing can."""
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while not self.ended and (self._settle_response() or self._settle_request()):
+                pass
+        finally:
+            self._settling = False
+        if not self.ended:
+            self._tell_blocked()
+
+    def _settle_response(self) -> bool:
+        """Pass on the response to the oldest request, if it is there. Return whether it was delivered."""
+        request = self._unanswered[0] if self._unanswered else None
+        if request is None or request._response is None:
+            return False
+        if request._response._place == GIVEN:
+            self._pass_response(request, request._response, request._place)
+        if request._response._place != DELIVERED:
+            return False
+        self._unanswered.popleft()
+        return True
+
+    def _settle_request(self) -> bool:
+        """Pass on the next request, unless the one before it is held. Return whether there was one."""
+        if self._current is not None or not self._waiting:
+            return False
+        request = self._current = self._waiting.popleft()
+        if request.expects_response:
+            self._unanswered.append(request)
+        self._pass_request(request, 0)
+        return True
+
+    def _tell_blocked(self) -> None:
+        response_held = bool(self._unanswered) and self._unanswered[0]._response is not None
+        too_many = len(self._unanswered) >= self._max_unanswered
+        blocked = self._current is not None or response_held or too_many
+        if blocked is not self._blocked:
+            self._blocked = blocked
+            self._on_blocked(blocked)
