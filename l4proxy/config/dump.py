@@ -21,30 +21,32 @@ from l4proxy.config.shapes import (
 )
 from l4proxy.config.types import Use
 
-__all__ = ["dump"]
+__all__ = ["dump", "dump_value"]
 
 
 def dump(config: Any) -> dict[str, Any]:
     """Return a dataclass as tables, arrays and scalars: everything that has a value, defaults too. Secrets are ``****``."""
-    tables: dict[str, Any] = _dump(table_of(type(config)), config)
+    tables: dict[str, Any] = dump_value(table_of(type(config)), config)
     return tables
 
 
-def _dump(shape: Shape, value: Any) -> Any:
+def dump_value(shape: Shape, value: Any) -> Any:
     match shape:
         case Scalar():
             return shape.dump(value)
         case Choice():
             return value.value if isinstance(value, Enum) else value
         case Array():
-            return [_dump(shape.item, item) for item in value]
+            return [dump_value(shape.item, item) for item in value]
         case Map():
-            return {name: _dump(shape.value, item) for name, item in value.items()}
+            return {name: dump_value(shape.value, item) for name, item in value.items()}
         case Table():
             given = {name: (field.shape, getattr(value, name)) for name, field in shape.fields.items()}
-            return {name: _dump(*pair) for name, pair in given.items() if pair[1] is not None}
+            return {name: dump_value(*pair) for name, pair in given.items() if pair[1] is not None}
         case UnionShape():
-            return _dump(member_for(shape, value), value)
+            return dump_value(member_for(shape, value), value)
+        case UseShape() if value.cls is None:
+            return value.name
         case UseShape():
             on_error = {"on_error": value.on_error} if value.on_error != "close" else {}
             return {"use": value.name, **on_error, **_options(value)}
@@ -54,4 +56,4 @@ def _dump(shape: Shape, value: Any) -> Any:
 
 
 def _options(use: Use) -> Any:
-    return _dump(options_shape(use.cls), use.config)
+    return dump_value(options_shape(use.cls), use.config)

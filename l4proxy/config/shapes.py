@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CLUSTER_NAME",
     "NOTHING",
-    "SECRET",
     "Array",
     "Choice",
     "Field",
@@ -107,8 +106,8 @@ class Scalar(Shape):
         dump: Callable[[Any], Any],
         example: str = "",
         *,
-        pattern: str = "",
         needs_folder: bool = False,
+        **json_schema: object,
     ) -> None:
         self.name = name
         self.forms = frozenset(typing.cast("list[Form]", forms.split()))
@@ -116,8 +115,8 @@ class Scalar(Shape):
         self.parse = parse
         self.dump = dump
         self.example = example
-        self.pattern = pattern
-        """A regular expression for the JSON Schema, that the text matches."""
+        self.json_schema = json_schema
+        """What a JSON Schema says of it beside its type."""
         self.needs_folder = needs_folder
         """``parse`` also wants the folder that relative file names start from."""
         self.bounds = Range()
@@ -363,34 +362,41 @@ def _file_path(raw: str, folder: Path) -> str:
     return str(folder / raw)
 
 
+_SIZE = r"[0-9.]+ ?([kKMGT]i?)?B"
 _SCALARS: dict[Any, Scalar] = {
     Any: Scalar("a value", "", object, _itself, _itself, "..."),
     type(None): Scalar("null", "null", type(None), _itself, _itself),
-    str: Scalar("text", "text", str, str, _itself, '"text"'),
+    str: Scalar("text", "text", str, str, _itself, '"..."'),
     bool: Scalar("true or false", "boolean", bool, _itself, _itself, "true"),
     int: Scalar("a whole number", "integer", int, _itself, _itself, "5"),
     float: Scalar("a number", "integer float", float, _finite, _itself, "0.5"),
-    Address: Scalar("an address", "text", Address, Address.parse, str, '"127.0.0.1:8080"', pattern=r":"),
+    Address: Scalar("an address", "text", Address, Address.parse, str, '"127.0.0.1:8080"', pattern=":"),
     words.ClusterName: Scalar("the name of a cluster", "text", str, str, _itself, '"backend"'),
     words.Duration: Scalar(
         "a duration", "text integer float", float, words.parse_duration, words.format_duration, '"5s"',
-        pattern=r"^([0-9.]+(ms|[smhd]))+$",
+        pattern=r"^([0-9.]+(ms|[smhd]))+$", minimum=0, maximum=0,
     ),
     words.FilePath: Scalar("a file name", "text", str, _file_path, _itself, '"cert.pem"', needs_folder=True),
-    words.Network: Scalar("a network", "text", object, words.parse_network, str, '"10.0.0.0/8"', pattern=r"^[0-9a-fA-F.:/]+$"),
+    words.Network: Scalar(
+        "a network", "text", object, words.parse_network, str, '"10.0.0.0/8"', pattern="^[0-9a-fA-F.:/]+$"
+    ),
     words.Percent: Scalar(
         "a percentage", "text integer float", float, words.parse_percent, words.format_percent, '"12.5%"',
-        pattern=r"^[0-9.]+%?$",
+        pattern="^[0-9.]+%?$", minimum=0, maximum=100,
     ),
     words.PortRange: Scalar(
         "a port or a range of ports", "text integer", words.PortRange, words.PortRange.from_config, str, '"8000-8999"',
-        pattern=r"^[0-9]+(-[0-9]+)?$",
+        pattern="^[0-9]+(-[0-9]+)?$", minimum=0, maximum=65535,
     ),
-    words.Rate: Scalar("a rate", "text", int, words.parse_rate, words.format_rate, '"10MiB/s"', pattern=r"^[0-9.]+ ?[kKMGT]?i?B/s$"),
-    words.Secret: Scalar("a secret", "text table", words.Secret, words.Secret.read, repr, '{ env = "TOKEN" }', needs_folder=True),
-    words.Size: Scalar("a size", "text integer", int, words.parse_size, words.format_size, '"64KiB"', pattern=r"^[0-9.]+ ?[kKMGT]?i?B$"),
+    words.Rate: Scalar("a rate", "text", int, words.parse_rate, words.format_rate, '"10MiB/s"', pattern=f"^{_SIZE}/s$"),
+    words.Secret: Scalar(
+        "a secret", "text table", words.Secret, words.Secret.read, repr, '{ env = "TOKEN" }', needs_folder=True,
+        properties={"file": {"type": "string"}, "env": {"type": "string"}}, additionalProperties=False, minProperties=1, maxProperties=1,
+    ),
+    words.Size: Scalar(
+        "a size", "text integer", int, words.parse_size, words.format_size, '"64KiB"', pattern=f"^{_SIZE}$", minimum=0
+    ),
 }  # fmt: skip
 
 CLUSTER_NAME = _SCALARS[words.ClusterName]
 NOTHING = _SCALARS[type(None)]
-SECRET = _SCALARS[words.Secret]

@@ -209,7 +209,7 @@ class _Reader:
         if not isinstance(name, str):
             return self.problem(join(path, "use"), f"is missing{self._use_hint(plugin, options)}")
         on_error = "close"
-        if plugin.kind is Kind.FILTER and "on_error" in options:
+        if plugin.can_bypass and "on_error" in options:
             on_error = self.read(_ON_ERROR, options.pop("on_error"), join(path, "on_error"))
         return self._load(plugin, name, options, path, on_error)
 
@@ -225,7 +225,7 @@ class _Reader:
         return _FAILED if _FAILED in (config, on_error) else Use(name, config, on_error, cls, path)
 
     def _use_hint(self, plugin: Plugin, options: Mapping[str, Any]) -> str:
-        names = set(self.registry.names(plugin.kind))
+        names = set(self.registry.names(plugin.kind, plugin.protocol))
         for key, value in options.items():
             name = key if key in names else value
             if isinstance(name, str) and name in names:

@@ -79,7 +79,12 @@ class Plugin:
     """Which plugins a ``Use`` may name: ``Annotated[Use, Plugin(Kind.MESSAGE_FILTER, "http")]``."""
 
     kind: Kind
-    protocol: str = ""
+    protocol: str | None = None
+
+    @property
+    def can_bypass(self) -> bool:
+        """Whether a use says ``on_error``: what has callbacks for the bytes or messages of a connection does."""
+        return self.kind in (Kind.FILTER, Kind.MESSAGE_FILTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ class Use:
     name: str
     config: Any = None
     on_error: Literal["close", "bypass"] = "close"
-    """Filters only: when a callback raises, close the connection, or take the filter out of its chain."""
+    """Filters and message filters: when a callback raises, close the connection, or take the filter out of its chain."""
     cls: Any = None
     path: str = field(default="", compare=False)
     """Where it stands (``listeners[0].filters[1]``), for errors that are found later."""

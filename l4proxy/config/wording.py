@@ -12,7 +12,7 @@ __all__ = ["bounds_text", "expectation", "unexpected"]
 
 def expectation(shape: Shape) -> str:
     """``a duration, such as "5s"``"""
-    if shape.example in ("", "{ ... }") or shape.example.strip('"') in shape.name:
+    if not shape.example or "..." in shape.example or shape.example in shape.name:
         return shape.name
     return f"{shape.name}, such as {shape.example}"
 
