@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.access_log.record import of_connection
 from l4proxy.filter import Conn, Filter, Peer, Side, TlsInfo
 from l4proxy.path import Node, Path
 from l4proxy.reason import CloseReason
@@ -338,6 +339,8 @@ class Connection:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
+        # Made while the sockets know their addresses; what on_close adds to the state is seen in it, too.
+        record = of_connection(self) if self.listener.access_loggers else None
         self.client.close(reset=self._resets)
         if self.upstream is not None:
             self.upstream.close(reset=self._resets)
@@ -350,7 +353,7 @@ class Connection:
                 except Exception:
                     use.stats.errors_total += 1
                     log.exception("on_close of filter %s failed on connection %d", use.name, self.id)
-        self.listener.connection_closed(self)
+        self.listener.connection_closed(self, record)
         del self.up, self.down  # the paths and this object refer to each other
         self.filters = ()
 

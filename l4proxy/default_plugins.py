@@ -24,6 +24,8 @@ class DefaultPlugin(NamedTuple):
 
 
 DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
+    DefaultPlugin("access_log_file", Kind.ACCESS_LOGGER, "file"),
+    DefaultPlugin("access_log_syslog", Kind.ACCESS_LOGGER, "syslog"),
     DefaultPlugin("address_matchers", Kind.MATCHER, "destination"),
     DefaultPlugin("address_matchers", Kind.MATCHER, "direct_source"),
     DefaultPlugin("address_matchers", Kind.MATCHER, "port"),

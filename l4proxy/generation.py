@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.access_log.logger import AccessLogStats
 from l4proxy.chain import FilterChain, FilterUse
 from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.listener import Listener
@@ -112,9 +113,13 @@ class Generation:
         return made
 
     def _make_loggers(self, uses: tuple[Use, ...]) -> tuple[AccessLogger[Any], ...]:
-        made: tuple[AccessLogger[Any], ...] = tuple(_make(use, lambda use=use: use.cls(use.config)) for use in uses)
-        self._loggers += made
-        return made
+        made: list[AccessLogger[Any]] = []
+        for use in uses:
+            logger = _make(use, lambda use=use: use.cls(use.config))
+            logger.stats = self.server.stats.group(AccessLogStats, logger=logger.name)
+            self._loggers.append(logger)
+            made.append(logger)
+        return tuple(made)
 
     def start(self) -> None:
         for listener in self.listeners:

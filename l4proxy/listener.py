@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from l4proxy.access_log.record import of_connection, of_refusal
+from l4proxy.access_log.logger import log_access
+from l4proxy.access_log.record import of_refusal
 from l4proxy.connection import Connection
 from l4proxy.matcher import PeekInfo
 from l4proxy.peek import Peek
@@ -24,6 +25,7 @@ from l4proxy.stream import Stream
 
 if TYPE_CHECKING:
     from l4proxy.access_log.logger import AccessLogger
+    from l4proxy.access_log.record import AccessRecord
     from l4proxy.chain import FilterChain
     from l4proxy.config.schema import Listener as ListenerConfig
     from l4proxy.filter import TlsInfo
@@ -207,8 +209,8 @@ class Listener:
 
     # Ending
 
-    def connection_closed(self, connection: Connection) -> None:
-        """Called once by each connection, when all of it is released."""
+    def connection_closed(self, connection: Connection, record: AccessRecord | None) -> None:
+        """Called once by each connection, when all of it is released; ``record`` is for the access loggers."""
         del self.connections[connection.id]
         stats, client, reason = self.stats, connection.client, connection.reason
         assert reason is not None
@@ -217,10 +219,8 @@ class Listener:
         stats.closed_total.add(reason.detail)
         stats.connection_seconds.record(time.monotonic() - connection.started)
         self._released()
-        if self.access_loggers:
-            record = of_connection(connection)
-            for logger in self.access_loggers:
-                logger.log(record)
+        if record is not None:
+            log_access(self.access_loggers, record)
 
     def _give_up(self, sock: socket.socket, info: PeekInfo, reason: CloseReason) -> None:
         """End a connection that never got a chain, or whose handshake failed."""
@@ -230,9 +230,7 @@ class Listener:
             refusals.info("listener %s refused a connection from %s: %s", self.name, info.source[0], reason)
         self._released()
         if self.access_loggers:
-            record = of_refusal(self.name, info, reason)
-            for logger in self.access_loggers:
-                logger.log(record)
+            log_access(self.access_loggers, of_refusal(self.name, info, reason))
 
     def _refuse(self, sock: socket.socket, why: str, message: str) -> None:
         """Over a limit: the connection was never admitted."""

@@ -107,7 +107,7 @@ def _family(cls: type[Stats], attribute: str, metric: Metric, groups: Iterable[S
 
 def _samples(labels: tuple[str, ...], value: float | Histogram | LabelledCounter) -> list[Sample]:
     if isinstance(value, LabelledCounter):
-        return [{"labels": [*labels, label], "value": count} for label, count in value.values.items()]
+        return [{"labels": [*labels, label], "value": count} for label, count in value.values.copy().items()]
     if isinstance(value, Histogram):
         copied: HistogramValue = {"counts": value.counts.copy(), "sum": value.sum}
         return [{"labels": [*labels], "value": copied}]

@@ -6,9 +6,9 @@ import os
 import re
 from typing import IO
 
-__all__ = ["BOLD", "CYAN", "DIM", "RED", "YELLOW", "paint", "printable", "wants_colour"]
+__all__ = ["DIM", "RED", "YELLOW", "paint", "printable", "wants_colour"]
 
-BOLD, DIM, RED, YELLOW, CYAN = "1", "2", "31", "33", "36"
+DIM, RED, YELLOW = "2", "31", "33"
 
 
 def wants_colour(stream: IO[str]) -> bool:
@@ -24,8 +24,8 @@ _UNPRINTABLE = re.compile(r"[^ -~\xa0-\U0010ffff]|[\u2028\u2029\u202a-\u202e\u20
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` on one line: control characters, which could forge lines or drive a terminal, become ``\n``, ``\x1b``,
-    ``\u202e`` ..."""
+    r"""Return ``text`` on one line: control characters, which could forge lines or drive a terminal, become ``\n``,
+    ``\x1b``, ``\u202e`` ..."""
     if text.isprintable():
         return text
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -20,8 +20,8 @@ _BEFORE_THE_RELAY = frozenset({"peek", "tls_handshake", "connecting"})
 
 @dataclass(slots=True)
 class AccessRecord:
-    """One connection, in a form that outlives it. Protocols derive from it for their requests and add operators that read
-    what they added. Empty text and None mean "there was none"."""
+    """One connection, in a form that outlives it. Protocols derive from it for their requests and add operators that
+    read what they added. Empty text and None mean "there was none"."""
 
     listener: str
     client: Peer

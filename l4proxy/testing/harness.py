@@ -138,7 +138,7 @@ class Harness:
         self.run()
         return self
 
-    def connection_closed(self, connection: Connection) -> None:
+    def connection_closed(self, connection: Connection, record: None) -> None:
         self.finished = True
 
     @property

@@ -1,0 +1,143 @@
+"""Formats: text with operators in it, or a table of such texts for JSON, compiled into a function of a record.
+
+``%NAME%`` is an operator, ``%NAME(argument)%`` one with an argument, ``:10`` before the last percent sign cuts what it
+prints to ten characters, and ``%%`` is a percent sign. What there is not prints as ``-``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.access_log.operators import OPERATORS
+from l4proxy.terminal import printable
+
+if TYPE_CHECKING:
+    from l4proxy.access_log.operator_table import OperatorTable, Reader
+    from l4proxy.access_log.record import AccessRecord
+
+__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "Format", "compile_json", "compile_line", "compile_text"]
+
+Format = str | dict[str, Any]
+"""As configured: text is a line of text, a table is a JSON object; ``"text"`` and ``"json"`` are the two below."""
+
+DEFAULT_TEXT = (
+    "%START_TIME% #%CONNECTION_ID% %LISTENER_NAME% %DOWNSTREAM_REMOTE_ADDRESS% > %UPSTREAM_CLUSTER% %UPSTREAM_HOST%"
+    " received=%BYTES_RECEIVED% sent=%BYTES_SENT% ms=%DURATION% flags=%RESPONSE_FLAGS% %CLOSE_REASON%"
+)
+DEFAULT_JSON: dict[str, Any] = {
+    "start_time": "%START_TIME%",
+    "connection_id": "%CONNECTION_ID%",
+    "listener": "%LISTENER_NAME%",
+    "filter_chain": "%FILTER_CHAIN_NAME%",
+    "protocol": "%PROTOCOL%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "requested_server_name": "%REQUESTED_SERVER_NAME%",
+    "downstream_tls_version": "%DOWNSTREAM_TLS_VERSION%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_request_attempt_count": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration": "%DURATION%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "closed_by": "%CLOSE_REASON(who)%",
+    "close_phase": "%CLOSE_REASON(phase)%",
+    "close_reason": "%CLOSE_REASON(detail)%",
+    "close_filter": "%CLOSE_REASON(filter)%",
+    "close_errno": "%CLOSE_REASON(errno)%",
+    "close_message": "%CLOSE_REASON(message)%",
+}
+
+_TOKEN = re.compile(
+    r"%(?:"
+    r"(?P<percent>%)"
+    r"|(?P<name>[A-Za-z][A-Za-z0-9_]*)(?:\((?P<argument>.*?)\)(?=%|:[0-9]+%))?(?::(?P<length>[0-9]+))?%"
+    r"|(?P<wrong>))",
+    re.DOTALL,
+)
+
+
+def compile_line(format: Format, operators: OperatorTable = OPERATORS) -> Callable[[AccessRecord], str]:
+    """Compile a format as configured into a function that makes the line of a record, without its line end. Raises
+    ValueError with what is wrong."""
+    if format == "json":
+        format = DEFAULT_JSON
+    if isinstance(format, str):
+        return compile_text(DEFAULT_TEXT if format == "text" else format, operators)
+    from json import JSONEncoder
+
+    fill = compile_json(format, operators)
+    encode = JSONEncoder(default=str, separators=(",", ":")).encode
+    return lambda record: encode(fill(record))
+
+
+def compile_text(format: str, operators: OperatorTable = OPERATORS) -> Callable[[AccessRecord], str]:
+    template, readers = _parse(format, operators)
+    if not readers:
+        raise ValueError(f"the format {format!r} has no operator in it (such as %DURATION%)")
+
+    def line(record: AccessRecord) -> str:
+        return template % tuple([_text(read(record)) for read in readers])
+
+    return line
+
+
+def compile_json(
+    template: Mapping[str, Any], operators: OperatorTable = OPERATORS
+) -> Callable[[AccessRecord], dict[str, Any]]:
+    """Compile a table. A text that is nothing but one operator becomes that operator's value, of its own type and null
+    where there is none; other texts are filled in; numbers, true and false stay."""
+    fields = [(key, _json_reader(value, key, operators)) for key, value in template.items()]
+    return lambda record: {key: read(record) for key, read in fields}
+
+
+def _json_reader(value: Any, path: str, operators: OperatorTable) -> Reader:
+    if isinstance(value, Mapping):
+        return compile_json(value, operators)
+    if isinstance(value, list | tuple):
+        readers = [_json_reader(item, f"{path}[{at}]", operators) for at, item in enumerate(value)]
+        return lambda record: [read(record) for read in readers]
+    if not isinstance(value, str):
+        return lambda _record: value
+    try:
+        template, readers = _parse(value, operators)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if template == "%s":
+        return readers[0]
+    return lambda record: template % tuple([_text(read(record)) for read in readers])
+
+
+def _parse(format: str, operators: OperatorTable) -> tuple[str, list[Reader]]:
+    """Return a template for Python's ``%`` with a ``%s`` for each reader."""
+    readers: list[Reader] = []
+
+    def replace(found: re.Match[str]) -> str:
+        if found["percent"]:
+            return "%%"
+        if found["wrong"] is not None:
+            near = format[found.start() : found.start() + 20]
+            raise ValueError(f"{near!r} is not an operator (%NAME%); a percent sign is written %%")
+        read = operators.reader(found["name"], found["argument"])
+        readers.append(_cut(read, int(found["length"])) if found["length"] else read)
+        return "%s"
+
+    return _TOKEN.sub(replace, format), readers
+
+
+def _cut(read: Reader, length: int) -> Reader:
+    def read_cut(record: Any) -> str | None:
+        value = read(record)
+        return None if value is None else _text(value)[:length]
+
+    return read_cut
+
+
+def _text(value: Any) -> str:
+    """On one line, whatever a client has sent."""
+    if value is None or value == "":
+        return "-"
+    return printable(value if isinstance(value, str) else str(value))

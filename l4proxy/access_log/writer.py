@@ -1,0 +1,122 @@
+"""Lines on their way out: a bounded queue that the event loop fills and one thread empties.
+
+A disk that is slow or a pipe that nobody reads holds up this thread and nothing else. When the queue is full, lines are
+dropped and counted: the log must never decide how fast bytes are moved.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from l4proxy.logging_setup import once_per
+
+__all__ = ["LineWriter", "Outlet"]
+
+log = logging.getLogger("l4proxy.access_log")
+
+CLOSE_PATIENCE = 0.25
+"""Seconds for which ``close`` waits for the last lines. A healthy outlet takes a few milliseconds."""
+
+
+class Outlet(Protocol):
+    """Where lines go. Everything is called in the writer's thread, may block and may raise OSError."""
+
+    def write(self, lines: list[bytes]) -> None:
+        """Write all lines. When it raises, they count as lost."""
+
+    def reopen(self) -> None:
+        """Open the file, or connect, again."""
+
+    def close(self) -> None:
+        """Called once, after everything is written."""
+
+
+class LineWriter:
+    """The queue and the thread of an outlet.
+
+    ``capacity`` bounds the bytes that wait, ``interval`` is how many seconds lines are gathered before they are written
+    together. ``on_dropped(reason, lines)`` is called for every loss: ``full`` in the loop's thread, ``error`` in the
+    writer's.
+    """
+
+    def __init__(
+        self, name: str, outlet: Outlet, *, capacity: int, interval: float, on_dropped: Callable[[str, int], None]
+    ) -> None:
+        self.name = name
+        self._outlet = outlet
+        self._capacity = capacity
+        self._interval = interval
+        self._on_dropped = on_dropped
+        self._lock = threading.Lock()
+        self._lines: list[bytes] = []
+        self._waiting = 0
+        self._awake = threading.Event()
+        self._reopening = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def put(self, line: bytes) -> None:
+        """Queue a line, or drop it when the queue is full. Never blocks."""
+        with self._lock:
+            full = self._waiting + len(line) > self._capacity
+            if not full:
+                self._lines.append(line)
+                self._waiting += len(line)
+        if not full:
+            self._wake()
+            return
+        self._on_dropped("full", 1)
+        if times := once_per(60, f"{self.name} full"):
+            log.warning("%s does not keep up, lines are dropped (%d times)", self.name, times)
+
+    def reopen(self) -> None:
+        """Reopen the outlet before the lines that wait are written."""
+        self._reopening.set()
+        self._wake()
+
+    def close(self) -> None:
+        """Write what waits, then close the outlet. Waits for that, but not for an outlet that is stuck."""
+        self._closing.set()
+        self._wake()
+        assert self._thread is not None
+        self._thread.join(CLOSE_PATIENCE)
+
+    def _wake(self) -> None:
+        if self._thread is None:  # only now, so that a proxy that never logs has no thread, and none is lost by a fork
+            self._thread = threading.Thread(target=self._run, name=f"l4proxy {self.name}", daemon=True)
+            self._thread.start()
+        if not self._awake.is_set():
+            self._awake.set()
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            self._awake.wait()
+            self._closing.wait(self._interval)
+            self._awake.clear()
+            closing = self._closing.is_set()
+            if self._reopening.is_set():
+                self._reopening.clear()
+                self._try(self._outlet.reopen)
+            self._write_waiting()
+        self._try(self._outlet.close)
+
+    def _write_waiting(self) -> None:
+        with self._lock:
+            lines, self._lines = self._lines, []
+        if lines and not self._try(lambda: self._outlet.write(lines)):
+            self._on_dropped("error", len(lines))
+        with self._lock:
+            self._waiting -= sum(map(len, lines))
+
+    def _try(self, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except OSError as error:
+            if times := once_per(60, f"{self.name} {error.errno}"):
+                log.error("%s: %s (%d times)", self.name, error, times)
+            return False
+        return True

@@ -1,0 +1,146 @@
+"""Access logs to a file or to standard output."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from l4proxy import Register, hookimpl
+from l4proxy.access_log.format import compile_line
+from l4proxy.access_log.logger import AccessLogger
+from l4proxy.access_log.select import When
+from l4proxy.access_log.writer import LineWriter
+from l4proxy.config.types import Duration, FilePath, Range, Size
+from l4proxy.terminal import RED, YELLOW, paint, wants_colour
+
+if TYPE_CHECKING:
+    from l4proxy.access_log.record import AccessRecord
+
+__all__ = ["FileAccessLog", "FileAccessLogConfig", "LogFile"]
+
+STANDARD_OUTPUT = 1
+BATCH = 1 << 20
+"""Bytes of one write to a file. All workers append to it, and what one write appends stays together."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileAccessLogConfig:
+    path: Literal["-"] | FilePath = "-"
+    """The file that lines are appended to; `"-"` is standard output. Opened again on SIGUSR1."""
+    format: str | dict[str, Any] = "text"
+    """`"text"`, `"json"`, a line with Envoy's operators (`"%START_TIME% %DURATION%"`), or a table of such for JSON."""
+    when: When = When()
+    """Which connections are logged."""
+    buffer: Annotated[Size, Range(4096)] = Size(1 << 20)
+    """Bytes that may wait for the file; what comes then is dropped and counted."""
+    flush_interval: Annotated[Duration, Range(0, 60)] = Duration(0.1)
+    """How long lines are gathered before they are written together."""
+
+
+class FileAccessLog(AccessLogger[FileAccessLogConfig]):
+    """A line for every connection, in a file or on standard output."""
+
+    name = "file"
+
+    def __init__(self, config: FileAccessLogConfig) -> None:
+        super().__init__(config)
+        self._wanted = config.when.compile()
+        self._line = compile_line(config.format)
+        is_text = isinstance(config.format, str) and config.format != "json"
+        self._colour = is_text and config.path == "-" and wants_colour(sys.stdout)
+        self._writer = LineWriter(
+            f"access log {config.path}",
+            LogFile(config.path),
+            capacity=config.buffer,
+            interval=config.flush_interval,
+            on_dropped=self.dropped,
+        )
+
+    def log(self, record: AccessRecord) -> None:
+        if self._wanted(record):
+            line = self._line(record)
+            if self._colour and (colour := _colour(record)):
+                line = paint(line, colour)
+            self._writer.put(line.encode() + b"\n")
+
+    def reopen(self) -> None:
+        self._writer.reopen()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _colour(record: AccessRecord) -> str:
+    """Red for what went wrong, yellow for what the proxy ended."""
+    return RED if record.failed else YELLOW if record.reason.who == "proxy" else ""
+
+
+class LogFile:
+    """A file that lines are appended to. Raises ValueError when it cannot be opened; writing raises OSError."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self._use(STANDARD_OUTPUT if path == "-" else self._open())
+        except OSError as error:
+            raise ValueError(f"path: cannot open {path}: {error.strerror}") from None
+
+    def _open(self) -> int:
+        # O_NONBLOCK is for opening alone: a named pipe that nobody reads shall be an error, not a wait.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        fd = os.open(self.path, flags, 0o640)
+        os.set_blocking(fd, True)
+        return fd
+
+    def _use(self, fd: int) -> None:
+        self._fd = fd
+        self._batch = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(fd).st_mode) else BATCH
+
+    def write(self, lines: list[bytes]) -> None:
+        for batch in _batches(lines, self._batch):
+            _write(self._fd, batch)
+
+    def reopen(self) -> None:
+        """Open the file of this name, which may be a new one; where that fails the old one stays in use."""
+        if self._fd != STANDARD_OUTPUT:
+            old = self._fd
+            self._use(self._open())
+            os.close(old)
+
+    def close(self) -> None:
+        if self._fd != STANDARD_OUTPUT:
+            os.close(self._fd)
+
+
+def _batches(lines: list[bytes], limit: int) -> Iterator[bytes]:
+    """Join whole lines up to ``limit`` bytes: the lines of several processes in one pipe are then never mixed."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if batch and size + len(line) > limit:
+            yield b"".join(batch)
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line)
+    yield b"".join(batch)
+
+
+def _write(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:  # standard output is shared with a program that made it nonblocking
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+
+
+@hookimpl
+def register_access_loggers(register: Register[Any]) -> None:
+    register(FileAccessLog)
