@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from l4proxy.filter import NoConfig
+from l4proxy.message import MessageFilter, Request, Response
+from l4proxy.message_filters import MessageFilters
+from l4proxy.stats_registry import StatsRegistry
+from line_protocol import LineFilter, Plain, use
+
+
+@pytest.fixture
+def server() -> Any:
+    return SimpleNamespace(stats=StatsRegistry())
+
+
+class Pool(LineFilter[NoConfig]):
+    name = "pool"
+    log: list[str] = []  # noqa: RUF012
+
+    @classmethod
+    def provision(cls, config: NoConfig, server: Any) -> str:
+        cls.log.append("provision")
+        return "shared"
+
+    @classmethod
+    def cleanup(cls, shared: str) -> None:
+        cls.log.append(f"cleanup {shared}")
+
+
+class Refuses(LineFilter[NoConfig]):
+    name = "refuses"
+
+    @classmethod
+    def provision(cls, config: NoConfig, server: Any) -> None:
+        raise ValueError("limit: must be positive")
+
+
+class OfHttp(MessageFilter[NoConfig, Request, Response]):
+    name = "of_http"
+    protocol = "http"
+
+
+@pytest.fixture(autouse=True)
+def _empty_log() -> None:
+    Pool.log.clear()
+
+
+def test_provision_and_cleanup_come_once(server: Any) -> None:
+    filters = MessageFilters("line", [use(Pool), use(Plain)], server)
+    assert Pool.log == ["provision"]
+    assert filters.uses[0].shared == "shared"
+    filters.cleanup()
+    assert Pool.log == ["provision", "cleanup shared"]
+
+
+def test_a_filter_of_another_protocol_is_refused(server: Any) -> None:
+    with pytest.raises(ValueError, match="message filter 'of_http' speaks http, not line"):
+        MessageFilters("line", [use(Pool), use(OfHttp)], server)
+    assert Pool.log == ["provision", "cleanup shared"]
+
+
+def test_what_a_filter_refuses_is_given_back_to_the_others(server: Any) -> None:
+    with pytest.raises(ValueError, match="limit: must be positive"):
+        MessageFilters("line", [use(Pool), use(Refuses)], server)
+    assert Pool.log == ["provision", "cleanup shared"]
+
+
+def test_what_the_list_wants(server: Any) -> None:
+    gets = type("Gets", (Plain,), {"name": "gets", "wants": frozenset({"GET"})})
+    puts = type("Puts", (Plain,), {"name": "puts", "wants": frozenset({"PUT"})})
+    filters = MessageFilters("line", [use(gets), use(puts)], server)
+    assert [filters.wants(kind) for kind in ("GET", "PUT", "QUIET")] == [True, True, False]
+    assert MessageFilters("line", [use(gets), use(Plain)], server).wants("QUIET")
+    assert not MessageFilters("line", [], server).wants("GET")
+
+
+def test_callbacks_that_nobody_wrote_are_known(server: Any) -> None:
+    filters = MessageFilters("line", [use(Plain)], server)
+    used = filters.uses[0]
+    callbacks = (used.connects, used.reads_requests, used.reads_responses, used.cancels, used.closes)
+    assert not any(callbacks)
