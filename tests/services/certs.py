@@ -41,7 +41,7 @@ class Authority:
         self.cert = self._write_certificate("ca", builder.add_extension(usage, critical=True))
 
     def issue(self, name: str, names: Sequence[str] = LOOPBACK, *, days: tuple[int, int] = (-1, 30)) -> Certificate:
-        """A certificate for hosts, wildcards, addresses and URIs (with ``://``), valid between two days from now."""
+        """A certificate for hosts, wildcards, IP addresses and URIs, valid from the one day to the other, 0 is now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
