@@ -78,7 +78,7 @@ def read_file(path: str | os.PathLike[str], load_config: LoadConfig | None = Non
         case suffix:
             data = _parse_other(path, suffix, load_config)
     if not isinstance(data, Mapping):
-        raise _error(path, 0, "the whole of it has to be a table of keys and values")
+        raise _error(path, 0, "has to be a table of keys and values")
     return Source(path, text, data)
 
 

@@ -148,12 +148,14 @@ class _Reader:
         return self.problem(path, f"unknown value {raw!r}{did_you_mean(str(raw), map(str, shape.values))}")
 
     def _union(self, shape: UnionShape, raw: Any, path: str) -> Any:
-        """Where no member can read the value, the one with the fewest problems is what was meant."""
+        """Of the members that could read the value by its form, the first one that does, or the one with the fewest problems."""
         form = form_of(raw)
         members = [m for m in shape.members if form in m.forms] or [m for m in shape.members if not m.forms]
         if isinstance(raw, EnvironmentText):
             members = shape.members
         problems, value = min((self._attempt(member, raw, path) for member in members), key=lambda one: len(one[0]))
+        if problems and _is_vague(members, problems[0].cause):
+            return self.problem(path, unexpected(shape, raw))
         self.problems += problems
         return value
 
@@ -168,12 +170,13 @@ class _Reader:
             short = table.short_form
             return self._make(table, {short: self.read(table.fields[short].shape, raw, path)}, path)
         self.around.append((path, table))
-        for key in raw:
-            if key not in table.fields:
-                self.problem(join(path, str(key)), f"unknown key{self._nearest_key(str(key))}")
         given = {
             name: self.read(f.shape, raw[name], join(path, name)) for name, f in table.fields.items() if name in raw
         }
+        for key in (str(key) for key in raw if key not in table.fields):
+            self.problem(join(path, key), f"unknown key{self._nearest_key(key)}")
+            for name in difflib.get_close_matches(key, table.fields, n=1):
+                given.setdefault(name, _FAILED)  # it is misspelt, not missing
         self.around.pop()
         return self._make(table, given, path)
 
@@ -200,7 +203,7 @@ class _Reader:
         if "did you mean" not in nearest:
             for path, around in reversed(outer):
                 if key in around.fields:
-                    return f" ({key!r} belongs to {path or 'the top'}; in TOML it stands there before the headers of sub-tables)"
+                    return f" (it belongs to {path or 'the top level'}; in TOML that is before the header of any sub-table)"
         return nearest
 
     def _use(self, plugin: Plugin, raw: Any, path: str) -> Any:
@@ -261,6 +264,12 @@ class _Reader:
                 }
                 return value if loaded == given else self._make(shape, loaded, path)
         return value
+
+
+def _is_vague(members: list[Shape], cause: str) -> bool:
+    """What one of several scalars says of a wrong value, or a choice of what it does not know, is less than all there is to say."""
+    scalars = all(isinstance(member, Scalar | Choice) for member in members)
+    return scalars and (len(members) > 1 or isinstance(members[0], Choice)) and "did you mean" not in cause
 
 
 def _raw(use: Use) -> dict[str, Any]:

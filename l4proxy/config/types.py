@@ -146,7 +146,7 @@ class Secret:
         """Read a secret as configured; a file's path is relative to ``folder``. Raises ValueError."""
         match raw:
             case str():
-                text, whence = raw, "it"
+                text, whence = raw, "the secret"
             case {"file": str(name), **rest} if not rest:
                 text, whence = _read_secret(folder / name), f"the file {name}"
             case {"env": str(name), **rest} if not rest:

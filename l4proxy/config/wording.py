@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from l4proxy.config.shapes import Array, Scalar, Shape, Table, UnionShape, form_of, toml_text
+from l4proxy.config.shapes import NOTHING, Array, Choice, Scalar, Shape, Table, UnionShape, form_of, toml_text
 
 __all__ = ["bounds_text", "expectation", "unexpected"]
 
@@ -19,7 +19,8 @@ def expectation(shape: Shape) -> str:
 
 def unexpected(shape: Shape, raw: Any) -> str:
     """What is said of a raw value of the wrong form."""
-    return f"expected {expectation(shape)}, found {_found(raw)}{_hint(shape, raw)}"
+    found = "something else" if shape.name == "a secret" else _found(raw)
+    return f"expected {expectation(shape)}, found {found}{_hint(shape, raw)}"
 
 
 def bounds_text(shape: Scalar) -> str:
@@ -49,17 +50,22 @@ def _found(raw: Any) -> str:
 
 
 def _hint(shape: Shape, raw: Any) -> str:
-    if isinstance(shape, UnionShape):
-        return ""
-    if isinstance(shape, Array):
-        if isinstance(raw, Mapping) and "table" in shape.item.forms:
-            return " (an array of tables has headers in double brackets: [[...]])"
-        if form_of(raw) in shape.item.forms:
+    """How the same value would be written rightly, where that is clear."""
+    form = form_of(raw)
+    match shape:
+        case UnionShape():
+            members = [member for member in shape.members if member is not NOTHING]
+            return _hint(members[0], raw) if len(members) == 1 else ""
+        case Array() if form == "table" and "table" in shape.item.forms:
+            return " (write [{ ... }], or a header in double brackets)"
+        case Array() if form in shape.item.forms:
             return f" (write [{toml_text(raw)}])"
-    if isinstance(shape, Table) and isinstance(raw, list):
-        return " (the header of a single table is in single brackets: [...])"
-    if shape.forms == {"text"} and isinstance(raw, int | float):
-        return f" (write {toml_text(str(raw).lower())})"
+        case Table() if form == "array":
+            return " (write { ... }, or a header in single brackets)"
+        case Scalar() if shape.name == "text" and form in ("integer", "float", "boolean"):
+            return f" (write {toml_text(toml_text(raw))})"
+        case Choice() if str(raw) in shape.values:
+            return f' (write "{raw}")'
     if isinstance(raw, str) and _reads_as(raw, shape):
         return f" (write {raw}, without quotes)"
     return ""
