@@ -211,7 +211,8 @@ class MessageChain(Generic[Q, R]):
 
     def _answer(self, request: Q, response: R) -> None:
         self._give(request, response)
-        self._held.pop(id(request), None)
+        if self._held:
+            self._held.pop(id(request), None)
         self._return(request)
 
     def _give(self, request: Request, response: Response) -> None:

@@ -1,7 +1,7 @@
 """A list of message filters as configured: which classes, with which options, and who wants to see what.
 
 Made in the ``provision`` of the network filter that speaks the protocol, when a configuration is loaded; the chains
-of its connections (``l4proxy.message_chain``) only instantiate.
+of its connections (``l4proxy.message_chain``) only instantiate. With an empty list no chain is needed.
 """
 
 from __future__ import annotations

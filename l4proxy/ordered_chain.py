@@ -71,6 +71,8 @@ class OrderedMessageChain(MessageChain[Q, R]):
             super().release(position, message)
         finally:
             self._settling = settling
+        if message is self._current and message._place == self._end:
+            self._current = None
         self._settle()
 
     def cancel(self, request: Q) -> None:
@@ -83,11 +85,6 @@ class OrderedMessageChain(MessageChain[Q, R]):
         self._current = None
         del self._on_blocked
 
-    def _pass_request(self, request: Q, start: int) -> None:
-        super()._pass_request(request, start)
-        if request._place == self._end and self._current is request:
-            self._current = None
-
     def _return(self, request: Request) -> None:
         if self._current is request:
             self._current = None
@@ -99,34 +96,37 @@ class OrderedMessageChain(MessageChain[Q, R]):
             return
         self._settling = True
         try:
-            while not self.ended and (self._settle_response() or self._settle_request()):
-                pass
+            while not self.ended:
+                if self._unanswered and self._settle_response():
+                    continue
+                if self._current is not None or not self._waiting:
+                    break
+                self._settle_request()
         finally:
             self._settling = False
         if not self.ended:
             self._tell_blocked()
 
     def _settle_response(self) -> bool:
-        """Pass on the response to the oldest request, if it is there. Return whether it was delivered."""
-        request = self._unanswered[0] if self._unanswered else None
-        if request is None or request._response is None:
-            return False
-        if request._response._place == GIVEN:
-            self._pass_response(request, request._response, request._place)
-        if request._response._place != DELIVERED:
+        """Pass on the response to the oldest request, if it has come. Return whether it was delivered."""
+        request = self._unanswered[0]
+        response = request._response
+        if response is not None and response._place == GIVEN:
+            self._pass_response(request, response, request._place)
+            response = request._response  # a filter may have put another one in its place
+        if response is None or response._place != DELIVERED:
             return False
         self._unanswered.popleft()
         return True
 
-    def _settle_request(self) -> bool:
-        """Pass on the next request, unless the one before it is held. Return whether there was one."""
-        if self._current is not None or not self._waiting:
-            return False
+    def _settle_request(self) -> None:
+        """Pass on the next request."""
         request = self._current = self._waiting.popleft()
         if request.expects_response:
             self._unanswered.append(request)
         self._pass_request(request, 0)
-        return True
+        if self._current is request and request._place == self._end:
+            self._current = None
 
     def _tell_blocked(self) -> None:
         response_held = bool(self._unanswered) and self._unanswered[0]._response is not None
