@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import IO
 
 __all__ = ["DIM", "RED", "YELLOW", "paint", "printable", "wants_colour"]
@@ -20,12 +19,9 @@ def paint(text: str, colour: str) -> str:
     return f"\x1b[{colour}m{text}\x1b[0m"
 
 
-_UNPRINTABLE = re.compile(r"[^ -~\xa0-\U0010ffff]|[\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
 def printable(text: str) -> str:
     r"""Return ``text`` on one line: control characters, which could forge lines or drive a terminal, become ``\n``,
     ``\x1b``, ``\u202e`` ..."""
     if text.isprintable():
         return text
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return "".join([c if c.isprintable() else c.encode("unicode_escape").decode() for c in text])

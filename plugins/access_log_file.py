@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from l4proxy import Register, hookimpl
-from l4proxy.access_log.format import compile_line
+from l4proxy.access_log.format import check_format, compile_line
 from l4proxy.access_log.logger import AccessLogger
 from l4proxy.access_log.select import When
 from l4proxy.access_log.writer import LineWriter
@@ -40,6 +40,9 @@ class FileAccessLogConfig:
     """Bytes that may wait for the file; what comes then is dropped and counted."""
     flush_interval: Annotated[Duration, Range(0, 60)] = Duration(0.1)
     """How long lines are gathered before they are written together."""
+
+    def __post_init__(self) -> None:
+        check_format(self.format)
 
 
 class FileAccessLog(AccessLogger[FileAccessLogConfig]):

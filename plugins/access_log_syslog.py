@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from l4proxy import Register, hookimpl
-from l4proxy.access_log.format import compile_line
+from l4proxy.access_log.format import check_format, compile_line
 from l4proxy.access_log.logger import AccessLogger
 from l4proxy.access_log.select import When
 from l4proxy.access_log.times import time_formatter
@@ -51,6 +51,7 @@ class SyslogAccessLogConfig:
     """Bytes that may wait for the daemon; what comes then is dropped and counted."""
 
     def __post_init__(self) -> None:
+        check_format(self.format)
         if not re.fullmatch(r"[!-~]{1,48}", self.app_name):
             raise ValueError(f"app_name: {self.app_name!r} is not 1 to 48 printable characters without spaces")
         if not self.address.is_unix and not (self.address.host and self.address.port):

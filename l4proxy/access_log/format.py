@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from l4proxy.access_log.operator_table import OperatorTable, Reader
     from l4proxy.access_log.record import AccessRecord
 
-__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "Format", "compile_json", "compile_line", "compile_text"]
+__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "Format", "check_format", "compile_json", "compile_line", "compile_text"]
 
 Format = str | dict[str, Any]
 """As configured: text is a line of text, a table is a JSON object; ``"text"`` and ``"json"`` are the two below."""
@@ -74,6 +74,14 @@ def compile_line(format: Format, operators: OperatorTable = OPERATORS) -> Callab
     return lambda record: encode(fill(record))
 
 
+def check_format(format: Format) -> None:
+    """For the options of a sink, whose field ``format`` this is. Raises ValueError as the configuration wants it."""
+    try:
+        compile_line(format)
+    except ValueError as error:
+        raise ValueError(f"format: {error}") from None
+
+
 def compile_text(format: str, operators: OperatorTable = OPERATORS) -> Callable[[AccessRecord], str]:
     template, readers = _parse(format, operators)
     if not readers:
@@ -90,22 +98,28 @@ def compile_json(
 ) -> Callable[[AccessRecord], dict[str, Any]]:
     """Compile a table. A text that is nothing but one operator becomes that operator's value, of its own type and null
     where there is none; other texts are filled in; numbers, true and false stay."""
-    fields = [(key, _json_reader(value, key, operators)) for key, value in template.items()]
-    return lambda record: {key: read(record) for key, read in fields}
+    return _json_reader(template, "", operators)
 
 
 def _json_reader(value: Any, path: str, operators: OperatorTable) -> Reader:
     if isinstance(value, Mapping):
-        return compile_json(value, operators)
+        fields = [
+            (key, _json_reader(item, f"{path}.{key}" if path else key, operators)) for key, item in value.items()
+        ]
+        return lambda record: {key: read(record) for key, read in fields}
     if isinstance(value, list | tuple):
         readers = [_json_reader(item, f"{path}[{at}]", operators) for at, item in enumerate(value)]
         return lambda record: [read(record) for read in readers]
     if not isinstance(value, str):
         return lambda _record: value
     try:
-        template, readers = _parse(value, operators)
+        return _json_text_reader(value, operators)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _json_text_reader(text: str, operators: OperatorTable) -> Reader:
+    template, readers = _parse(text, operators)
     if template == "%s":
         return readers[0]
     return lambda record: template % tuple([_text(read(record)) for read in readers])
