@@ -1,65 +1,39 @@
-"""The ClientHello as a declaration, to be read: `client_hello` is tested against it.
-
-``RECORD`` is one that holds a whole hello (RFC 8446 sections 5.1 and 4); fragments have to be put together first.
-"""
+"""The ClientHello as a declaration, to be read: `client_hello` is tested against it."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from construct import (
-    Bytes,
-    Const,
-    GreedyBytes,
-    GreedyRange,
-    Int8ub,
-    Int16ub,
-    Int24ub,
-    Optional,
-    Prefixed,
-    Struct,
-    Switch,
-    Terminated,
-    this,
-)
-
-__all__ = ["CLIENT_HELLO", "RECORD"]
+__all__ = ["record_spec"]
 
 
-def vector(prefix: Any, item: Any) -> Any:
-    """Items behind their length in bytes."""
-    return Prefixed(prefix, Struct("items" / GreedyRange(item), Terminated))
+@cache
+def record_spec() -> Any:
+    """One record that holds a whole ClientHello (RFC 8446 sections 5.1 and 4.1.2)."""
+    import construct as c
 
+    def vector(prefix: Any, item: Any) -> Any:
+        """Items behind their length in bytes."""
+        return c.Prefixed(prefix, c.Struct("items" / c.GreedyRange(item), c.Terminated))
 
-EXTENSION = Struct(
-    "type" / Int16ub,
-    "value"
-    / Prefixed(
-        Int16ub,
-        Switch(
-            this.type,
-            {
-                0: Struct("names" / vector(Int16ub, Struct("type" / Int8ub, "name" / Prefixed(Int16ub, GreedyBytes)))),
-                16: Struct("protocols" / vector(Int16ub, Prefixed(Int8ub, GreedyBytes))),
-                43: Struct("versions" / vector(Int8ub, Int16ub)),
-            },
-            default=GreedyBytes,
-        ),
-    ),
-)
-
-CLIENT_HELLO = Struct(
-    "legacy_version" / Int16ub,
-    "random" / Bytes(32),
-    "session_id" / Prefixed(Int8ub, GreedyBytes),
-    "cipher_suites" / vector(Int16ub, Int16ub),
-    "compression_methods" / Prefixed(Int8ub, GreedyBytes),
-    "extensions" / Optional(vector(Int16ub, EXTENSION)),
-    Terminated,
-)
-
-RECORD = Struct(
-    "type" / Const(22, Int8ub),
-    "version" / Int16ub,
-    "fragment" / Prefixed(Int16ub, Struct("type" / Const(1, Int8ub), "hello" / Prefixed(Int24ub, CLIENT_HELLO))),
-)
+    name = c.Struct("type" / c.Int8ub, "name" / c.Prefixed(c.Int16ub, c.GreedyBytes))
+    known = {
+        0: c.Struct("names" / vector(c.Int16ub, name)),
+        16: c.Struct("protocols" / vector(c.Int16ub, c.Prefixed(c.Int8ub, c.GreedyBytes))),
+        43: c.Struct("versions" / vector(c.Int8ub, c.Int16ub)),
+    }
+    extension = c.Struct(
+        "type" / c.Int16ub, "value" / c.Prefixed(c.Int16ub, c.Switch(c.this.type, known, default=c.GreedyBytes))
+    )
+    hello = c.Struct(
+        "legacy_version" / c.Int16ub,
+        "random" / c.Bytes(32),
+        "session_id" / c.Prefixed(c.Int8ub, c.GreedyBytes),
+        "cipher_suites" / vector(c.Int16ub, c.Int16ub),
+        "compression_methods" / c.Prefixed(c.Int8ub, c.GreedyBytes),
+        "extensions" / c.Optional(vector(c.Int16ub, extension)),
+        c.Terminated,
+    )
+    message = c.Struct("type" / c.Const(1, c.Int8ub), "hello" / c.Prefixed(c.Int24ub, hello))
+    return c.Struct("type" / c.Const(22, c.Int8ub), "version" / c.Int16ub, "fragment" / c.Prefixed(c.Int16ub, message))

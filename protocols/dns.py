@@ -152,7 +152,7 @@ def read_response(data: bytes) -> Response:
     authority, at = _read_records(data, at, authorities)
     additional, at = _read_records(data, at, additionals)
     if at != len(data):
-        raise _invalid("too short, or followed by something")
+        raise _invalid("shorter or longer than its records")
     for record in additional:
         if record.type == RecordType.OPT:
             rcode |= record.ttl >> 24 << 4  # RFC 6891 section 6.1.3
@@ -188,6 +188,8 @@ def _read_data(record_type: int, data: bytes, start: int, end: int) -> str | int
         case RecordType.CNAME:
             value, at = read_name(data, start)
         case RecordType.SRV:
+            if end - start < _SRV_HEAD.size:
+                raise _invalid("not in order: a service without a port")
             priority, weight, port = _SRV_HEAD.unpack_from(data, start)
             target, at = read_name(data, start + _SRV_HEAD.size)
             value = Srv(priority, weight, port, target)

@@ -1,66 +1,51 @@
-"""A DNS message as a declaration, to be read: `dns` is tested against it. Compressed names are left as labels and
-pointers."""
+"""A DNS message as a declaration, to be read: `dns` is tested against it."""
 
 from __future__ import annotations
 
-from construct import (
-    BitsInteger,
-    BitStruct,
-    Bytes,
-    Flag,
-    GreedyBytes,
-    Int8ub,
-    Int16ub,
-    Int32ub,
-    Nibble,
-    Prefixed,
-    RepeatUntil,
-    Struct,
-    Switch,
-    Terminated,
-    this,
-)
+from functools import cache
+from typing import Any
 
-__all__ = ["MESSAGE"]
+__all__ = ["message_spec"]
 
-LABEL = Struct(
-    "length" / Int8ub,
-    "rest" / Switch(this.length >> 6, {0: Bytes(this.length), 3: Int8ub}),
-)
-"""A length of 0 is the root and ends the name; one of 192 and more is the upper half of a pointer, which ends it
-too."""
 
-NAME = RepeatUntil(lambda label, _labels, _context: label.length == 0 or label.length >= 0xC0, LABEL)
+@cache
+def message_spec() -> Any:
+    """RFC 1035 section 4. Compressed names are left as labels and pointers."""
+    import construct as c
 
-FLAGS = BitStruct(
-    "response" / Flag,
-    "opcode" / Nibble,
-    "authoritative" / Flag,
-    "truncated" / Flag,
-    "recursion_desired" / Flag,
-    "recursion_available" / Flag,
-    "reserved" / BitsInteger(3),
-    "rcode" / Nibble,
-)
-QUESTION = Struct("name" / NAME, "type" / Int16ub, "class" / Int16ub)
-RECORD = Struct(
-    "name" / NAME,
-    "type" / Int16ub,
-    "class" / Int16ub,
-    "ttl" / Int32ub,
-    "data" / Prefixed(Int16ub, GreedyBytes),
-)
-
-MESSAGE = Struct(
-    "id" / Int16ub,
-    "flags" / FLAGS,
-    "question_count" / Int16ub,
-    "answer_count" / Int16ub,
-    "authority_count" / Int16ub,
-    "additional_count" / Int16ub,
-    "questions" / QUESTION[this.question_count],
-    "answers" / RECORD[this.answer_count],
-    "authorities" / RECORD[this.authority_count],
-    "additionals" / RECORD[this.additional_count],
-    Terminated,
-)
+    label = c.Struct(
+        "length" / c.Int8ub, "rest" / c.Switch(c.this.length >> 6, {0: c.Bytes(c.this.length), 3: c.Int8ub})
+    )
+    # A length of 0 is the root; one of 192 and more is the upper half of a pointer. Both end a name.
+    name = c.RepeatUntil(lambda label, _labels, _context: label.length == 0 or label.length >= 0xC0, label)
+    flags = c.BitStruct(
+        "response" / c.Flag,
+        "opcode" / c.Nibble,
+        "authoritative" / c.Flag,
+        "truncated" / c.Flag,
+        "recursion_desired" / c.Flag,
+        "recursion_available" / c.Flag,
+        "reserved" / c.BitsInteger(3),
+        "rcode" / c.Nibble,
+    )
+    question = c.Struct("name" / name, "type" / c.Int16ub, "class" / c.Int16ub)
+    record = c.Struct(
+        "name" / name,
+        "type" / c.Int16ub,
+        "class" / c.Int16ub,
+        "ttl" / c.Int32ub,
+        "data" / c.Prefixed(c.Int16ub, c.GreedyBytes),
+    )
+    return c.Struct(
+        "id" / c.Int16ub,
+        "flags" / flags,
+        "question_count" / c.Int16ub,
+        "answer_count" / c.Int16ub,
+        "authority_count" / c.Int16ub,
+        "additional_count" / c.Int16ub,
+        "questions" / question[c.this.question_count],
+        "answers" / record[c.this.answer_count],
+        "authorities" / record[c.this.authority_count],
+        "additionals" / record[c.this.additional_count],
+        c.Terminated,
+    )
