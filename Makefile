@@ -1,5 +1,5 @@
 # Each target sets up what it needs, the first time, in .venv. Needs make and Python 3.11 or newer.
-PYTHON ?= $(shell .ci/pythons | head -n 1)
+PYTHON ?= $(or $(shell .ci/pythons | head -n 1),$(error no Python))
 VENV := .venv
 BIN := $(VENV)/bin
 
