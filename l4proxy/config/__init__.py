@@ -1,4 +1,4 @@
-"""Configuration: what a file may say (``schema``), the words it is written in (``types``), and how it is read and checked."""
+"""Configuration: what a file may say (``schema``), in which words (``types``), and how it is read and checked."""
 
 from l4proxy.config.dump import dump
 from l4proxy.config.load import load_file, load_mapping

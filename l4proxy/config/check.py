@@ -120,7 +120,7 @@ def _check_filters(filters: tuple[Use, ...], path: str) -> Iterator[Finding]:
     elif not filters[-1].cls.terminal:
         yield (
             f"{path}[{len(filters) - 1}]",
-            f"{filters[-1].name!r} is not terminal: the last filter has to answer or to connect upstream, such as tcp_proxy",
+            f"{filters[-1].name!r} is not terminal: the last filter answers or connects upstream, such as tcp_proxy",
         )
 
 

@@ -25,7 +25,7 @@ __all__ = ["dump", "dump_value"]
 
 
 def dump(config: Any) -> dict[str, Any]:
-    """Return a dataclass as tables, arrays and scalars: everything that has a value, defaults too. Secrets are ``****``."""
+    """Return a dataclass as tables, arrays and scalars, with defaults, without what is None. Secrets are ``****``."""
     tables: dict[str, Any] = dump_value(table_of(type(config)), config)
     return tables
 

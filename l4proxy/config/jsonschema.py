@@ -52,7 +52,7 @@ _ENVIRONMENT: Schema = {
 
 
 def json_schema(cls: type[Any], registry: Registry) -> Schema:
-    """The schema of the dataclass ``cls``, with the options of every plugin that ``registry`` knows. Imports them all."""
+    """The schema of the dataclass ``cls``, with the options of every plugin in ``registry`` (all are imported)."""
     writer = _Writer(registry)
     top = writer.schema(table_of(cls))
     return {

@@ -1,8 +1,8 @@
 """At which line of a file does a path of the configuration stand?
 
-The standard parsers tell values, not places. So when there is something to complain about, the text is scanned a second time,
-for nothing but keys, brackets and line ends. The scanner trusts that the text was parsed before; where it was not, it finds
-less, but it raises nothing.
+The standard parsers tell values, not places. So when there is something to complain about, the text is scanned a
+second time, for nothing but keys, brackets and line ends. The scanner trusts that the text was parsed before; where
+it was not, it finds less, but it raises nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def json_lines(text: str) -> dict[str, int]:
 
 
 def repeated_keys(text: str) -> Iterator[tuple[str, int]]:
-    """Paths and lines of keys of JSON objects that stand there for a second time, which the standard parser lets pass."""
+    """Keys that stand in a JSON object for a second time, with lines; the standard parser lets them pass."""
     return iter(_scan_json(text).repeated)
 
 

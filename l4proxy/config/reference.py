@@ -1,4 +1,4 @@
-"""The page that ``l4proxy explain NAME`` prints: what a plugin or a part of the configuration is for, and its options."""
+"""The page that ``l4proxy explain NAME`` prints: what a plugin, or a part of the configuration, is for; its options."""
 
 from __future__ import annotations
 

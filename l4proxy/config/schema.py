@@ -1,8 +1,8 @@
 """The configuration of l4proxy, as dataclasses. What stands here is what a file may say.
 
-The text under each field is its documentation: ``l4proxy explain`` prints it and ``l4proxy schema`` exports it. What concerns a
-single object is checked in its ``__post_init__`` (a message that begins with ``field:`` is reported at that field); what needs
-the whole configuration is checked in ``check``.
+The text under each field is its documentation: ``l4proxy explain`` prints it and ``l4proxy schema`` exports it. What
+concerns a single object is checked in its ``__post_init__`` (a message that begins with ``field:`` is reported at
+that field); what needs the whole configuration is checked in ``check``.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class Certificate:
     password: Secret | None = None
     """Of the private key, where it is encrypted."""
     server_names: tuple[str, ...] = ()
-    """For which server names (SNI) it is used, exact or `*.example.com`; the names inside the certificate where none are given."""
+    """For which server names (SNI) it is used, exact or `*.example.com`; where none are given, those inside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """TLS towards clients. One certificate is `cert` and `key`; several are `certificates`, chosen by server name (SNI)."""
+    """TLS towards clients. One certificate is `cert` and `key`; of several `certificates` the server name chooses."""
 
     cert: FilePath | None = None
     """PEM file: the server's certificate first, then the intermediate ones."""
@@ -101,7 +101,7 @@ class ServerTls:
     ciphers: str = ""
     """Ciphers of TLS 1.2 in OpenSSL's notation; OpenSSL's own choice where empty."""
     require_sni: bool = False
-    """Refuse a client that asks for no name, or for one that no certificate has, instead of presenting the first certificate."""
+    """Refuse a client that asks for no name or an unknown one, instead of presenting the first certificate."""
 
     def __post_init__(self) -> None:
         _check_key_pair(self.cert, self.key, self.password)
@@ -166,8 +166,7 @@ def _check_key_pair(cert: FilePath | None, key: FilePath | None, password: Secre
 
 @dataclass(frozen=True, slots=True)
 class FilterChain:
-    """One way through a listener: which connections take it, TLS, and the filters they pass. The first chain that matches
-    is taken."""
+    """One way through a listener: which connections take it, TLS, filters. The first chain that matches is taken."""
 
     filters: tuple[UseFilter, ...]
     """In the order in which a client's bytes pass them. The last one is terminal: it answers or connects upstream."""
@@ -200,7 +199,7 @@ class Listener:
     peek_limit: Annotated[Size, Range(1, 1 << 20)] = Size(16384)
     """How many bytes may be looked at to choose a chain."""
     peek_timeout_action: Literal["close", "continue"] = "close"
-    """After `peek_timeout`, close the connection, or count undecided conditions as no and take the first chain that is left."""
+    """After `peek_timeout`, close the connection, or count what is undecided as no and take the first chain left."""
     max_connections: Count = 0
     """Connections at a time; one more is refused. 0: no limit but the server's."""
     accepts_per_turn: Amount = 16
@@ -222,7 +221,7 @@ class Listener:
     access_log: tuple[UseAccessLogger, ...] | None = None
     """Sinks for this listener's connections instead of those at the top; `[]`: none."""
     buffer_limit: BufferSize = Size(65536)
-    """Bytes held per connection and direction before the sender is no longer read (high watermark; the low one is half)."""
+    """Bytes held per connection and direction at which the sender is no longer read, until half of them are gone."""
 
     def __post_init__(self) -> None:
         if not self.addresses:
@@ -230,7 +229,8 @@ class Listener:
         if not self.name:
             object.__setattr__(self, "name", str(self.addresses[0]))
         if bool(self.filters) == bool(self.filter_chains):
-            raise ValueError("filters: write filters (one chain) or filter_chains (several); " + ("not both" if self.filters else "one of them is needed"))  # fmt: skip
+            wrong = "not both" if self.filters else "one of them is needed"
+            raise ValueError(f"filters: write filters (one chain) or filter_chains (several); {wrong}")
         if self.tls and self.filter_chains:
             raise ValueError("tls: belongs into each of the filter_chains")
         if not self.unix_mode.isdigit() or not set(self.unix_mode) <= set("01234567") or int(self.unix_mode, 8) > 0o777:
@@ -277,7 +277,7 @@ class Cluster:
     connect_timeout: Timeout = Duration(5.0)
     """An endpoint that has not accepted by then has failed."""
     tls: ClientTls | None = None
-    """Speak TLS to the endpoints; `{}` is enough where their certificates are signed by an authority that the system trusts."""
+    """Speak TLS to the endpoints; `{}` is enough where the system trusts those who signed their certificates."""
     max_connections: Amount = 1024
     """Connections at a time, over all endpoints; more wait."""
     max_pending: Count = 1024

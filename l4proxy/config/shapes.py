@@ -1,8 +1,9 @@
 """What a type hint means in a configuration.
 
-``shape_of`` turns a field's hint into a shape, once. Everything that has to understand hints goes by shapes: reading raw values,
-writing them back, checking, the JSON Schema and the reference pages. A further scalar type is one more entry of ``_SCALARS``; a
-class of one's own needs nothing here, only a classmethod ``from_config(raw)`` that raises ValueError, and a ``__str__``.
+``shape_of`` turns a field's hint into a shape, once. Everything that has to understand hints goes by shapes: reading
+raw values, writing them back, checking, the JSON Schema and the reference pages. A further scalar type is one more
+entry of ``_SCALARS``; a class of one's own needs nothing here, only a classmethod ``from_config(raw)`` that raises
+ValueError, and a ``__str__``.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ Form = Literal["text", "integer", "float", "boolean", "array", "table", "null", 
 
 
 def form_of(raw: object) -> Form:
-    """What a raw value looks like in the file; ``"object"`` is everything that has no form of its own (dates, Python objects)."""
+    """What a raw value looks like in a file; ``"object"`` is what has no form of its own: dates, Python objects."""
     match raw:
         case str():
             return "text"
@@ -75,15 +76,13 @@ def form_of(raw: object) -> Form:
 
 def join(path: str, key: str) -> str:
     """The path of ``key`` in the table at ``path``: ``listeners[0].name``."""
-    if not (key.isascii() and key.replace("-", "a").replace("_", "a").isalnum()):
-        from json import dumps
-
-        key = dumps(key, ensure_ascii=False)
-    return f"{path}.{key}" if path else key
+    bare = key.isascii() and key.replace("-", "a").replace("_", "a").isalnum()
+    step = key if bare else toml_text(key)
+    return f"{path}.{step}" if path else step
 
 
 class Shape:
-    """``forms``: the forms that a raw value may have. ``name``: what is expected, as errors say it. ``example``: in TOML."""
+    """``forms`` that a raw value may have, ``name`` of what is expected as errors say it, ``example`` in TOML."""
 
     forms: frozenset[Form]
     name: str
@@ -93,8 +92,8 @@ class Shape:
 class Scalar(Shape):
     """A value that is read and written as a whole.
 
-    ``parse`` gets a raw value of one of ``forms`` (all forms, where that is empty) and raises ValueError; ``dump`` is its inverse.
-    ``holds`` is the Python type of what it returns.
+    ``parse`` gets a raw value of one of ``forms`` (all forms, where that is empty) and raises ValueError; ``dump`` is
+    its inverse. ``holds`` is the Python type of what it returns.
     """
 
     def __init__(
@@ -342,6 +341,8 @@ def _finite(raw: float) -> float:
 def toml_text(value: object) -> str:
     """A plain value as it is written in TOML, on one line."""
     match value:
+        case str() if value.isprintable() and not set(value) & {'"', "\\"}:
+            return f'"{value}"'
         case str():
             from json import dumps
 
@@ -391,7 +392,8 @@ _SCALARS: dict[Any, Scalar] = {
     words.Rate: Scalar("a rate", "text", int, words.parse_rate, words.format_rate, '"10MiB/s"', pattern=f"^{_SIZE}/s$"),
     words.Secret: Scalar(
         "a secret", "text table", words.Secret, words.Secret.read, repr, '{ env = "TOKEN" }', needs_folder=True,
-        properties={"file": {"type": "string"}, "env": {"type": "string"}}, additionalProperties=False, minProperties=1, maxProperties=1,
+        properties={"file": {"type": "string"}, "env": {"type": "string"}}, minProperties=1, maxProperties=1,
+        additionalProperties=False,
     ),
     words.Size: Scalar(
         "a size", "text integer", int, words.parse_size, words.format_size, '"64KiB"', pattern=f"^{_SIZE}$", minimum=0

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from l4proxy.config.lines import json_lines, line_of, repeated_keys, toml_lines
 from l4proxy.config.shapes import join
 from l4proxy.config.structure import EnvironmentText
 from l4proxy.errors import ConfigError, ConfigProblem
@@ -22,8 +21,8 @@ __all__ = ["LoadConfig", "Source", "read_file"]
 LoadConfig = Callable[[Path], Mapping[str, Any] | None]
 """The hook for other formats: the contents of a file, or None for "not mine"."""
 
-_REFERENCE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
-_TOML_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_REFERENCE = r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{"
+_TOML_PLACE = r" \(at line (\d+), column (\d+)\)$"
 
 
 class Source:
@@ -39,6 +38,8 @@ class Source:
 
     def line(self, path: str) -> int:
         """The line of a path, or of what is around it; 0 when unknown. Scans the file when first called."""
+        from l4proxy.config.lines import json_lines, line_of, toml_lines
+
         if self._lines is None:
             scan = {".toml": toml_lines, ".json": json_lines}.get(self._path.suffix.lower())
             self._lines = scan(self._text) if scan else {}
@@ -108,7 +109,7 @@ def _parse_toml(path: Path, text: str) -> Any:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        place = _TOML_PLACE.search(str(error))
+        place = re.search(_TOML_PLACE, str(error))
         if not place:
             raise _error(path, text.count("\n") + 1, f"TOML syntax: {error}") from None
         raise _error(path, int(place[1]), f"TOML syntax, column {place[2]}: {str(error)[: place.start()]}") from None
@@ -118,6 +119,8 @@ def _parse_toml(path: Path, text: str) -> Any:
 
 def _parse_json(path: Path, text: str) -> Any:
     import json
+
+    from l4proxy.config.lines import repeated_keys
 
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
@@ -163,7 +166,7 @@ def _substitute(text: str) -> str:
             return "${"
         if not name:
             raise ValueError(
-                '"${" begins the name of an environment variable: ${NAME} or ${NAME:-default} (a plain "${" is written "$${")'
+                '"${" begins an environment variable: ${NAME} or ${NAME:-default} (a plain "${" is written "$${")'
             )
         replaced = True
         value = os.environ.get(name)
@@ -175,7 +178,7 @@ def _substitute(text: str) -> str:
             raise ValueError(f"the environment variable {name} is not set ({hint})")
         return value
 
-    filled = _REFERENCE.sub(value_of, text)
+    filled = re.sub(_REFERENCE, value_of, text)
     return EnvironmentText(filled) if replaced else filled
 
 

@@ -47,7 +47,7 @@ _ON_ERROR = Choice({"close": "close", "bypass": "bypass"})
 
 
 class EnvironmentText(str):
-    """Text that an environment variable was put into. Where a number or true or false is expected, it is read as that."""
+    """Text with an environment variable put in. Where a number, or true or false, is expected, it is read as that."""
 
     __slots__ = ()
 
@@ -102,7 +102,7 @@ class _Reader:
         return _FAILED
 
     def read(self, shape: Shape, raw: Any, path: str) -> Any:
-        """Read a raw value. One that is an object of the right type already, in a mapping made by a program, is taken as it is."""
+        """Read a raw value. In a mapping that a program made, it may be an object of the right type already."""
         if isinstance(raw, EnvironmentText) and "text" not in shape.forms:
             raw = _without_quotes(raw)
         form = form_of(raw)
@@ -148,11 +148,11 @@ class _Reader:
         return self.problem(path, f"unknown value {raw!r}{did_you_mean(str(raw), map(str, shape.values))}")
 
     def _union(self, shape: UnionShape, raw: Any, path: str) -> Any:
-        """Of the members that could read the value by its form, the first one that does, or the one with the fewest problems."""
-        form = form_of(raw)
-        members = [m for m in shape.members if form in m.forms] or [m for m in shape.members if not m.forms]
+        """The first member that can read the value or, if none can, the one that has the fewest problems with it."""
+        forms = {form_of(raw)}
         if isinstance(raw, EnvironmentText):
-            members = shape.members
+            forms.add(form_of(_without_quotes(raw)))
+        members = [m for m in shape.members if forms & m.forms] or [m for m in shape.members if not m.forms]
         problems, value = min((self._attempt(member, raw, path) for member in members), key=lambda one: len(one[0]))
         if problems and _is_vague(members, problems[0].cause):
             return self.problem(path, unexpected(shape, raw))
@@ -203,7 +203,7 @@ class _Reader:
         if "did you mean" not in nearest:
             for path, around in reversed(outer):
                 if key in around.fields:
-                    return f" (it belongs to {path or 'the top level'}; in TOML that is before the header of any sub-table)"
+                    return f" (it belongs to {path or 'the top level'}; in TOML, before the header of a sub-table)"
         return nearest
 
     def _use(self, plugin: Plugin, raw: Any, path: str) -> Any:
@@ -224,7 +224,7 @@ class _Reader:
             cls = self.registry.find(plugin.kind, name, plugin.protocol)
         except (LookupError, PluginError) as error:
             return self.problem(path, f"{error.args[0]}{self._plugin_hint(plugin, name, error.args[0])}")
-        config = self.read(options_shape(cls), options, path)
+        config = self.read(options_shape(cls), {} if options is None else options, path)
         return _FAILED if _FAILED in (config, on_error) else Use(name, config, on_error, cls, path)
 
     def _use_hint(self, plugin: Plugin, options: Mapping[str, Any]) -> str:
@@ -245,7 +245,7 @@ class _Reader:
         """Load what is not loaded yet in a default, or in a configuration that a program made of objects."""
         match shape:
             case UseShape():
-                return value if value.cls else self._use(shape.plugin, _raw(value), path)
+                return value if value.cls else self._load(shape.plugin, value.name, value.config, path, value.on_error)
             case MatchShape():
                 uses = [use if use.cls else self._matcher(use.name, use.config, path) for use in value]
                 return _FAILED if _FAILED in uses else tuple(uses)
@@ -267,14 +267,9 @@ class _Reader:
 
 
 def _is_vague(members: list[Shape], cause: str) -> bool:
-    """What one of several scalars says of a wrong value, or a choice of what it does not know, is less than all there is to say."""
+    """Whether a cause speaks of one member only, where all of them are to be named."""
     scalars = all(isinstance(member, Scalar | Choice) for member in members)
     return scalars and (len(members) > 1 or isinstance(members[0], Choice)) and "did you mean" not in cause
-
-
-def _raw(use: Use) -> dict[str, Any]:
-    on_error = {} if use.on_error == "close" else {"on_error": use.on_error}
-    return {"use": use.name, **on_error, **(use.config or {})}
 
 
 def _without_quotes(text: str) -> Any:

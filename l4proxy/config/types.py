@@ -1,14 +1,14 @@
 """The words of a configuration: durations, sizes, rates, secrets, port ranges, uses of plugins.
 
-Each is written as text that says its unit, and refuses what does not. What parses text raises ValueError with the reason and
-an example; where it stands in the configuration is added by ``structure``.
+Each is written as text that says its unit, and refuses what does not. What parses text raises ValueError with the
+reason and an example; where it stands in the configuration is added by ``structure``.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NewType
 
 from l4proxy.registry import Kind
 
@@ -66,16 +66,14 @@ else:
     Network = NewType("Network", object)  # ipaddress is imported when there is a network to read
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Bounds of a number, both included: ``port: Annotated[int, Range(1, 65535)]``, ``wait: Annotated[Duration, Range(max=60)]``."""
+class Range(NamedTuple):
+    """Bounds of a number, both included: ``Annotated[int, Range(1, 65535)]``, ``Annotated[Duration, Range(max=60)]``."""
 
     min: float | None = None
     max: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(NamedTuple):
     """Which plugins a ``Use`` may name: ``Annotated[Use, Plugin(Kind.MESSAGE_FILTER, "http")]``."""
 
     kind: Kind
@@ -91,14 +89,15 @@ class Plugin:
 class Use:
     """A plugin at its place in the configuration: ``{ use = "NAME", ...its options }``, or ``"NAME"`` alone.
 
-    ``cls`` and ``config`` are the registered class and an instance of its options. Before loading, in a default or in a
-    configuration written in Python, ``cls`` is None and ``config`` may be a mapping: ``Use("tcp_proxy", {"cluster": "db"})``.
+    ``cls`` and ``config`` are the registered class and an instance of its options. Before loading, in a default or in
+    a configuration written in Python, ``cls`` is None and ``config`` may be a mapping: ``Use("tcp_proxy", {"cluster":
+    "db"})``.
     """
 
     name: str
     config: Any = None
     on_error: Literal["close", "bypass"] = "close"
-    """Filters and message filters: when a callback raises, close the connection, or take the filter out of its chain."""
+    """Of filters: when a callback raises, close the connection, or take the filter out of its chain."""
     cls: Any = None
     path: str = field(default="", compare=False)
     """Where it stands (``listeners[0].filters[1]``), for errors that are found later."""
@@ -111,13 +110,14 @@ UseDiscovery = Annotated[Use, Plugin(Kind.DISCOVERY)]
 UseAccessLogger = Annotated[Use, Plugin(Kind.ACCESS_LOGGER)]
 UseStatsSink = Annotated[Use, Plugin(Kind.STATS_SINK)]
 MatchTable = Annotated[tuple[Use, ...], Plugin(Kind.MATCHER)]
-"""``match = { sni = ["a.test"], source = ["10.0.0.0/8"] }``: matchers by name, each with its options. All have to say yes."""
+"""``match = { sni = ["a.test"], source = ["10.0.0.0/8"] }``: matchers by name, with options. All have to say yes."""
 
 
 class Secret:
     """A password, token or key. ``repr``, logs and dumps show ``****``; only ``reveal()`` gives the text.
 
-    Written as plain text, ``{ file = "/run/secrets/token" }`` or ``{ env = "TOKEN" }``. Secrets compare in constant time.
+    Written as plain text, ``{ file = "/run/secrets/token" }`` or ``{ env = "TOKEN" }``. Secrets compare in constant
+    time.
     """
 
     __slots__ = ("_text",)
@@ -208,8 +208,8 @@ _BYTES = {
     "kB": 1000,
     "B": 1,
 }
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KkMGT]i?B|B)")
+_DURATION = r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])"  # compiled when first used: most defaults need no parsing
+_SIZE = r"([0-9]+(?:\.[0-9]+)?) ?([KkMGT]i?B|B)"
 
 
 def parse_duration(raw: str | float) -> Duration:
@@ -217,7 +217,7 @@ def parse_duration(raw: str | float) -> Duration:
         return Duration(0.0)
     if not isinstance(raw, str) or raw.isdigit():
         raise ValueError(f'a duration says its unit (write "{raw}s")')
-    parts = _DURATION.findall(raw)
+    parts = re.findall(_DURATION, raw)
     units = [unit for _, unit in parts]
     if "".join(map("".join, parts)) != raw or not raw or units != [unit for unit in _SECONDS if unit in units]:
         raise ValueError(f'{raw!r} is not a duration (such as "250ms", "5s", "1m30s", "2h" or "1d")')
@@ -244,7 +244,7 @@ def parse_size(raw: str | int) -> Size:
         if raw < 0:
             raise ValueError(f"{raw} is not a size: it is below 0")
         return Size(raw)
-    found = _SIZE.fullmatch(raw.replace("KB", "kB"))
+    found = re.fullmatch(_SIZE, raw.replace("KB", "kB"))
     if not found or found[2] not in _BYTES:
         raise ValueError(f'{raw!r} is not a size (such as "64KiB", "1MiB", "10MB" or "512B")')
     return Size(round(float(found[1]) * _BYTES[found[2]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from l4proxy.config.shapes import NOTHING, Array, Choice, Scalar, Shape, Table, UnionShape, form_of, toml_text

@@ -56,7 +56,7 @@ class GateConfig:
     """How long to wait
     before the gate opens."""
     limit: Size = Size(1024)
-    rate: Rate = Rate(0)
+    rate: Rate | None = None
     share: Percent = Percent(100)
     ports: tuple[PortRange, ...] = ()
     networks: tuple[Network, ...] = ()

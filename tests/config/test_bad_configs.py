@@ -1,4 +1,5 @@
-"""Every way in which a configuration can be wrong: ``bad/NAME.toml`` (or ``.json``), and what is said about it in ``bad/NAME.txt``."""
+"""Every way in which a configuration can be wrong: ``bad/NAME.toml`` (or ``.json``), and what is said about it in
+``bad/NAME.txt``."""
 
 from __future__ import annotations
 
