@@ -1,7 +1,7 @@
 """The process's own log: text for people, JSON lines for machines. Set up by ``l4proxy run``; never in a library.
 
-Everything logs under ``l4proxy``, each part under its own name (``l4proxy.listener``, ``l4proxy.filter.NAME``). Levels can
-be set for each name while the proxy runs.
+Everything logs under ``l4proxy``, each part under its own name (``l4proxy.listener``, ``l4proxy.filter.NAME``). Levels
+can be set for each name while the proxy runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the system says of this process: memory, file descriptors, CPU. Read when statistics are collected, never between."""
+"""What the system says of this process: memory, file descriptors, CPU. Read when statistics are collected."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _collect(stats: ProcessStats) -> None:
 
 
 def _stat_fields() -> list[bytes]:
-    """The fields of ``/proc/self/stat`` from the third on (proc_pid_stat(5)); the second, a file name, may hold spaces."""
+    """Fields of ``/proc/self/stat`` (proc_pid_stat(5)), from the third on: the second, a file name, may hold spaces."""
     with open("/proc/self/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from l4proxy.histogram import quantile
-from l4proxy.snapshot import Family, HistogramValue, Snapshot
+from l4proxy.snapshot import Family, Sample, Snapshot
 
 __all__ = ["CONTENT_TYPE", "render_json", "render_prometheus"]
 
@@ -74,20 +74,20 @@ def render_json(snapshot: Snapshot) -> dict[str, Any]:
         name: {
             "type": family["kind"],
             "help": family["help"],
-            "series": [
-                {"labels": dict(zip(family["labels"], sample["labels"], strict=True)), **_json_value(family, sample["value"])}
-                for sample in family["samples"]
-            ],
+            "series": [_json_series(family, sample) for sample in family["samples"]],
         }
         for name, family in snapshot.items()
     }
 
 
-def _json_value(family: Family, value: float | HistogramValue) -> dict[str, Any]:
+def _json_series(family: Family, sample: Sample) -> dict[str, Any]:
+    labels = dict(zip(family["labels"], sample["labels"], strict=True))
+    value = sample["value"]
     if not isinstance(value, dict):
-        return {"value": _finite(value)}
+        return {"labels": labels, "value": _finite(value)}
     bounds, counts = family["bounds"], value["counts"]
     return {
+        "labels": labels,
         "count": sum(counts),
         "sum": _finite(value["sum"]),
         **{word: quantile(bounds, counts, fraction) for word, fraction in QUANTILES.items()},

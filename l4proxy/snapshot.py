@@ -1,7 +1,7 @@
 """Statistics as plain data: what a worker sends to its supervisor, and what is rendered.
 
-A snapshot maps a metric's full name to its family. It holds only dicts, lists, strings and numbers, so it survives JSON and
-pickle unchanged.
+A snapshot maps a metric's full name to its family. It holds only dicts, lists, strings and numbers, so it survives JSON
+and pickle unchanged.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def _combine(one: Sample, other: Sample, how: Merge) -> Sample:
         counts = [a + b for a, b in zip(left["counts"], right["counts"], strict=True)]
         value = {"counts": counts, "sum": left["sum"] + right["sum"]}
     else:
-        assert not isinstance(left, dict) and not isinstance(right, dict)
+        assert not isinstance(left, dict)
+        assert not isinstance(right, dict)
         value = _COMBINE[how](left, right)
     return {"labels": one["labels"], "value": value}

@@ -13,12 +13,12 @@ A class names the metrics that belong together, and the labels they share::
     stats.connection_seconds.record(0.25)
     stats.closed_total.add("idle_timeout")
 
-A metric's full name is ``l4proxy_<subsystem>_<attribute>``. The names follow Prometheus: counters end in ``_total``, units are
-base units and stand in the name (``_seconds``, ``_bytes``); a class that breaks this cannot be created.
+A metric's full name is ``l4proxy_<subsystem>_<attribute>``. The names follow Prometheus: counters end in ``_total``,
+units are base units and stand in the name (``_seconds``, ``_bytes``); a class that breaks this cannot be created.
 
-Label values often come from clients, so they are **budgeted**: the first ``label_budget`` sets of labels of each class, and
-values of each labelled counter, have series of their own; all further ones share those called ``other``, and are counted in
-``l4proxy_stats_label_overflow_total``.
+Label values often come from clients, so they are **budgeted**: the first ``label_budget`` sets of labels of each class,
+and values of each labelled counter, have series of their own; all further ones share those called ``other``, and are
+counted in ``l4proxy_stats_label_overflow_total``.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ class Metric:
         return self.number()
 
 
-# These four return a Metric, and ``Stats`` replaces it by a slot that holds what they are declared to return: a type checker
-# sees the attribute of the finished object, as it does with ``dataclasses.field``.
+# These four return a Metric, and ``Stats`` replaces it by a slot that holds what they are declared to return: a type
+# checker sees the attribute of the finished object, as it does with ``dataclasses.field``.
 
 
 @overload
@@ -125,7 +125,7 @@ def gauge(help: str, *, merge: Merge = "sum") -> int: ...
 @overload
 def gauge(help: str, *, number: type[float], merge: Merge = "sum") -> float: ...
 def gauge(help: str, *, number: type[float] = int, merge: Merge = "sum") -> float:
-    """Something that goes up and down. ``merge`` says how workers' values become one: the sum, the largest, the smallest."""
+    """Something that goes up and down. ``merge`` says how the values of workers become one."""
     return cast(float, Metric("gauge", help, number, merge))
 
 
@@ -145,13 +145,20 @@ class _StatsType(type):
     """Turns a class body's metrics into slots, after checking their names."""
 
     def __new__(
-        mcs, name: str, bases: tuple[type, ...], body: dict[str, Any], *, subsystem: str = "", labels: Sequence[str] = ()
+        mcs,
+        name: str,
+        bases: tuple[type, ...],
+        body: dict[str, Any],
+        *,
+        subsystem: str = "",
+        labels: Sequence[str] = (),
     ) -> _StatsType:
-        metrics = {attribute: value for attribute, value in body.items() if isinstance(value, Metric)}
-        slots = [*metrics, *body.get("__slots__", ())]
-        body = {key: value for key, value in body.items() if key not in metrics}
+        own = {attribute: value for attribute, value in body.items() if isinstance(value, Metric)}
+        metrics = {**(bases[0].metrics if bases else {}), **own}  # type: ignore[attr-defined]
         if bases:
             _check_names(name, subsystem, labels, metrics)
+        slots = [*own, *body.get("__slots__", ())]
+        body = {key: value for key, value in body.items() if key not in own}
         body |= {"__slots__": slots, "subsystem": subsystem, "label_names": tuple(labels), "metrics": metrics}
         return super().__new__(mcs, name, bases, body)
 
@@ -162,6 +169,7 @@ _BASE_UNITS = {
     **dict.fromkeys(("kb", "mb", "gb", "kib", "mib", "gib", "bits"), "bytes"),
     "percent": "ratio",
 }
+_UNITS_OF_BUCKETS: dict[tuple[float, ...], str] = {SECONDS: "seconds", BYTES: "bytes"}
 _RESERVED = {"bucket", "sum", "count"}
 
 
@@ -179,14 +187,15 @@ def _check_names(name: str, subsystem: str, labels: Sequence[str], metrics: dict
             raise TypeError(f"{name}.{attribute}: use the base unit, {_BASE_UNITS[last]!r}")
         if last in _RESERVED:
             raise TypeError(f"{name}.{attribute}: '_{last}' is a suffix that histograms have when rendered")
-        if metric.bounds in (SECONDS, BYTES) and last != (unit := "seconds" if metric.bounds == SECONDS else "bytes"):
+        unit = _UNITS_OF_BUCKETS.get(tuple(metric.bounds), last)
+        if last != unit:
             raise TypeError(f"{name}.{attribute}: the name ends in the unit, '_{unit}'")
         if metric.label in ("le", *labels):
             raise TypeError(f"{name}.{attribute}: the label {metric.label!r} is taken")
 
 
 class Stats(metaclass=_StatsType):
-    """Base of every group of metrics. Made by ``StatsRegistry.group``; ``label_values`` tells one group from the next."""
+    """Base of every group of metrics. Made by ``StatsRegistry.group``; ``label_values`` tells groups apart."""
 
     __slots__ = ("label_values",)
 

@@ -34,8 +34,8 @@ class StatsRegistry:
         self.own = self.group(RegistryStats)
 
     def group(self, cls: type[S], /, **labels: str) -> S:
-        """Return the group of ``cls`` with these labels, a new one the first time. For start-up and for new connections'
-        first sight of something, not for every message.
+        """Return the group of ``cls`` with these labels, a new one the first time. For start-up and for what turns up
+        while the proxy runs, not for every message.
 
         Raises TypeError for other labels than the class has, ValueError when two classes define one metric.
         """
@@ -63,7 +63,7 @@ class StatsRegistry:
             del groups[group.label_values]
 
     def on_collect(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call ``callback`` before each snapshot, to fold in live values. Returns the function that takes it off again."""
+        """Call ``callback`` before each snapshot, to fold in live values. Returns the function that takes it off."""
         self._collectors.append(callback)
         return lambda: self._collectors.remove(callback)
 

@@ -10,9 +10,8 @@ from l4proxy.reason import CloseReason
 
 EOF = CloseReason("client", "relay", "eof")
 REFUSED = CloseReason("upstream", "connecting", "connect_refused", errno=111, flags=("UF", "URX"), message="refused")
-TLS = TlsInfo(
-    "db.test", "postgresql", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "CN=ann", ("DNS:ann.test", "URI:spiffe://t/ann", "DNS:b.test")
-)
+SANS = ("DNS:ann.test", "URI:spiffe://t/ann", "DNS:b.test")
+TLS = TlsInfo("db.test", "postgresql", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "CN=ann", SANS)
 
 
 def record(**changes: Any) -> AccessRecord:

@@ -39,6 +39,19 @@ def test_a_class_knows_its_metrics() -> None:
     assert DoorStats.metrics["opened_total"].help == "Times opened."
 
 
+def test_a_class_adds_to_the_metrics_of_its_base() -> None:
+    class GateStats(DoorStats, subsystem="gate", labels=("house", "gate")):
+        cars_total = counter("Cars.")
+
+    stats = StatsRegistry().group(GateStats, house="1", gate="north")
+    stats.cars_total += 1
+    stats.opened_total += 1
+    stats.visit_seconds.record(1)
+    assert list(GateStats.metrics) == [*DoorStats.metrics, "cars_total"]
+    assert GateStats.full_name("opened_total") == "l4proxy_gate_opened_total"
+    assert "cars_total" not in DoorStats.metrics
+
+
 def test_a_labelled_counter_reads_like_a_mapping() -> None:
     closed = LabelledCounter()
     closed.add("eof")

@@ -103,9 +103,7 @@ def compile_json(
 
 def _json_reader(value: Any, path: str, operators: OperatorTable) -> Reader:
     if isinstance(value, Mapping):
-        fields = [
-            (key, _json_reader(item, f"{path}.{key}" if path else key, operators)) for key, item in value.items()
-        ]
+        fields = [(key, _json_reader(item, f"{path}.{key}" if path else key, operators)) for key, item in value.items()]
         return lambda record: {key: read(record) for key, read in fields}
     if isinstance(value, list | tuple):
         readers = [_json_reader(item, f"{path}[{at}]", operators) for at, item in enumerate(value)]

@@ -47,8 +47,8 @@ def test_all_conditions_have_to_hold_and_only_then_is_sampled(monkeypatch: pytes
     drawn = iter([0.4, 0.6])
     monkeypatch.setattr(random, "random", lambda: next(drawn))
     wanted = When(flags=("UF",), min_duration=Duration(1.0), sample=Percent(50.0)).compile()
-    slow_failure = record(reason=REFUSED, duration=2.0)
-    chosen = [wanted(one) for one in (record(duration=2.0), record(reason=REFUSED, duration=0.1), slow_failure, slow_failure)]
+    both = record(reason=REFUSED, duration=2.0)
+    chosen = [wanted(one) for one in (record(duration=2.0), record(reason=REFUSED, duration=0.1), both, both)]
     assert chosen == [False, False, True, False]
 
 

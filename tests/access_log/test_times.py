@@ -52,4 +52,5 @@ def test_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.integers(0, 4_000_000_000), st.integers(0, 999_999))
 def test_microseconds_are_exact(second: int, microsecond: int) -> None:
     moment = datetime.fromtimestamp(second, UTC).replace(microsecond=microsecond)
-    assert time_formatter("%Y-%m-%dT%H:%M:%S.%6f+00:00")(moment.timestamp()) == moment.isoformat(timespec="microseconds")
+    show = time_formatter("%Y-%m-%dT%H:%M:%S.%6f+00:00")
+    assert show(moment.timestamp()) == moment.isoformat(timespec="microseconds")
