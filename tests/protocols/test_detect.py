@@ -135,7 +135,7 @@ def decision(name: str, data: bytes) -> int | None:
     return next((size for size in range(len(data) + 1) if DETECTORS[name](data[:size]) is not None), None)
 
 
-@pytest.mark.parametrize(("name", "sample"), SAMPLES)
+@pytest.mark.parametrize(("name", "sample"), SAMPLES, ids=range(len(SAMPLES)))
 def test_at_every_split_its_own_detector_says_yes_and_no_other(name: str, sample: bytes) -> None:
     for other, detect in DETECTORS.items():
         answers = [detect(sample[:size]) for size in range(len(sample) + 1)]

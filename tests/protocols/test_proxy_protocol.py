@@ -139,7 +139,7 @@ BAD: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "header"), GOOD)
+@pytest.mark.parametrize(("data", "header"), GOOD, ids=range(len(GOOD)))
 def test_a_good_header_whole_byte_by_byte_and_with_more_behind(data: bytes, header: ProxyHeader) -> None:
     assert header.size == len(data)
     assert read_header(data) == header
@@ -147,7 +147,7 @@ def test_a_good_header_whole_byte_by_byte_and_with_more_behind(data: bytes, head
     assert all(read_header(data[:size]) is None for size in range(len(data)))
 
 
-@pytest.mark.parametrize(("data", "code"), BAD)
+@pytest.mark.parametrize(("data", "code"), BAD, ids=range(len(BAD)))
 def test_a_bad_header_stays_bad_whatever_follows(data: bytes, code: str) -> None:
     assert outcome(data) == code
     assert outcome(data + b"\r\nmore\r\n") == code
