@@ -1,4 +1,4 @@
-# Each target sets up what it needs, the first time, in .venv. Needs make and Python 3.11 or newer.
+# Each target sets up what it needs the first time, in .venv. Needs make and Python 3.11 or newer.
 PYTHON ?= $(or $(shell .ci/pythons | head -n 1),$(error no Python))
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,10 +9,10 @@ help: ## show this
 
 .PHONY: demo
 demo: $(VENV)/.installed servers ## a tour of the proxy in front of real servers
-	$(BIN)/python -m l4proxy demo
+	$(BIN)/python -m l4proxy demo $(ARGS)
 
-# The whole suite runs once, against the built wheel: what passes there is what a user gets. The checkout, as an editable
-# install and as a plain directory, is held by `make lint` and by tests/test_packaging.py; `.venv/bin/pytest` runs any test on it.
+# The whole suite runs once, against the built wheel: what passes there is what a user gets. The checkout is held by
+# `make lint` and by tests/test_packaging.py; `.venv/bin/pytest` runs any test on it, as an editable install.
 .PHONY: test
 test: servers ## the test suite against the built wheel (ARGS="-k name" for pytest)
 	.ci/test-wheel $(PYTHON) $(ARGS)
@@ -22,7 +22,8 @@ test-all: servers ## the same under each supported Python on this machine
 	set -e; for python in $$(.ci/pythons); do .ci/test-wheel $$python $(ARGS); done
 
 .PHONY: bench
-bench: $(VENV)/.installed servers ## compare with Envoy, HAProxy and nginx on this machine (ARGS for contrib/bench)
+bench: $(VENV)/.installed ## compare with Envoy, HAProxy and nginx on this machine (ARGS for contrib/bench)
+	@tests/services/install.sh contrib/bench/packages.txt
 	$(BIN)/python contrib/bench $(ARGS)
 
 .PHONY: lint
@@ -37,8 +38,8 @@ $(VENV)/.installed: pyproject.toml
 	.ci/venv $(PYTHON) $(VENV) --editable . --group dev
 
 .PHONY: servers
-servers: ## the servers to test against, from Debian packages where root
-	@tests/services/install.sh
+servers: ## the servers to test against: installed from Debian packages by root, named to anyone else
+	@tests/services/install.sh tests/services/packages.txt
 
 .PHONY: wheel
 wheel: $(VENV)/.installed ## dist/: the wheel and the source distribution
