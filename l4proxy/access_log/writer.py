@@ -38,7 +38,7 @@ class LineWriter:
     """The queue and the thread of an outlet.
 
     ``capacity`` bounds the bytes that wait, ``interval`` is how many seconds lines are gathered before they are written
-    together. ``on_dropped(reason, lines)`` is called for every loss: ``full`` in the loop's thread, ``error`` in the
+    together, unless the queue is half full before. ``on_dropped(reason, lines)`` is called for every loss: ``full`` in the loop's thread, ``error`` in the
     writer's.
     """
 
@@ -55,7 +55,8 @@ class LineWriter:
         self._waiting = 0
         self._awake = threading.Event()
         self._reopening = threading.Event()
-        self._closing = threading.Event()
+        self._hurry = threading.Event()
+        self._closing = False
         self._thread: threading.Thread | None = None
 
     def put(self, line: bytes) -> None:
@@ -67,6 +68,8 @@ class LineWriter:
                 self._waiting += len(line)
         if not full:
             self._wake()
+            if self._waiting * 2 > self._capacity:
+                self._hurry.set()
             return
         self._on_dropped("full", 1)
         if times := once_per(60, f"{self.name} full"):
@@ -79,7 +82,8 @@ class LineWriter:
 
     def close(self) -> None:
         """Write what waits, then close the outlet. Waits for that, but not for an outlet that is stuck."""
-        self._closing.set()
+        self._closing = True
+        self._hurry.set()
         self._wake()
         assert self._thread is not None
         self._thread.join(CLOSE_PATIENCE)
@@ -95,9 +99,10 @@ class LineWriter:
         closing = False
         while not closing:
             self._awake.wait()
-            self._closing.wait(self._interval)
+            self._hurry.wait(self._interval)
+            self._hurry.clear()
             self._awake.clear()
-            closing = self._closing.is_set()
+            closing = self._closing
             if self._reopening.is_set():
                 self._reopening.clear()
                 self._try(self._outlet.reopen)

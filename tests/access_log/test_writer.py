@@ -92,6 +92,16 @@ def test_lines_of_an_interval_are_written_together() -> None:
     assert len(setting.outlet.lines) == 10
 
 
+def test_a_queue_that_is_half_full_does_not_wait_for_the_interval() -> None:
+    setting = Setting(interval=3600)
+    setting.writer.put(b"x" * 400)
+    assert not setting.outlet.entered.is_set()
+    setting.writer.put(b"y" * 200)
+    setting.outlet.entered.wait()
+    setting.close_and_wait()
+    assert [line[:1] for line in setting.outlet.lines] == [b"x", b"y"]
+
+
 def test_what_does_not_fit_is_dropped_and_counted(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
     setting.outlet.gate.clear()
     with caplog.at_level(logging.WARNING):
