@@ -212,7 +212,18 @@ class Cluster:
     async def open(self, request: ConnectRequest) -> tuple[Stream, Endpoint]:
         """Connect to an endpoint, for code that may wait. Raises UpstreamError."""
         result: asyncio.Future[tuple[Stream, Endpoint]] = asyncio.get_running_loop().create_future()
-        attempt = self.connect(request, lambda *connected: result.set_result(connected), result.set_exception)
+
+        def connected(stream: Stream, endpoint: Endpoint) -> None:
+            if result.cancelled():
+                stream.close()
+            else:
+                result.set_result((stream, endpoint))
+
+        def failed(error: UpstreamError) -> None:
+            if not result.cancelled():
+                result.set_exception(error)
+
+        attempt = self.connect(request, connected, failed)
         try:
             return await result
         except asyncio.CancelledError:

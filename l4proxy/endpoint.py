@@ -95,7 +95,7 @@ class Traffic:
 
 
 class Endpoint:
-    """One server behind a cluster. Made when it is discovered; it lives until it is removed and its streams are closed."""
+    """One server behind a cluster, from its discovery until it is removed and its last stream is closed."""
 
     __slots__ = (
         "active",

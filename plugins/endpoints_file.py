@@ -83,7 +83,6 @@ class EndpointsFile(Discovery[EndpointsFileConfig]):
             update(literal_endpoints(self._endpoints))
             return
         from l4proxy.plugins.dns_resolver import DnsResolver
-
         from l4proxy.plugins.names import DnsConfig, Names, one_endpoint
 
         await Names(DnsConfig(), one_endpoint, self, DnsResolver()).follow(self._endpoints, update)
@@ -98,6 +97,7 @@ class EndpointsFile(Discovery[EndpointsFileConfig]):
                 return False
             endpoints = _parse(self.config.path)
         except OSError as error:
+            self._version = None
             self.report(f"cannot read {self.config.path}: {error.strerror or error}")
             return False
         except ValueError as error:

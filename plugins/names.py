@@ -96,7 +96,7 @@ def _of_family(addresses: Sequence[str], family: Family) -> list[str]:
 
 
 class Names:
-    """The look-ups of one cluster. ``make`` turns answers into endpoints, ``discovery`` is told how each look-up went."""
+    """The look-ups of one cluster. ``make`` turns answers into endpoints; ``discovery`` is told how each one went."""
 
     def __init__(self, config: DnsConfig, make: Make, discovery: Discovery[Any], resolver: Resolver) -> None:
         self._config = config
@@ -152,7 +152,7 @@ class Names:
 
     async def _look_up_host(self, host: str, port: int, weight: int) -> Answer:
         answer = await self._resolver.addresses(host)
-        specs = self._make(host, port, weight, answer.hosts, self._config.family)
+        specs = self._make(host.removesuffix("."), port, weight, answer.hosts, self._config.family)
         if not specs:
             raise ResolveError("not_found", f"has no {self._config.family} address")
         return specs, answer.ttl

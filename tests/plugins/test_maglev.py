@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -50,7 +51,7 @@ def test_any_64_bit_key_has_an_owner() -> None:
 
 @settings(max_examples=50)
 @given(st.dictionaries(st.integers(1, 65535), st.integers(1, 9), min_size=1, max_size=8), st.randoms())
-def test_shares_are_exact_and_the_order_of_endpoints_does_not_matter(weights: Weights, shuffle: st.Random) -> None:
+def test_shares_are_exact_and_the_order_of_endpoints_does_not_matter(weights: Weights, shuffle: Random) -> None:
     counts = Counter(owners(maglev(weights)))
     for port, weight in weights.items():
         assert counts[f"10.0.0.1:{port}"] == pytest.approx(SMALL * weight / sum(weights.values()), abs=weight + 1)
