@@ -1,0 +1,19 @@
+"""All cases, in the order in which they are run and reported."""
+
+from __future__ import annotations
+
+from case import Case
+
+from cases import bulk, churn, filters, idle, small, start, tls
+
+__all__ = ["CASES"]
+
+CASES: tuple[Case, ...] = (
+    *small.CASES,
+    *bulk.CASES,
+    *churn.CASES,
+    *idle.CASES,
+    *start.CASES,
+    *tls.CASES,
+    *filters.CASES,
+)

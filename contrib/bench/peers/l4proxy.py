@@ -1,0 +1,46 @@
+"""l4proxy, from this checkout."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+from peers.peer import Job, Peer, first_line
+
+__all__ = ["L4proxy"]
+
+PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
+
+
+class L4proxy(Peer):
+    """The checkout that this file is in, run by the same Python as the bench, with ``readers`` byte-reading filters."""
+
+    def __init__(self, name: str = "l4proxy", readers: int = 0) -> None:
+        super().__init__(name)
+        self.readers = readers
+
+    def missing(self) -> str:
+        return "" if importlib.util.find_spec("pluggy") else f"{sys.executable} lacks pluggy (pip install -e .)"
+
+    def command(self, job: Job, directory: Path) -> list[str]:
+        readers = [{"use": "bench_reader"}] * self.readers
+        listener: dict[str, object] = {
+            "address": f"127.0.0.1:{job.port}",
+            "filters": [*readers, {"use": "tcp_proxy", "cluster": "upstream"}],
+        }
+        if job.certificate:
+            listener["tls"] = {"cert": str(job.certificate), "key": str(job.key)}
+        cluster = {
+            "name": "upstream",
+            "endpoints": [f"127.0.0.1:{job.upstream}"],
+            "max_connections": job.connections,
+        }
+        file = directory / "l4proxy.json"
+        file.write_text(json.dumps({"listeners": [listener], "clusters": [cluster]}, indent=2))
+        plugins = ["--plugin-dir", str(PLUGINS)] if self.readers else []
+        return [sys.executable, "-m", "l4proxy", "run", *plugins, str(file)]
+
+    def version(self) -> str:
+        return first_line([sys.executable, "-m", "l4proxy", "--version"])

@@ -1,0 +1,57 @@
+"""What a proxy is asked to do, and what the bench asks of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ROOT", "Job", "Peer", "find_program", "first_line"]
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The checkout that this file is in: where every peer is started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Forward connections on 127.0.0.1:``port`` to 127.0.0.1:``upstream``, ``connections`` at a time or fewer. With
+    ``certificate`` and ``key`` (PEM files), terminate TLS before."""
+
+    port: int
+    upstream: int
+    connections: int = 1024
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class Peer(ABC):
+    """One proxy."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def missing(self) -> str:
+        """Why it cannot run on this machine, or nothing."""
+
+    @abstractmethod
+    def command(self, job: Job, directory: Path) -> list[str]:
+        """Write its configuration into ``directory`` and return the command that runs it in the foreground."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """What a report calls this version."""
+
+
+def find_program(name: str) -> str:
+    """The path of a program, or nothing. Debian keeps servers where a plain user's PATH does not lead."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])) or ""
+
+
+def first_line(command: list[str]) -> str:
+    """The first line that a command prints: what it says of its version."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "unknown")

@@ -1,0 +1,138 @@
+"""The two C programs, compiled when the bench starts, and the conversation with them over pipes."""
+
+from __future__ import annotations
+
+import json
+import select
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from errors import BenchError
+
+__all__ = ["Load", "Programs", "Result", "Work", "load", "upstream"]
+
+SOURCES = Path(__file__).parent
+PATIENCE = 120.0
+"""Seconds that a program may take to open its connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The compiled programs. ``tls`` is False where OpenSSL's headers are missing."""
+
+    load: Path
+    upstream: Path
+    tls: bool
+
+    @classmethod
+    def build(cls, directory: Path) -> Programs:
+        """Compile into ``directory``. Raises BenchError where there is no C compiler, or it fails."""
+        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        if compiler is None:
+            raise BenchError("no C compiler (cc, gcc, clang) is installed: load.c and upstream.c cannot be built")
+        programs = cls(directory / "load", directory / "upstream", True)
+        _compile(compiler, "upstream.c", programs.upstream)
+        try:
+            _compile(compiler, "load.c", programs.load, "-DTLS", "-lssl", "-lcrypto")
+        except BenchError:
+            _compile(compiler, "load.c", programs.load)
+            return cls(programs.load, programs.upstream, False)
+        return programs
+
+
+def _compile(compiler: str, source: str, target: Path, *flags: str) -> None:
+    command = [compiler, "-O2", "-Wall", "-o", str(target), str(SOURCES / source), *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"{source} cannot be built:\n{done.stderr.strip()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the client does: a mode of ``load.c``, how many connections, and bytes per message or chunk."""
+
+    mode: str
+    connections: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the client saw: units moved (requests, connections, bytes) in ``seconds``, latencies in microseconds."""
+
+    units: int
+    seconds: float
+    p50: float
+    p99: float
+
+
+class Load:
+    """A running client: it has opened its connections and warmed up, and waits."""
+
+    def __init__(self, process: subprocess.Popen[str], seconds: float) -> None:
+        self._process = process
+        self._seconds = seconds
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def run(self) -> Result:
+        """Run the measured window. Raises BenchError when a connection failed."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return Result(**json.loads(_line(self._process, self._seconds + PATIENCE)))
+
+
+@contextmanager
+def upstream(programs: Programs) -> Iterator[tuple[int, int]]:
+    """The upstream of every proxy: its process id and its port."""
+    process = _start([str(programs.upstream)])
+    try:
+        yield process.pid, int(_line(process, PATIENCE))
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def load(programs: Programs, work: Work, port: int, warm_up: float, seconds: float, tls: bool) -> Iterator[Load]:
+    """Start the client that ``load.c`` describes, and wait until it is ready."""
+    numbers = map(str, (port, work.connections, work.size, warm_up, seconds))
+    process = _start([str(programs.load), work.mode, *numbers, *(["tls"] if tls else [])])
+    try:
+        _line(process, warm_up + PATIENCE)
+        yield Load(process, seconds)
+    finally:
+        _stop(process)
+
+
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def _line(process: subprocess.Popen[str], timeout: float) -> str:
+    assert process.stdout
+    assert process.stderr
+    name = Path(str(process.args[0])).name if isinstance(process.args, list) else "program"
+    if not _readable(process.stdout, timeout):
+        raise BenchError(f"{name}: nothing happened for {timeout:.0f} s")
+    line = process.stdout.readline()
+    if not line:
+        raise BenchError(process.stderr.read().strip() or f"{name} ended with status {process.wait()}")
+    return line
+
+
+def _readable(stream: IO[str], timeout: float) -> bool:
+    return bool(select.select([stream], [], [], timeout)[0])

@@ -1,0 +1,113 @@
+"""The bench runs and reports. How fast anything is, no test says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.needs import needs, program
+from source_tree import ROOT
+
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), needs("cc")]
+
+BENCH = ROOT / "contrib" / "bench"
+STRICT = ["-O1", "-Wall", "-Wextra", "-Werror"]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("load.c", tmp_path_factory.mktemp("load") / "load")
+
+
+@pytest.fixture
+def upstream_port(tmp_path: Path) -> Iterator[str]:
+    command = [build("upstream.c", tmp_path / "upstream")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+def build(source: str, target: Path, *flags: str) -> Path:
+    subprocess.run([program("cc"), *STRICT, "-o", target, BENCH / source, *flags], check=True)
+    return target
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCH), "--rounds", "2", "--seconds", "0.05", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_load_builds_with_tls(tmp_path: Path) -> None:
+    if not Path("/usr/include/openssl/ssl.h").exists():
+        pytest.skip("OpenSSL's headers are not installed (Debian package libssl-dev)")
+    build("load.c", tmp_path / "load", "-DTLS", "-lssl", "-lcrypto")
+
+
+@pytest.mark.parametrize("mode", ["ping", "churn", "down", "up", "both"])
+def test_load_and_upstream_understand_each_other(load: Path, upstream_port: str, mode: str) -> None:
+    command = [str(load), mode, upstream_port, "3", "100", "0.01", "0.02"]
+    done = subprocess.run(command, input="\n", capture_output=True, text=True, check=True)
+    ready, result, _ = done.stdout.split("\n")
+    figures = json.loads(result)
+    assert ready == "ready"
+    assert figures["units"] > 0
+    assert figures["seconds"] >= 0.02
+    assert 0 <= figures["p50"] <= figures["p99"]
+
+
+def test_what_is_counted_has_no_errors_in_it(load: Path) -> None:
+    command = [str(load), "ping", "1", "1", "100", "0", "0.01"]
+    done = subprocess.run(command, input="\n", capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("load: cannot connect")
+
+
+def test_a_proxy_against_itself(tmp_path: Path) -> None:
+    file = tmp_path / "small.json"
+    done = bench("--case", "small", "--peers", "l4proxy,l4proxy", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (case,) = json.loads(file.read_text())["cases"]
+    assert case["against"] == "l4proxy"
+    assert list(case["peers"]) == ["l4proxy", "l4proxy#2"]
+    for peer in case["peers"].values():
+        assert len(peer["samples"]) == 2
+        assert all(sample["cpu"] > 0 and sample["rate"] > 0 and sample["rss"] > 1 for sample in peer["samples"])
+        assert peer["summary"]["cpu"]["min"] <= peer["summary"]["cpu"]["median"] <= peer["summary"]["cpu"]["max"]
+    assert case["peers"]["l4proxy#2"]["summary"]["cpu"]["ratio"]["median"] > 0
+    assert "x l4proxy" in done.stdout
+
+
+def test_filters_are_compared_with_none(tmp_path: Path) -> None:
+    file = tmp_path / "filters.json"
+    done = bench("--case", "filters1", "--peers", "l4proxy", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (case,) = json.loads(file.read_text())["cases"]
+    assert case["against"] == "none"
+    assert "difference" in case["peers"]["filters1"]["summary"]["cpu"]
+
+
+def test_a_peer_that_fails_is_left_out_with_its_last_words() -> None:
+    done = bench("--case", "start", "--peers", "l4proxy", "--command", "broken=sh -c 'echo no such thing; exit 3'")
+    assert done.returncode == 1
+    assert "broken: left out: broken does not start: no such thing" in done.stdout
+    assert "listening ms" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--case", "smal"], "there is no case 'smal'; there are small, "),
+        (["--peers", "envy"], "there is no peer 'envy'; there are l4proxy, envoy, "),
+        (["--rounds", "0"], "must be from 1 to 100"),
+    ],
+)
+def test_wrong_use(arguments: list[str], error: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert error in done.stderr
