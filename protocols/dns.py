@@ -40,7 +40,7 @@ _HEADER = struct.Struct("!HHHHHH")
 _QUESTION_END = struct.Struct("!HH")
 _RECORD_HEAD = struct.Struct("!HHIH")
 _SRV_HEAD = struct.Struct("!HHH")
-_RESPONSE, _TRUNCATED, _RECURSION_DESIRED = 0x8000, 0x0200, 0x0100
+_RESPONSE, _RESPONSE_MASK, _TRUNCATED, _RECURSION_DESIRED = 0x8000, 0xF800, 0x0200, 0x0100
 _INTERNET = 1
 _MAX_TTL = 0x7FFFFFFF
 
@@ -113,21 +113,27 @@ class Answer:
 def encode_query(message_id: int, name: str, record_type: int, *, udp_size: int = UDP_SIZE) -> bytes:
     """A question, recursion desired. Raises LocalProtocolError for what is not a domain name.
 
-    ``message_id`` should be random. Over TCP the message is sent behind its length in two bytes.
+    ``message_id`` should be random. A ``udp_size`` of 0 leaves EDNS0 out, for a server that finds fault with it. Over
+    TCP the message is sent behind its length in two bytes.
     """
-    header = _HEADER.pack(message_id, _RECURSION_DESIRED, 1, 0, 0, 1)
     question = encode_name(name) + _QUESTION_END.pack(record_type, _INTERNET)
-    return header + question + b"\0" + _RECORD_HEAD.pack(RecordType.OPT, udp_size, 0, 0)
+    edns = b"\0" + _RECORD_HEAD.pack(RecordType.OPT, udp_size, 0, 0) if udp_size else b""
+    return _HEADER.pack(message_id, _RECURSION_DESIRED, 1, 0, 0, 1 if edns else 0) + question + edns
 
 
 def is_reply(data: bytes, query: bytes) -> bool:
-    """Is this the reply to that query? Any other datagram is not for us: drop it and wait on (RFC 5452 section 9)."""
+    """Is this the reply to that query? Any other datagram is not for us: drop it and wait on (RFC 5452 section 9).
+
+    A reply repeats the question; only one that reports an error may leave it out.
+    """
+    if data[:2] != query[:2] or data[2:3] < b"\x80":
+        return False
+    if data[4:6] == b"\0\0":
+        return data[3] & 0x0F != Rcode.NO_ERROR
     name_end = query.index(b"\0", _HEADER.size) + 1
     question_end = name_end + _QUESTION_END.size
     return (
-        data[:2] == query[:2]
-        and data[2:3] >= b"\x80"
-        and data[4:6] == b"\0\1"
+        data[4:6] == b"\0\1"
         and data[_HEADER.size : name_end].lower() == query[_HEADER.size : name_end].lower()
         and data[name_end:question_end] == query[name_end:question_end]
     )
@@ -138,8 +144,8 @@ def read_response(data: bytes) -> Response:
     if len(data) < _HEADER.size:
         raise _invalid("shorter than its header")
     _, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(data)
-    if not flags & _RESPONSE:
-        raise _invalid("a question, not a response")
+    if flags & _RESPONSE_MASK != _RESPONSE:
+        raise _invalid("not a response to a question")
     if questions > 1 or answers + authorities + additionals > RECORDS_LIMIT:
         raise _invalid(f"{questions} questions and {answers + authorities + additionals} records")
     rcode = flags & 0x0F
@@ -153,10 +159,11 @@ def read_response(data: bytes) -> Response:
     additional, at = _read_records(data, at, additionals)
     if at != len(data):
         raise _invalid("shorter or longer than its records")
-    for record in additional:
-        if record.type == RecordType.OPT:
-            rcode |= record.ttl >> 24 << 4  # RFC 6891 section 6.1.3
-    return Response(rcode, False, answer, authority)
+    edns = [record for record in additional if record.type == RecordType.OPT]
+    if len(edns) > 1:
+        raise _invalid("not in order: two OPT records")
+    extended_rcode = edns[0].ttl >> 24 if edns else 0  # RFC 6891 section 6.1.3
+    return Response(extended_rcode << 4 | rcode, False, answer, authority)
 
 
 def _read_records(data: bytes, at: int, count: int) -> tuple[tuple[Record, ...], int]:
@@ -171,7 +178,7 @@ def _read_records(data: bytes, at: int, count: int) -> tuple[tuple[Record, ...],
         if at > len(data):
             raise _invalid("too short")
         if record_type == RecordType.OPT:
-            records.append(Record(name, record_type, ttl, data[start:at]))
+            records.append(Record(name, record_type, ttl, data[start:at]))  # its TTL is none, but flags
         elif record_class == _INTERNET:
             sane_ttl = ttl if ttl <= _MAX_TTL else 0  # RFC 2181 section 8
             records.append(Record(name, record_type, sane_ttl, _read_data(record_type, data, start, at)))
