@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from l4proxy.server import serve
 from services.needs import needs, program
 from services.process import HOST, accepts, free_port, running
