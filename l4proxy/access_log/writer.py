@@ -37,9 +37,9 @@ class Outlet(Protocol):
 class LineWriter:
     """The queue and the thread of an outlet.
 
-    ``capacity`` bounds the bytes that wait, ``interval`` is how many seconds lines are gathered before they are written
-    together, unless the queue is half full before. ``on_dropped(reason, lines)`` is called for every loss: ``full`` in the loop's thread, ``error`` in the
-    writer's.
+    ``capacity`` bounds the bytes that wait. ``interval`` is how many seconds lines are gathered before they are written
+    together, unless the queue is half full before. ``on_dropped(reason, lines)`` is called for every loss: ``full`` in
+    the loop's thread, ``error`` in the writer's.
     """
 
     def __init__(
