@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import IO, Literal
+from typing import IO
 
 from l4proxy.errors import did_you_mean
 from l4proxy.terminal import DIM, RED, YELLOW, paint, printable, wants_colour
@@ -24,7 +24,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 def set_up_logging(
     level: str = "info",
     *,
-    format: Literal["text", "json"] = "text",
+    json_lines: bool = False,
     levels: Mapping[str, str] | None = None,
     stream: IO[str] | None = None,
 ) -> None:
@@ -34,7 +34,7 @@ def set_up_logging(
     """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter(colour=wants_colour(stream)))
+    handler.setFormatter(JsonFormatter() if json_lines else TextFormatter(colour=wants_colour(stream)))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

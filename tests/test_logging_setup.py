@@ -89,7 +89,7 @@ def test_colour_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_json_lines() -> None:
     stream = io.StringIO()
-    set_up_logging(format="json", stream=stream)
+    set_up_logging(json_lines=True, stream=stream)
     logging.getLogger("l4proxy.listener").warning("line\n%s", "two", extra={"connection": 3})
     try:
         raise KeyError("lost")
