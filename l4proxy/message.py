@@ -104,17 +104,18 @@ class Request:
 
 
 class Response:
-    """A response, as message filters see it; a protocol derives a class of its own. It answers one request, and only
-    one.
+    """A response, as message filters see it; a protocol derives a class of its own. Each answers one request.
 
-    ``request`` is set when the response is given, before any filter sees it.
+    ``request`` is set when the response is given, before any filter sees it. ``complete`` is False while more of it is
+    still to come (a large value that is passed on as it arrives).
     """
 
-    __slots__ = ("_place", "request")
+    __slots__ = ("_place", "complete", "request")
 
     request: Request
 
-    def __init__(self) -> None:
+    def __init__(self, *, complete: bool = True) -> None:
+        self.complete = complete
         self._place = NEW
 
 

@@ -75,6 +75,13 @@ class OrderedMessageChain(MessageChain[Q, R]):
             self._current = None
         self._settle()
 
+    def finish(self, response: R) -> None:
+        """The rest of a response that was not complete has been written, or has been dropped because a filter put
+        another response in its place: the next one may be delivered."""
+        response.complete = True
+        if not self.ended:
+            self._settle()
+
     def cancel(self, request: Q) -> None:
         raise NotImplementedError("in an ordered protocol a client cannot give up one request")
 
@@ -108,13 +115,13 @@ class OrderedMessageChain(MessageChain[Q, R]):
             self._tell_blocked()
 
     def _settle_response(self) -> bool:
-        """Pass on the response to the oldest request, if it has come. Return whether it was delivered."""
+        """Pass on the response to the oldest request, if it has come. Return whether that request is done with."""
         request = self._unanswered[0]
         response = request._response
         if response is not None and response._place == GIVEN:
             self._pass_response(request, response, request._place)
             response = request._response  # a filter may have put another one in its place
-        if response is None or response._place != DELIVERED:
+        if response is None or response._place != DELIVERED or not response.complete:
             return False
         self._unanswered.popleft()
         return True
@@ -129,7 +136,8 @@ class OrderedMessageChain(MessageChain[Q, R]):
             self._current = None
 
     def _tell_blocked(self) -> None:
-        response_held = bool(self._unanswered) and self._unanswered[0]._response is not None
+        oldest = self._unanswered[0]._response if self._unanswered else None
+        response_held = oldest is not None and oldest._place != DELIVERED
         too_many = len(self._unanswered) >= self._max_unanswered
         blocked = self._current is not None or response_held or too_many
         if blocked is not self._blocked:

@@ -36,8 +36,8 @@ class LineRequest(Request):
 class LineResponse(Response):
     __slots__ = ("text",)
 
-    def __init__(self, text: str) -> None:
-        super().__init__()
+    def __init__(self, text: str, *, complete: bool = True) -> None:
+        super().__init__(complete=complete)
         self.text = text
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l4proxy.filter import NoConfig
+from l4proxy.ordered_chain import OrderedMessageChain
 from line_protocol import CLOSED, Line, LineFilter, LineRequest, LineResponse, use
 
 M = TypeVar("M", LineRequest, LineResponse)
@@ -115,6 +116,21 @@ def test_a_client_that_never_waits_for_answers_is_not_read_for_ever() -> None:
     assert line.blocked == [True]
     line.answer(1)
     assert line.blocked == [True, False]
+
+
+def test_nothing_is_delivered_into_a_response_that_is_not_complete() -> None:
+    line = Line(Deny)
+    first, second, *_ = line.send("GET 1", "GET 2", "BAD 3")
+    large, small = LineResponse("begin", complete=False), LineResponse("begin and end", complete=False)
+    line.chain.respond(second, small)
+    line.chain.respond(first, large)
+    assert line.client == ["begin"]
+    assert isinstance(line.chain, OrderedMessageChain)
+    line.chain.finish(small)
+    assert line.client == ["begin"]
+    line.chain.finish(large)
+    assert line.client == ["begin", "begin and end", "denied 3"]
+    assert line.blocked == []
 
 
 def test_filters_see_responses_in_order_too() -> None:
