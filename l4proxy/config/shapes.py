@@ -341,12 +341,8 @@ def _finite(raw: float) -> float:
 def toml_text(value: object) -> str:
     """A plain value as it is written in TOML, on one line."""
     match value:
-        case str() if value.isprintable() and not set(value) & {'"', "\\"}:
-            return f'"{value}"'
         case str():
-            from json import dumps
-
-            return dumps(value, ensure_ascii=False)
+            return f'"{"".join(map(_escaped, value))}"'
         case bool():
             return str(value).lower()
         case list():
@@ -355,6 +351,12 @@ def toml_text(value: object) -> str:
             pairs = [f"{join('', key)} = {toml_text(item)}" for key, item in value.items()]
             return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
     return str(value)
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    return char if char.isprintable() else f"\\U{ord(char):08x}"
 
 
 def _file_path(raw: str, folder: Path) -> str:

@@ -67,7 +67,7 @@ else:
 
 
 class Range(NamedTuple):
-    """Bounds of a number, both included: ``Annotated[int, Range(1, 65535)]``, ``Annotated[Duration, Range(max=60)]``."""
+    """Bounds of a number, both included: ``Annotated[int, Range(1, 10)]``, ``Annotated[Duration, Range(max=60)]``."""
 
     min: float | None = None
     max: float | None = None
@@ -90,8 +90,8 @@ class Use:
     """A plugin at its place in the configuration: ``{ use = "NAME", ...its options }``, or ``"NAME"`` alone.
 
     ``cls`` and ``config`` are the registered class and an instance of its options. Before loading, in a default or in
-    a configuration written in Python, ``cls`` is None and ``config`` may be a mapping: ``Use("tcp_proxy", {"cluster":
-    "db"})``.
+    a configuration written in Python, ``cls`` is None and ``config`` may also be None or a mapping:
+    ``Use("tcp_proxy", {"cluster": "db"})``.
     """
 
     name: str
