@@ -77,6 +77,8 @@ class Parts:
 
     config: schema.Cluster
     discovery: Discovery[Any]
+    known: Sequence[EndpointSpec] | None
+    """What a new discovery knows without waiting."""
     tls: ClientTlsContext | None
     source: Target | None
 
@@ -98,7 +100,7 @@ class Cluster:
         self._pending: dict[Attempt, None] = {}
         self._running: asyncio.Task[None] | None = None
         self._configure(parts)
-        self._use_discovery(parts.discovery)
+        self._use_discovery(parts)
 
     # Configuration
 
@@ -109,7 +111,7 @@ class Cluster:
         if parts.discovery is not self.discovery:
             running = self._running is not None
             self._stop_discovery()
-            self._use_discovery(parts.discovery)
+            self._use_discovery(parts)
             if running:
                 self.start()
         self._rebalance()
@@ -121,15 +123,14 @@ class Cluster:
         self.source = parts.source
         self.endpoints.drain_time = parts.config.drain_removed
 
-    def _use_discovery(self, discovery: Discovery[Any]) -> None:
-        self.discovery = discovery
+    def _use_discovery(self, parts: Parts) -> None:
+        self.discovery = discovery = parts.discovery
         self.on_demand: OnDemand | None = None
         if isinstance(discovery, OnDemandDiscovery):
             self.on_demand = OnDemand(discovery, self.endpoints, self.timers)
         self._rebalance()
-        known = discovery.initial()
-        if known is not None:
-            self._update(known)
+        if parts.known is not None:
+            self._update(parts.known)
 
     def start(self) -> None:
         """Begin to discover endpoints."""
@@ -244,7 +245,10 @@ class Cluster:
         while self._pending and self.ready and self._has_room():
             attempt = next(iter(self._pending))
             self.leave_queue(attempt)
-            attempt.begin()
+            try:
+                attempt.begin()
+            except Exception:
+                log.exception("cluster %s: a callback failed", self.name)
 
     # What attempts ask and tell
 

@@ -13,6 +13,7 @@ from l4proxy.errors import ConfigError, ConfigProblem, UpstreamError, did_you_me
 if TYPE_CHECKING:
     from l4proxy.config import schema
     from l4proxy.discovery import Discovery
+    from l4proxy.endpoint import EndpointSpec
 
 __all__ = ["ClusterChange", "ClusterManager", "NoSuchCluster"]
 
@@ -62,7 +63,7 @@ class ClusterManager:
             where = f"{path}.load_balancer"
             config.load_balancer.cls(config.load_balancer.config, ())
             where = f"{path}.discovery"
-            discovery = self._discovery_of(config)
+            discovery, known = self._discovery_of(config)
             where = f"{path}.bind"
             source = Target.of(config.bind) if config.bind else None
             where = f"{path}.tls"
@@ -74,16 +75,16 @@ class ClusterManager:
         except (ValueError, LookupError, OSError) as error:
             problems.append(ConfigProblem(where, str(error)))
             return None
-        return Parts(config, discovery, tls, source)
+        return Parts(config, discovery, known, tls, source)
 
-    def _discovery_of(self, config: schema.Cluster) -> Discovery[Any]:
-        """The one at work, where nothing about it has changed: what it knows stays known."""
+    def _discovery_of(self, config: schema.Cluster) -> tuple[Discovery[Any], Sequence[EndpointSpec] | None]:
+        """The one at work, where nothing about it has changed; else a new one, and what it knows at once."""
         use = config.discovery
         old = self._clusters.get(config.name)
         if old is not None and (old.config.discovery, old.config.endpoints) == (use, config.endpoints):
-            return old.discovery
+            return old.discovery, None
         discovery: Discovery[Any] = use.cls(use.config, config)
-        return discovery
+        return discovery, discovery.initial()
 
     def start(self) -> None:
         """Begin to discover endpoints. Connections may come at once: they wait until endpoints are known."""

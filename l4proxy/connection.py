@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.access_log.record import of_connection
+from l4proxy.dial import lost_detail
 from l4proxy.filter import Conn, Filter, Peer, Side, TlsInfo
 from l4proxy.path import Node, Path
 from l4proxy.reason import CloseReason
@@ -368,13 +369,7 @@ def _address(ask: Callable[[], Any]) -> tuple[str, int]:
 
 
 def _lost(who: str, phase: str, error: OSError) -> CloseReason:
-    detail = (
-        "reset"
-        if isinstance(error, ConnectionResetError | BrokenPipeError)
-        else "timed_out"
-        if isinstance(error, TimeoutError)
-        else "lost"
-    )
+    detail = lost_detail(error)
     return CloseReason(who, phase, detail, errno=error.errno or 0, message="" if detail == "reset" else str(error))
 
 

@@ -58,9 +58,9 @@ class EndpointSet:
         wanted: dict[str, EndpointSpec] = {}
         for spec in specs:
             wanted.setdefault(spec.name, spec)
-        for name in self.current.keys() - wanted.keys():
-            self._remove(self.current[name])
-        self.current = {name: self._take(spec) for name, spec in wanted.items()}
+        old, self.current = self.current, {name: self._take(spec) for name, spec in wanted.items()}
+        for name in old.keys() - wanted.keys():
+            self._remove(old[name])
         self._totals.endpoints = len(self.current)
         self._totals.endpoints_draining = len(self.removed)
         return before != {endpoint: endpoint.weight for endpoint in self.choosable()}
