@@ -8,13 +8,14 @@ When anything in the new one is wrong, it is dropped and nothing has happened.
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.access_log.logger import AccessLogStats
 from l4proxy.chain import FilterChain, FilterUse
 from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.listener import Listener
-from l4proxy.sockets import open_listening
+from l4proxy.sockets import bound_address, open_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,25 +37,49 @@ class SocketStore:
         self.inherited: dict[str, list[socket.socket]] = {}
         """Sockets from a service manager or an older process, by address text; used before any is opened."""
 
-    def take(self, address: Address, config: schema.Listener) -> list[socket.socket]:
-        """The sockets of an address, opened now if there are none. Raises OSError."""
+    def take(
+        self, address: Address, config: schema.Listener, *, beside: SocketStore | None = None
+    ) -> list[socket.socket]:
+        """The sockets of an address, opened now if there are none. Raises OSError.
+
+        ``beside``: another worker's store that has them already. TCP addresses are then opened once more on the same
+        port (``SO_REUSEPORT``); a unix socket cannot be, and is shared.
+        """
         key = _socket_key(address, config)
         sockets = self._sockets.get(key)
         if sockets is None:
-            sockets = self.inherited.pop(str(address), None) or open_listening(address, config)
+            sockets = self.inherited.pop(str(address), None) or _open_beside(address, config, beside)
             self._sockets[key] = sockets
         return sockets
 
     def keep_only(self, used: set[int]) -> None:
-        """Close every socket whose descriptor is not in ``used``."""
+        """Close every socket whose descriptor is not in ``used``, and what was inherited and not wanted."""
         for key, sockets in list(self._sockets.items()):
             if not any(sock.fileno() in used for sock in sockets):
                 del self._sockets[key]
                 for sock in sockets:
                     sock.close()
+        self.close_unused()
+
+    def close_unused(self) -> None:
+        """Close what was inherited and no listener asked for."""
+        for sockets in self.inherited.values():
+            for sock in sockets:
+                if sock.fileno() >= 0 and not any(sock in taken for taken in self._sockets.values()):
+                    sock.close()
+        self.inherited.clear()
 
     def all(self) -> dict[str, list[socket.socket]]:
         return {str(key[0]): sockets for key, sockets in self._sockets.items()}
+
+
+def _open_beside(address: Address, config: schema.Listener, beside: SocketStore | None) -> list[socket.socket]:
+    if beside is None:
+        return open_listening(address, config)
+    others = beside.take(address, config)
+    if address.is_unix:
+        return [sock.dup() for sock in others]
+    return open_listening(replace(address, port=bound_address(others[0]).port), config)
 
 
 def _socket_key(address: Address, config: schema.Listener) -> tuple[object, ...]:
@@ -136,6 +161,10 @@ class Generation:
         if self._retired and not any(listener.connections or listener.pending for listener in self.listeners):
             self._retired = False
             self._cleanup()
+
+    def reopen_logs(self) -> None:
+        for logger in self._loggers:
+            logger.reopen()
 
     @property
     def connections(self) -> int:

@@ -1,38 +1,85 @@
-"""A process that is a proxy: signals, the event loop, the end."""
+"""A process that is a proxy: what the command line starts.
+
+``run_process`` decides between one process that serves and a supervisor with workers. A worker is started with the very
+command line of its supervisor and finds out by its environment what it is, so that there is nothing to hand over but
+sockets. The same is true of the successor that SIGUSR2 starts: a new program, new plugins, the old sockets.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
+import logging
+import os
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from l4proxy.handoff import sockets_from_environment
 from l4proxy.poller import new_event_loop
-from l4proxy.server import Server
 
 if TYPE_CHECKING:
     from l4proxy.config.schema import Config
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["run_process"]
+__all__ = ["Launch", "run_process"]
+
+log = logging.getLogger("l4proxy.process")
 
 
-def run_process(config: Config, plugins: PluginManager) -> int:
-    """Serve until SIGTERM (drain) or SIGINT (at once). Returns the exit status."""
-    with asyncio.Runner(loop_factory=lambda: plugins.make_event_loop() or new_event_loop()) as runner:
-        return runner.run(_serve(config, plugins))
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a process was asked to run. ``load`` reads the configuration, again at each reload; it raises
+    ConfigError."""
+
+    load: Callable[[], Config]
+    plugins: PluginManager
+    json_log: bool = False
 
 
-async def _serve(config: Config, plugins: PluginManager) -> int:
-    server = Server(config, plugins)
-    await server.start()
-    loop = asyncio.get_running_loop()
-    stop: asyncio.Future[float | None] = loop.create_future()
-    loop.add_signal_handler(signal.SIGTERM, stop.set_result, None)
-    loop.add_signal_handler(signal.SIGINT, stop.set_result, 0.0)
-    for name, addresses in server.addresses.items():
-        print(f"{name}: listening on {', '.join(map(str, addresses))}", flush=True)
-    gc.collect()
-    gc.freeze()
-    await server.stop(await stop)
-    return 0
+def run_process(launch: Launch) -> int:
+    """Serve until told to stop; return the exit status. Raises ConfigError and PluginError before anything is
+    served."""
+    from l4proxy.logging_setup import set_up_logging
+
+    config = launch.load()
+    set_up_logging(config.log_level, json_lines=launch.json_log)
+    raise_descriptor_limit()
+    inherited = sockets_from_environment()
+
+    def loop_factory() -> asyncio.AbstractEventLoop:
+        return launch.plugins.make_event_loop() or new_event_loop()
+
+    from l4proxy.worker import Worker, supervisor_of_this
+
+    parent = supervisor_of_this()
+    workers = worker_count(config)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        if parent is None and workers > 1:
+            from l4proxy.supervisor import Supervisor
+
+            return runner.run(Supervisor(launch, config, inherited).run())
+        return runner.run(Worker(launch, config, inherited, parent).run())
+
+
+def worker_count(config: Config) -> int:
+    return len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many file descriptors as the system lets us have without asking, and say so when that is few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError) as error:
+            log.warning("the limit of file descriptors stays at %d: %s", soft, error)
+    if soft != resource.RLIM_INFINITY and soft < 4096:
+        log.warning("only %d file descriptors: that is about %d connections (raise it with ulimit -n)", soft, soft // 2)
+
+
+def own_command() -> list[str]:
+    """The command line that starts this program again, options of the interpreter included."""
+    return [sys.executable, *sys.orig_argv[1:]]

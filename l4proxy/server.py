@@ -67,6 +67,7 @@ class Server:
         self.draining = False
         self.clusters = ClusterManager(self)
         self._old: list[Generation] = []
+        self._hurry = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self.stats.on_collect(self._collect)
@@ -101,7 +102,7 @@ class Server:
             change = self.clusters.prepare(config.clusters)
             new = Generation(config, self)
         except BaseException:
-            self.stats.group(ReloadStats, result="failure").reload_total += 1
+            self.sockets.keep_only(self._descriptors())
             raise
         change.apply()
         old, self._generation = self._generation, new
@@ -109,7 +110,7 @@ class Server:
         self._old.append(old)
         old.retire()
         new.start()
-        self.sockets.keep_only({sock.fileno() for one in new.listeners for sock in one.sockets})
+        self.sockets.keep_only(self._descriptors())
         self.stats.group(ReloadStats, result="success").reload_total += 1
 
     async def stop(self, drain_time: float | None = None) -> None:
@@ -128,6 +129,22 @@ class Server:
         if self.poller is not getattr(self.loop, "l4proxy_poller", None):
             self.poller.close()
 
+    def _descriptors(self) -> set[int]:
+        return {sock.fileno() for listener in self.listeners for sock in listener.sockets}
+
+    def hurry(self) -> None:
+        """End a drain that is under way."""
+        self._hurry.set()
+
+    def reload_failed(self) -> None:
+        """Count a reload that ended before the new configuration was read."""
+        self.stats.group(ReloadStats, result="failure").reload_total += 1
+
+    def reopen_logs(self) -> None:
+        """Open access logs again under their names (SIGUSR1, after they were rotated)."""
+        for generation in (*self._old, self._generation):
+            generation.reopen_logs()
+
     async def drain(self, drain_time: float) -> None:
         self.draining = True
         self.own_stats.draining = 1
@@ -137,8 +154,10 @@ class Server:
                     listener.retire()
                 listener.drain()
         if self.active and drain_time > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), drain_time)
+            waits = [self.loop.create_task(event.wait()) for event in (self._idle, self._hurry)]
+            await asyncio.wait(waits, timeout=drain_time, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
     # What listeners and generations tell
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from l4proxy.address import Address
 from l4proxy.cli.command import Command
+from l4proxy.config import load_mapping
 from l4proxy.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
@@ -41,11 +42,10 @@ class QuickCommand(Command):
         add_shared_options(parser)
 
     def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
-        from l4proxy.config import load_mapping
-        from l4proxy.process import run_process
+        from l4proxy.cli.run import serve_configuration
 
-        config = load_mapping(quick_config(self.terminal_filter, args), plugins.registry)
-        return run_process(config, plugins)
+        mapping = quick_config(self.terminal_filter, args)
+        return serve_configuration(lambda: load_mapping(mapping, plugins.registry), plugins)
 
 
 class Tcp(QuickCommand):

@@ -1,0 +1,47 @@
+"""``l4proxy run FILE``: serve what a configuration file says."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from l4proxy.cli.command import Command
+from l4proxy.config import Config, load_file
+from l4proxy.process import Launch, run_process
+
+if TYPE_CHECKING:
+    from l4proxy.plugin_manager import PluginManager
+
+__all__ = ["Run", "serve_configuration"]
+
+
+class Run(Command):
+    """Run a configuration file.
+
+    SIGHUP reads it again, SIGTERM drains and ends, SIGUSR1 reopens log files, SIGUSR2 starts a successor (a new version,
+    new plugins) on the same sockets.
+    """
+
+    name = "run"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="a configuration in TOML or JSON")
+        parser.add_argument("--log-format", choices=("text", "json"), default="text", help="how log lines are written")
+
+    def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
+        def load() -> Config:
+            return load_file(args.file, plugins.registry, load_config=plugins.load_config)
+
+        return serve_configuration(load, plugins, json_log=args.log_format == "json")
+
+
+def serve_configuration(load: Callable[[], Config], plugins: PluginManager, *, json_log: bool = False) -> int:
+    """Serve until told to stop; plugins see each configuration before it is used."""
+
+    def load_and_show() -> Config:
+        config = load()
+        plugins.config_loaded(config)
+        return config
+
+    return run_process(Launch(load_and_show, plugins, json_log))

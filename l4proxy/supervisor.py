@@ -1,0 +1,294 @@
+"""Several worker processes on the same addresses, and the one that looks after them.
+
+The supervisor opens the listening sockets, a set for each worker (``SO_REUSEPORT``; the system spreads connections),
+and keeps them: when a worker dies, what waits in its sockets' queues waits for the next one. A worker that dies is
+started again, at once the first time and then ever more slowly. The supervisor accepts nothing itself and carries no
+bytes; it reloads the workers, sums up their statistics, and serves the admin interface for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.control import Control, ControlError
+from l4proxy.errors import ConfigError, ConfigProblem, L4ProxyError
+from l4proxy.generation import SocketStore
+from l4proxy.handoff import SOCKETS, Sockets, send_sockets, sockets_for_child
+from l4proxy.process import Launch, own_command, worker_count
+from l4proxy.snapshot import merge
+from l4proxy.stats import Stats, counter, gauge
+from l4proxy.stats_registry import StatsRegistry
+from l4proxy.successor import announce_ready, start_successor
+from l4proxy.systemd import notify
+from l4proxy.worker import CONTROL
+
+if TYPE_CHECKING:
+    from l4proxy.config.schema import Config
+    from l4proxy.snapshot import Snapshot
+
+__all__ = ["Supervisor", "SupervisorStats"]
+
+log = logging.getLogger("l4proxy.supervisor")
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+"""Seconds between the death of a worker and its restart; doubled each time."""
+STEADY = 30.0
+"""Seconds after which a worker that lives has proven itself, and the pause is short again."""
+KILL_AFTER = 10.0
+"""Seconds beyond the drain time after which a worker that does not end is killed."""
+
+
+class SupervisorStats(Stats, subsystem="supervisor"):
+    """The worker processes."""
+
+    workers = gauge("Workers that run now.")
+    worker_restarts_total = counter("Workers that died and were started again.")
+
+
+class Slot:
+    """A worker's place: its sockets stay while processes come and go."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.store = SocketStore()
+        self.process: asyncio.subprocess.Process | None = None
+        self.control: Control | None = None
+        self.channel: socket.socket | None = None
+        self.ready = asyncio.Event()
+        self.pause = FIRST_PAUSE
+
+
+class Supervisor:
+    """Runs ``workers`` processes until it is told to stop. The counterpart of ``Worker`` for several processes."""
+
+    def __init__(self, launch: Launch, config: Config, inherited: Sockets) -> None:
+        self._launch = launch
+        self._config = config
+        self._stats = StatsRegistry()
+        self._own = self._stats.group(SupervisorStats)
+        self._slots = [Slot(number) for number in range(worker_count(config))]
+        self._stop = asyncio.Event()
+        self._signal = signal.SIGTERM
+        self._keepers: list[asyncio.Task[None]] = []
+        self._admin: Any = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._deal(inherited)
+
+    def _deal(self, inherited: Sockets) -> None:
+        """Spread sockets of a predecessor over the workers. None may be left out: its queue would never be served."""
+        for address, sockets in inherited.items():
+            for at, sock in enumerate(sockets):
+                slot = self._slots[at % len(self._slots)]
+                slot.store.inherited.setdefault(address, []).append(sock)
+
+    async def run(self) -> int:
+        self._open_sockets(self._config)
+        self._close_unused(self._config)
+        self._listen_to_signals()
+        self._keepers = [asyncio.get_running_loop().create_task(self._keep(slot)) for slot in self._slots]
+        await self._all_ready()
+        if self._config.admin is not None and not self._stop.is_set():
+            from l4proxy.admin import start_admin
+
+            self._admin = await start_admin(self._config.admin, self)
+        if not self._stop.is_set():
+            log.info("%d workers serve", len(self._slots))
+            announce_ready()
+        await self._stop.wait()
+        notify("STOPPING=1")
+        await self._end()
+        return 0
+
+    async def _all_ready(self) -> None:
+        """Wait until every worker serves, or we are told to stop."""
+        tasks = [asyncio.get_running_loop().create_task(slot.ready.wait()) for slot in self._slots]
+        stopped = asyncio.get_running_loop().create_task(self._stop.wait())
+        while not all(task.done() for task in tasks) and not stopped.done():
+            pending = [task for task in (*tasks, stopped) if not task.done()]
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, stopped):
+            task.cancel()
+
+    def _open_sockets(self, config: Config) -> None:
+        """Open what is not open yet, for each worker. Raises ConfigError."""
+        first: SocketStore | None = None
+        for slot in self._slots:
+            for at, listener in enumerate(config.listeners):
+                shared = replace(listener, reuse_port=True)
+                for address in listener.addresses:
+                    try:
+                        slot.store.take(address, shared, beside=first)
+                    except OSError as error:
+                        problem = ConfigProblem(f"listeners[{at}].address", str(error.strerror or error))
+                        raise ConfigError([problem]) from error
+            first = first or slot.store
+
+    def _close_unused(self, config: Config) -> None:
+        for slot in self._slots:
+            wanted = [slot.store.take(address, one) for one in config.listeners for address in one.addresses]
+            slot.store.keep_only({sock.fileno() for sockets in wanted for sock in sockets})
+
+    # Keeping workers alive
+
+    async def _keep(self, slot: Slot) -> None:
+        """Start the worker of a slot, again and again until we stop."""
+        while not self._stop.is_set():
+            began = time.monotonic()
+            process = await self._start(slot)
+            self._own.workers += 1
+            status = await process.wait()
+            self._own.workers -= 1
+            slot.ready.clear()
+            slot.process = slot.control = None
+            if self._stop.is_set():
+                return
+            if time.monotonic() - began > STEADY:
+                slot.pause = FIRST_PAUSE
+            log.error(
+                "worker %d (process %d) %s; it is started again in %.1f s",
+                slot.number,
+                process.pid,
+                _ended(status),
+                slot.pause,
+            )
+            self._own.worker_restarts_total += 1
+            await asyncio.sleep(slot.pause)
+            slot.pause = min(slot.pause * 2, LONGEST_PAUSE)
+
+    async def _start(self, slot: Slot) -> asyncio.subprocess.Process:
+        control, theirs = socket.socketpair()
+        channel, their_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        text, numbers = sockets_for_child(slot.store.all())
+        ends = (theirs.fileno(), their_channel.fileno())
+        environment = {**os.environ, SOCKETS: text, CONTROL: f"{slot.number},{ends[0]},{ends[1]}"}
+        environment.pop("WATCHDOG_USEC", None)
+        process = await asyncio.create_subprocess_exec(*own_command(), env=environment, pass_fds=(*numbers, *ends))
+        theirs.close()
+        their_channel.close()
+        control.setblocking(False)
+        slot.process, slot.channel = process, channel
+        slot.control = Control({"ready": slot.ready.set})
+        self._spawn(self._talk(slot.control, control, channel))
+        return process
+
+    async def _talk(self, control: Control, sock: socket.socket, channel: socket.socket) -> None:
+        await control.run(sock)
+        channel.close()
+
+    async def _end(self) -> None:
+        """Drain the workers. A second signal is passed on: it ends their drain."""
+        self._tell_workers(self._signal)
+        limit = self._config.drain_time + KILL_AFTER
+        _done, left = await asyncio.wait(self._keepers, timeout=limit)
+        if left:
+            log.error("%d workers did not end within %.0f s and are killed", len(left), limit)
+            self._tell_workers(signal.SIGKILL)
+            await asyncio.wait(left)
+        if self._admin is not None:
+            await self._admin.close()
+
+    def _tell_workers(self, number: int) -> None:
+        for slot in self._slots:
+            if slot.process is not None and slot.process.returncode is None:
+                slot.process.send_signal(number)
+
+    # Signals
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop, number)
+        loop.add_signal_handler(signal.SIGUSR1, self._tell_workers, signal.SIGUSR1)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_and_say()))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: self._spawn(self._hand_over()))
+
+    def _told_to_stop(self, number: int) -> None:
+        if self._stop.is_set():
+            self._tell_workers(signal.SIGTERM)
+            return
+        self._signal = signal.Signals(number)
+        self.stop()
+
+    def stop(self, drain_time: float | None = None) -> None:
+        if drain_time == 0.0:
+            self._signal = signal.SIGINT
+        self._stop.set()
+
+    def _spawn(self, coro: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coro)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def reload(self) -> None:
+        """Check the configuration here, open its new sockets, then have each worker read it. Raises ConfigError."""
+        config = self._launch.load()
+        known = [set(slot.store.all()) for slot in self._slots]
+        self._open_sockets(config)
+        self._config = config
+        problems = await asyncio.gather(*map(self._reload_worker, self._slots, known))
+        self._close_unused(config)
+        if any(problems):
+            raise ConfigError([ConfigProblem("", problem) for problem in problems if problem])
+
+    async def _reload_worker(self, slot: Slot, known: set[str]) -> str:
+        if slot.control is None or slot.channel is None:
+            return ""  # it is being started, and reads the new configuration anyway
+        new = {address: sockets for address, sockets in slot.store.all().items() if address not in known}
+        send_sockets(slot.channel, new)
+        try:
+            answer: str = await slot.control.call("reload", timeout=60.0)
+        except ControlError as error:
+            return f"worker {slot.number}: {error}"
+        return answer and f"worker {slot.number}: {answer}"
+
+    async def _reload_and_say(self) -> None:
+        try:
+            await self.reload()
+            log.info("the configuration was reloaded")
+        except L4ProxyError as error:
+            log.error("the configuration was not reloaded everywhere:\n%s", error)
+
+    async def _hand_over(self) -> None:
+        everything: Sockets = {}
+        for slot in self._slots:
+            for address, sockets in slot.store.all().items():
+                everything.setdefault(address, []).extend(sockets)
+        if await start_successor(everything):
+            self.stop()
+
+    # What the admin interface asks
+
+    async def snapshot(self) -> Snapshot:
+        """The statistics of all workers in one."""
+        answers = await self._ask("snapshot")
+        return merge([self._stats.snapshot(), *(answer for _, answer in answers)])
+
+    async def describe(self, what: str) -> list[tuple[int, Any]]:
+        return await self._ask("describe", what=what)
+
+    async def change(self, what: str, **arguments: Any) -> list[tuple[int, Any]]:
+        return await self._ask("change", what=what, **arguments)
+
+    async def _ask(self, call: str, **arguments: Any) -> list[tuple[int, Any]]:
+        """Ask every worker; leave out those that do not answer."""
+        slots = [slot for slot in self._slots if slot.control is not None and slot.ready.is_set()]
+        answers = await asyncio.gather(
+            *(slot.control.call(call, **arguments) for slot in slots if slot.control), return_exceptions=True
+        )
+        return [
+            (slot.number, answer)
+            for slot, answer in zip(slots, answers, strict=True)
+            if not isinstance(answer, BaseException)
+        ]
+
+
+def _ended(status: int) -> str:
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

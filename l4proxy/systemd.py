@@ -1,0 +1,32 @@
+"""What a service manager wants to hear: sd_notify(3). Nothing happens unless it says that it listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+__all__ = ["notify", "watchdog_interval"]
+
+
+def notify(*states: str) -> None:
+    """Send states such as ``READY=1``, ``RELOADING=1``, ``STOPPING=1``, ``WATCHDOG=1``, ``STATUS=text``,
+    ``MAINPID=1``."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.setblocking(False)
+            sock.sendto("\n".join(states).encode(), address)
+    except OSError:
+        pass  # a manager that does not listen is no reason to stop
+
+
+def watchdog_interval() -> float:
+    """Seconds between two ``WATCHDOG=1``: half of what the manager allows; 0 when it watches nothing, or another
+    process."""
+    pid = os.environ.get("WATCHDOG_PID", "")
+    if pid and pid != str(os.getpid()):
+        return 0.0
+    return int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 2_000_000

@@ -1,0 +1,214 @@
+"""The proxy in one process: a server, the signals that steer it, and a supervisor's questions where there is one.
+
+SIGTERM drains and ends, SIGINT ends at once, SIGHUP reloads, SIGUSR1 reopens logs, SIGUSR2 starts a successor. A second
+SIGTERM or SIGINT ends the drain. A worker takes its orders from its supervisor, and drains when that is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.control import Control
+from l4proxy.errors import ConfigError, L4ProxyError
+from l4proxy.generation import SocketStore
+from l4proxy.handoff import Sockets, receive_sockets
+from l4proxy.process import Launch
+from l4proxy.server import Server
+from l4proxy.successor import announce_ready, start_successor
+from l4proxy.systemd import notify, watchdog_interval
+
+if TYPE_CHECKING:
+    from l4proxy.config.schema import Config
+    from l4proxy.snapshot import Snapshot
+
+__all__ = ["CONTROL", "Parent", "Worker", "supervisor_of_this"]
+
+log = logging.getLogger("l4proxy.worker")
+
+CONTROL = "L4PROXY_CONTROL"
+"""In a worker's environment: its number, and the descriptors for questions and for sockets, with commas between."""
+
+
+class Parent:
+    """A worker's connection to its supervisor."""
+
+    def __init__(self, number: int, control: socket.socket, channel: socket.socket) -> None:
+        self.number = number
+        self.control = control
+        self.channel = channel
+
+
+def supervisor_of_this() -> Parent | None:
+    """What the environment says of a supervisor. The variable is removed: our own children are not its workers."""
+    text = os.environ.pop(CONTROL, "")
+    if not text:
+        return None
+    number, control, channel = map(int, text.split(","))
+    pair = [socket.socket(fileno=fd) for fd in (control, channel)]
+    for sock in pair:
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+    return Parent(number, *pair)
+
+
+class Worker:
+    """Runs one server until it is told to stop."""
+
+    def __init__(self, launch: Launch, config: Config, inherited: Sockets, parent: Parent | None = None) -> None:
+        self._launch = launch
+        self._config = config
+        self._parent = parent
+        self._sockets = SocketStore()
+        self._sockets.inherited = inherited
+        self._stop = asyncio.Event()
+        self._drain_time: float | None = None
+        self._admin: Any = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> int:
+        self.server = Server(self._config, self._launch.plugins, sockets=self._sockets)
+        await self.server.start()
+        self._sockets.close_unused()
+        self._listen_to_signals()
+        if self._parent is not None:
+            self._spawn(self._obey(self._parent))
+        else:
+            await self._start_admin()
+            self._announce()
+        if interval := watchdog_interval():
+            self._spawn(_feed_watchdog(interval))
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
+        await self._stop.wait()
+        notify("STOPPING=1")
+        await self._end()
+        return 0
+
+    async def _end(self) -> None:
+        draining = asyncio.get_running_loop().create_task(self.server.stop(self._drain_time))
+        self._stop.clear()
+        hurry = asyncio.get_running_loop().create_task(self._stop.wait())
+        await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            self.server.hurry()
+        await draining
+        hurry.cancel()
+        if self._admin is not None:
+            await self._admin.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def _announce(self) -> None:
+        for name, addresses in self.server.addresses.items():
+            at = ", ".join(map(str, addresses))
+            log.info("listening on %s%s", at, "" if name == at else f" ({name})")
+        announce_ready()
+
+    async def _start_admin(self) -> None:
+        if self._config.admin is not None:
+            from l4proxy.admin import start_admin
+
+            self._admin = await start_admin(self._config.admin, self)
+
+    def _spawn(self, coro: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coro)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Signals
+
+    def _listen_to_signals(self) -> None:
+        add = asyncio.get_running_loop().add_signal_handler
+        add(signal.SIGTERM, self.stop)
+        add(signal.SIGUSR1, self.reopen_logs)
+        if self._parent is not None:
+            for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):  # a terminal sends them to every process
+                add(ignored, int)
+            return
+        add(signal.SIGINT, self.stop, 0.0)
+        add(signal.SIGHUP, lambda: self._spawn(self._reload_and_say()))
+        add(signal.SIGUSR2, lambda: self._spawn(self._hand_over()))
+
+    def stop(self, drain_time: float | None = None) -> None:
+        """End, draining for ``drain_time`` seconds (None: as configured). Asked again while draining: end now."""
+        self._drain_time = drain_time
+        self._stop.set()
+
+    def reopen_logs(self) -> None:
+        self.server.reopen_logs()
+
+    def reload(self) -> None:
+        """Read the configuration again. Raises ConfigError, with the old one still at work."""
+        notify("RELOADING=1")
+        try:
+            config = self._launch.load()
+            if self._parent is not None:
+                self._sockets.inherited.update(receive_sockets(self._parent.channel))
+            self.server.reload(config)
+            self._sockets.close_unused()
+            self._config = config
+        finally:
+            notify("READY=1")
+
+    async def _reload_and_say(self) -> None:
+        try:
+            self.reload()
+            log.info("the configuration was reloaded")
+        except L4ProxyError as error:
+            self.server.reload_failed()
+            log.error("the configuration was not reloaded, the old one stays:\n%s", error)
+
+    async def _hand_over(self) -> None:
+        if await start_successor(self._sockets.all()):
+            self.stop()
+
+    # A supervisor's questions
+
+    async def _obey(self, parent: Parent) -> None:
+        control = Control({
+            "snapshot": self.snapshot,
+            "describe": self.describe,
+            "reload": self._reload_as_told,
+            "change": self.change,
+        })  # fmt: skip
+        asyncio.get_running_loop().call_soon(control.tell, "ready")
+        await control.run(parent.control)
+        log.warning("the supervisor is gone: worker %d drains", parent.number)
+        self.stop()
+
+    def _reload_as_told(self) -> str:
+        try:
+            self.reload()
+        except ConfigError as error:
+            self.server.reload_failed()
+            return str(error)
+        return ""
+
+    # What the admin interface asks; a supervisor answers the same for all its workers
+
+    def snapshot(self) -> Snapshot:
+        return self.server.stats.snapshot()
+
+    def describe(self, what: str) -> Any:
+        """State of this process as plain data; ``what`` is one of ``l4proxy.describe.DESCRIPTIONS``."""
+        from l4proxy.describe import DESCRIPTIONS
+
+        return DESCRIPTIONS[what](self.server)
+
+    def change(self, what: str, **arguments: Any) -> Any:
+        """A mutation by the admin interface; ``what`` is one of ``l4proxy.describe.CHANGES``."""
+        from l4proxy.describe import CHANGES
+
+        return CHANGES[what](self.server, **arguments)
+
+
+async def _feed_watchdog(interval: float) -> None:
+    while True:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval)
