@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.cluster import Cluster, Parts, Runtime
@@ -14,12 +14,54 @@ if TYPE_CHECKING:
     from l4proxy.config import schema
     from l4proxy.discovery import Discovery
     from l4proxy.endpoint import EndpointSpec
+    from l4proxy.tls import ClientTlsContext
 
-__all__ = ["ClusterChange", "ClusterManager", "NoSuchCluster"]
+__all__ = ["ClusterChange", "ClusterManager", "NoSuchCluster", "make_parts"]
 
 
 class NoSuchCluster(UpstreamError, LookupError):
     """A connection is to go to a cluster that the configuration has not (flag ``NC``)."""
+
+
+def make_parts(configs: Sequence[schema.Cluster], present: Mapping[str, Cluster] | None = None) -> list[Parts]:
+    """What clusters are made of. Raises ConfigError with all that is wrong. ``present`` are those at work, by name."""
+    problems: list[ConfigProblem] = []
+    parts = []
+    for at, config in enumerate(configs):
+        where = f"clusters[{at}].load_balancer"
+        try:
+            config.load_balancer.cls(config.load_balancer.config, ())
+            where = f"clusters[{at}].bind"
+            source = Target.of(config.bind) if config.bind else None
+            where = f"clusters[{at}].tls"
+            tls = _tls_context(config.tls)
+            where = f"clusters[{at}].discovery"
+            discovery, known = _discovery(config, (present or {}).get(config.name))
+        except (ValueError, LookupError, OSError) as error:
+            problems.append(ConfigProblem(where, str(error)))
+        else:
+            parts.append(Parts(config, discovery, known, tls, source))
+    if problems:
+        raise ConfigError(problems)
+    return parts
+
+
+def _tls_context(config: schema.ClientTls | None) -> ClientTlsContext | None:
+    """Made anew at every reload: certificate files may have changed."""
+    if config is None:
+        return None
+    from l4proxy.tls import ClientTlsContext
+
+    return ClientTlsContext(config)
+
+
+def _discovery(config: schema.Cluster, present: Cluster | None) -> tuple[Discovery[Any], Sequence[EndpointSpec] | None]:
+    """The one at work, where nothing about it has changed; else a new one, and what it knows at once."""
+    use = config.discovery
+    if present is not None and (present.config.discovery, present.config.endpoints) == (use, config.endpoints):
+        return present.discovery, None
+    discovery: Discovery[Any] = use.cls(use.config, config)
+    return discovery, discovery.initial()
 
 
 class ClusterManager:
@@ -34,7 +76,7 @@ class ClusterManager:
         self._stop_collecting = runtime.stats.on_collect(self._collect)
 
     def find(self, name: str) -> Cluster:
-        """The cluster of this name, for one connection: a reload may replace it. Raises NoSuchCluster."""
+        """The cluster of this name. To be asked for each connection: a reload may remove it. Raises NoSuchCluster."""
         cluster = self._clusters.get(name)
         if cluster is None:
             text = f"no cluster is called {name!r}{did_you_mean(name, self._clusters)}"
@@ -47,44 +89,7 @@ class ClusterManager:
     def prepare(self, configs: Sequence[schema.Cluster]) -> ClusterChange:
         """Make everything of a configuration that can fail. Raises ConfigError with all that is wrong; then, and also
         when the change is dropped, nothing has happened."""
-        problems: list[ConfigProblem] = []
-        parts = []
-        for at, config in enumerate(configs):
-            made = self._make(config, f"clusters[{at}]", problems)
-            if made is not None:
-                parts.append(made)
-        if problems:
-            raise ConfigError(problems)
-        return ClusterChange(self, parts)
-
-    def _make(self, config: schema.Cluster, path: str, problems: list[ConfigProblem]) -> Parts | None:
-        where = path
-        try:
-            where = f"{path}.load_balancer"
-            config.load_balancer.cls(config.load_balancer.config, ())
-            where = f"{path}.discovery"
-            discovery, known = self._discovery_of(config)
-            where = f"{path}.bind"
-            source = Target.of(config.bind) if config.bind else None
-            where = f"{path}.tls"
-            tls = None
-            if config.tls is not None:
-                from l4proxy.tls import ClientTlsContext
-
-                tls = ClientTlsContext(config.tls)
-        except (ValueError, LookupError, OSError) as error:
-            problems.append(ConfigProblem(where, str(error)))
-            return None
-        return Parts(config, discovery, known, tls, source)
-
-    def _discovery_of(self, config: schema.Cluster) -> tuple[Discovery[Any], Sequence[EndpointSpec] | None]:
-        """The one at work, where nothing about it has changed; else a new one, and what it knows at once."""
-        use = config.discovery
-        old = self._clusters.get(config.name)
-        if old is not None and (old.config.discovery, old.config.endpoints) == (use, config.endpoints):
-            return old.discovery, None
-        discovery: Discovery[Any] = use.cls(use.config, config)
-        return discovery, discovery.initial()
+        return ClusterChange(self, make_parts(configs, self._clusters))
 
     def start(self) -> None:
         """Begin to discover endpoints. Connections may come at once: they wait until endpoints are known."""
