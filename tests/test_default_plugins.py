@@ -9,7 +9,7 @@ import pytest
 import l4proxy.plugins
 from l4proxy.default_plugins import DEFAULT_PLUGINS, DefaultPlugin
 from l4proxy.plugin_check import HOOKS
-from l4proxy.plugin_manager import REGISTER_HOOKS
+from l4proxy.plugin_manager import REGISTER_HOOKS, PluginManager
 from l4proxy.registry import Kind
 
 MODULES = sorted(module.name for module in pkgutil.iter_modules(l4proxy.plugins.__path__))
@@ -51,6 +51,14 @@ def test_the_table_has_no_other_modules_and_is_sorted() -> None:
     assert {plugin.module for plugin in DEFAULT_PLUGINS} <= set(MODULES)
     rows = [row(plugin) for plugin in DEFAULT_PLUGINS]
     assert rows == sorted(set(rows))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_all_of_them_keep_their_contracts(kind: Kind) -> None:
+    plugins = PluginManager()
+    assert [entry.name for entry in plugins.registry.entries(kind)] == sorted(
+        plugin.name for plugin in DEFAULT_PLUGINS if plugin.kind is kind
+    )
 
 
 def test_hooks_are_called_in_one_file_only() -> None:
