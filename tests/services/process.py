@@ -20,16 +20,16 @@ _STOP_SECONDS = 10.0
 
 
 def free_port() -> int:
-    """A port that nobody will be given while a server gets round to binding it.
+    """A port of this host that no one else is given while this process lives.
 
-    A connection whose accepting side closes first leaves the port in TIME_WAIT. The kernel then hands it to no one who
-    asks for any port, and still lets a server have it that asks for this one with SO_REUSEADDR, as all of ours do.
+    What keeps it is a socket that is bound to it with SO_REUSEADDR and does not listen. The kernel then hands the port
+    to no one who asks for any, and still lets a server have it that asks for this one with SO_REUSEADDR, as ours do.
     """
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        with socket.create_connection((HOST, port)) as client:
-            listener.accept()[0].close()
-            client.recv(1)
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind((HOST, 0))
+    port: int = keeper.getsockname()[1]
+    keeper.detach()
     return port
 
 
