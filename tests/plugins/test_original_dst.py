@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from clusters import Runtime, config, fails, listening, run, running, until
 from l4proxy.connect import ConnectRequest
 from l4proxy.errors import ConfigError
 from l4proxy.snapshot import Snapshot
+from services.needs import needs
 
 
 def endpoint_labels(snapshot: Snapshot) -> list[str]:
@@ -78,3 +83,46 @@ def test_endpoints_in_the_configuration_are_refused() -> None:
             Runtime().clusters.prepare([config("127.0.0.1:1", discovery="original_dst")])
 
     run(main)
+
+
+REDIRECTED = """
+import asyncio
+import subprocess
+
+from l4proxy.server import serve
+
+REDIRECT = "iptables -t nat -A OUTPUT -p tcp -d 10.1.2.3 ! -s 127.0.0.2 -j REDIRECT --to-ports 9000"
+
+async def hello(reader, writer):
+    writer.write(f"hello {writer.get_extra_info('peername')[0]} from {writer.get_extra_info('sockname')}".encode())
+    writer.close()
+
+async def main():
+    for command in ("ip link set lo up", "ip address add 10.1.2.3/32 dev lo", REDIRECT):
+        subprocess.run(command.split(), check=True)
+    proxy = {
+        "address": "127.0.0.1:9000",
+        "original_destination": "redirect",
+        "filters": [{"use": "tcp_proxy", "cluster": "origin"}],
+    }
+    origin = {"name": "origin", "discovery": "original_dst", "bind": "127.0.0.2:0"}
+    async with serve({"listeners": [proxy], "clusters": [origin]}):
+        for port in (7000, 7001):
+            async with await asyncio.start_server(hello, "10.1.2.3", port):
+                reader, writer = await asyncio.open_connection("10.1.2.3", port)
+                print((await reader.read()).decode())
+                writer.close()
+
+asyncio.run(main())
+"""
+
+
+@needs("netns", "ip", "iptables")
+def test_redirected_connections_reach_their_destination() -> None:
+    command = ["unshare", "--net", sys.executable, "-c", REDIRECTED]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [
+        "hello 127.0.0.2 from ('10.1.2.3', 7000)",
+        "hello 127.0.0.2 from ('10.1.2.3', 7001)",
+    ], done.stderr
