@@ -26,7 +26,7 @@ PACKAGES = {
 
 
 def needs(*names: str) -> pytest.MarkDecorator:
-    """Mark a test: it needs these programs, or ``"netns"``, the right to make network namespaces."""
+    """Mark a test: it needs these programs or files, or ``"netns"``, the right to make network namespaces."""
     return pytest.mark.needs(*names)
 
 
@@ -44,7 +44,7 @@ def missing(name: str) -> str | None:
     """Why a need is not met, in words that say what to do about it; None when it is met."""
     if name == "netns":
         return None if _can_make_network_namespaces() else "this user may not make network namespaces"
-    if program_or_none(name):
+    if program_or_none(name) or (name.startswith("/") and Path(name).exists()):
         return None
     source = f"Debian package {PACKAGES[name]}" if name in PACKAGES else "no package in tests/services/packages.txt"
     return f"{name} is not installed ({source})"
