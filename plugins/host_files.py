@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,18 @@ from typing import Generic, TypeVar
 
 from l4proxy.address import Address
 
-__all__ = ["ReadFile", "ResolvConf", "parse_hosts", "parse_resolv_conf"]
+__all__ = ["ReadFile", "ResolvConf", "is_ip", "parse_hosts", "parse_resolv_conf"]
 
 T = TypeVar("T")
+
+
+def is_ip(host: str) -> bool:
+    """Whether this is an IPv4 or IPv6 address (which may have a zone: ``fe80::1%eth0``)."""
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class ReadFile(Generic[T]):
@@ -69,7 +79,7 @@ def parse_resolv_conf(text: str) -> ResolvConf:
     rotate = False
     for line in text.splitlines():
         match line.partition("#")[0].partition(";")[0].split():
-            case ["nameserver", host, *_]:
+            case ["nameserver", host, *_] if is_ip(host):
                 servers.append(Address(host, 53))
             case ["search" | "domain", *domains]:
                 search = tuple(domain.strip(".") for domain in domains if domain.strip("."))
@@ -91,7 +101,7 @@ def parse_hosts(text: str) -> dict[str, tuple[str, ...]]:
     hosts: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         address, *names = line.partition("#")[0].split() or [""]
-        for name in names:
+        for name in names if is_ip(address) else ():
             known = hosts.get(name.lower(), ())
             if address not in known:
                 hosts[name.lower()] = (*known, address)

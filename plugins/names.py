@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from l4proxy.address import Address
 from l4proxy.config.types import Duration
 from l4proxy.discovery import Discovery, Update
 from l4proxy.endpoint import EndpointSpec
+from l4proxy.plugins.host_files import is_ip
 from l4proxy.resolver import ResolveError, Resolver
 
 if TYPE_CHECKING:
@@ -53,19 +53,14 @@ class DnsConfig:
             raise ValueError("refresh: must be more than 0")
         if not 0 < self.min_ttl <= self.max_ttl:
             raise ValueError("min_ttl: must be more than 0 and at most max_ttl")
+        for server in self.servers:
+            if not is_ip(server.host):
+                raise ValueError(f"servers: {server} is not the address of a name server (such as 192.0.2.53:53)")
 
 
 def is_literal(address: Address) -> bool:
     """Whether an address needs no look-up."""
-    return address.is_unix or any(_is_ip(family, address.host) for family in (socket.AF_INET, socket.AF_INET6))
-
-
-def _is_ip(family: int, host: str) -> bool:
-    try:
-        socket.inet_pton(family, host.partition("%")[0])
-    except OSError:
-        return False
-    return True
+    return address.is_unix or is_ip(address.host)
 
 
 def literal_endpoints(entries: Iterable[EndpointConfig]) -> list[EndpointSpec]:

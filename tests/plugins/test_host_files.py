@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from l4proxy.address import Address
-from l4proxy.plugins.host_files import ReadFile, ResolvConf, parse_hosts, parse_resolv_conf
+from l4proxy.plugins.host_files import ReadFile, ResolvConf, is_ip, parse_hosts, parse_resolv_conf
 
 KUBERNETES = """\
 nameserver 10.96.0.10
@@ -37,7 +39,7 @@ def test_everything_that_is_understood() -> None:
     assert conf == ResolvConf(servers, ("new.test",), ndots=0, timeout=3, attempts=5, rotate=True)
 
 
-@pytest.mark.parametrize("text", ["", "nameserver\n", "options", "search\n", "\0\n\n"])
+@pytest.mark.parametrize("text", ["", "nameserver\n", "options", "search\n", "\0\n\n", "nameserver dns\n"])
 def test_nothing_said(text: str) -> None:
     assert parse_resolv_conf(text) == ResolvConf((Address("127.0.0.1", 53),))
 
@@ -54,6 +56,12 @@ HOSTS = """\
 
 def test_hosts() -> None:
     assert parse_hosts(HOSTS) == {"localhost": ("127.0.0.1", "::1"), "me": ("127.0.0.1",)}
+
+
+@given(st.text() | st.text(alphabet="nameserver options:hdt127.0 1;#\n"))
+def test_whatever_stands_there_is_read(text: str) -> None:
+    assert all(is_ip(server.host) for server in parse_resolv_conf(text).servers)
+    assert all(is_ip(one) for addresses in parse_hosts(text).values() for one in addresses)
 
 
 def test_a_file_is_parsed_again_only_when_it_changed(tmp_path: Path) -> None:

@@ -289,3 +289,5 @@ def test_options_that_make_no_sense_are_refused() -> None:
         DnsConfig(refresh=Duration(0.0))
     with pytest.raises(ValueError, match="min_ttl: must be more than 0 and at most max_ttl"):
         DnsConfig(min_ttl=Duration(10.0), max_ttl=Duration(1.0))
+    with pytest.raises(ValueError, match="servers: dns:53 is not the address of a name server"):
+        DnsConfig(servers=(Address("dns", 53),))
