@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
+from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 __all__ = ["field_docs", "first_paragraph", "summary"]
@@ -29,20 +32,35 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
     """The text under each field, on one line. Inherited fields are there; what has no source or no text is not."""
     docs: dict[str, str] = {}
     for klass in reversed(cls.__mro__):
-        if klass.__module__ != "builtins":
-            docs |= _own_field_docs(klass)
+        file = getattr(sys.modules.get(klass.__module__), "__file__", None)
+        docs |= _classes_in(file).get(klass.__qualname__, {}) if file else {}
     return docs
 
 
-def _own_field_docs(cls: type[Any]) -> dict[str, str]:
+@cache
+def _classes_in(file: str) -> dict[str, dict[str, str]]:
+    """The field documentation of every class in a source file, by qualified name."""
     try:
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    except (OSError, TypeError, SyntaxError):
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
         return {}
-    docs = {}
-    body = definition.body if isinstance(definition, ast.ClassDef) else []
-    for field, text in pairwise(body):
+    return dict(_find_classes(tree, ""))
+
+
+def _find_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, dict[str, str]]]:
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.ClassDef(name=name):
+                yield f"{prefix}{name}", dict(_documented_fields(child))
+                yield from _find_classes(child, f"{prefix}{name}.")
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield from _find_classes(child, f"{prefix}{name}.<locals>.")
+            case _:
+                yield from _find_classes(child, prefix)
+
+
+def _documented_fields(definition: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, text in pairwise(definition.body):
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(doc))):
-                docs[name] = " ".join(doc.split())
-    return docs
+                yield name, " ".join(doc.split())

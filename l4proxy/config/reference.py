@@ -81,7 +81,7 @@ def _needed(table: Table) -> dict[str, Field]:
 
 def _example(shape: Shape) -> str:
     match shape:
-        case Table(short_form=""):
+        case Table(example="{ ... }"):
             needed = [f"{name} = {_example(field.shape)}" for name, field in _needed(shape).items()]
             return f"{{ {', '.join(needed)} }}" if needed else "{}"
         case Array():

@@ -78,6 +78,8 @@ class Certificate:
 class ServerTls:
     """TLS towards clients. One certificate is `cert` and `key`; of several `certificates` the server name chooses."""
 
+    example: ClassVar[str] = '{ cert = "cert.pem", key = "key.pem" }'
+
     cert: FilePath | None = None
     """PEM file: the server's certificate first, then the intermediate ones."""
     key: FilePath | None = None
@@ -182,6 +184,8 @@ class FilterChain:
 class Listener:
     """Where connections are accepted, and what becomes of them. Has either `filters` or `filter_chains`."""
 
+    example: ClassVar[str] = '{ address = "127.0.0.1:8080", filters = ["echo"] }'
+
     address: Address | tuple[Address, ...]
     """`host:port`, `:port` (every interface), `[::1]:port`, `unix:/path`, `unix:@abstract`, or several of these."""
     name: str = ""
@@ -265,6 +269,8 @@ class EndpointConfig:
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """Servers that do the same, and how connections to them are made."""
+
+    example: ClassVar[str] = '{ name = "backend", endpoints = ["127.0.0.1:8081"] }'
 
     name: str
     """What filters call it."""

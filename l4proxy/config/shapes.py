@@ -189,15 +189,16 @@ class Field(NamedTuple):
 
 
 class Table(Shape):
-    """A dataclass. One that has a ``short_form = "FIELD"`` can also be written as that field's value alone."""
+    """A dataclass. One whose class says ``short_form = "FIELD"`` can also be written as that field's value alone; one
+    that says ``example = "{ ... }"`` is shown so in reference pages."""
 
     name = "a table"
-    example = "{ ... }"
     forms = frozenset({"table"})
 
     def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
-        self.short_form: str = getattr(cls, "short_form", "")
+        self.short_form = _class_text(cls, "short_form")
+        self.example = _class_text(cls, "example") or "{ ... }"
         if self.short_form:
             short = self.fields[self.short_form].shape
             self.name = f"{short.name} or a table"
@@ -209,6 +210,12 @@ class Table(Shape):
         """Resolved when first asked for, because tables may contain themselves."""
         hints = _hints(self.cls)
         return {f.name: Field(shape_of(hints[f.name]), _default(f)) for f in dataclasses.fields(self.cls) if f.init}
+
+
+def _class_text(cls: type[Any], name: str) -> str:
+    """What a dataclass says of itself, in a class variable; a field of that name is something else."""
+    value = getattr(cls, name, "")
+    return value if isinstance(value, str) and all(field.name != name for field in dataclasses.fields(cls)) else ""
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

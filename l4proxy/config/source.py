@@ -22,7 +22,13 @@ LoadConfig = Callable[[Path], Mapping[str, Any] | None]
 """The hook for other formats: the contents of a file, or None for "not mine"."""
 
 _REFERENCE = r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{"
-_TOML_PLACE = r" \(at line (\d+), column (\d+)\)$"
+_TOML_PLACE = r"(.*) \(at line (\d+), column (\d+)\)"
+_TOML_HINTS = {
+    "Cannot overwrite a value": "the key stands there twice",
+    "Expected newline or end of document after a statement": "text stands in quotes",
+    "Invalid initial character for a key part": "an inline table { ... } stands on one line",
+    "Invalid value": "text stands in quotes",
+}
 
 
 class Source:
@@ -109,10 +115,12 @@ def _parse_toml(path: Path, text: str) -> Any:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        place = re.search(_TOML_PLACE, str(error))
+        place = re.fullmatch(_TOML_PLACE, str(error))
         if not place:
             raise _error(path, text.count("\n") + 1, f"TOML syntax: {error}") from None
-        raise _error(path, int(place[1]), f"TOML syntax, column {place[2]}: {str(error)[: place.start()]}") from None
+        cause, line, column = place.groups()
+        hint = f" ({_TOML_HINTS[cause]})" if cause in _TOML_HINTS else ""
+        raise _error(path, int(line), f"TOML syntax, column {column}: {cause}{hint}") from None
     except RecursionError:
         raise _error(path, 0, "is nested too deeply") from None
 

@@ -195,8 +195,18 @@ PLUGINS: dict[Kind, tuple[type[Any], ...]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def sample_registry() -> Registry:
+    """For tests that only read it."""
+    return filled_registry()
+
+
 @pytest.fixture
 def registry() -> Registry:
+    return filled_registry()
+
+
+def filled_registry() -> Registry:
     filled = Registry()
     for kind, classes in PLUGINS.items():
         for cls in classes:
