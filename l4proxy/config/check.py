@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from l4proxy.address import Address
+from l4proxy.config.hints import children, table_of
+from l4proxy.config.scalars import CLUSTER_NAME
 from l4proxy.config.schema import Cluster, Config, FilterChain, Listener
-from l4proxy.config.shapes import CLUSTER_NAME, Shape, children, table_of
+from l4proxy.config.shapes import Shape
 from l4proxy.config.types import Use
 from l4proxy.errors import did_you_mean
 

@@ -5,20 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from l4proxy.config.shapes import (
-    Array,
-    Choice,
-    Map,
-    MatchShape,
-    Scalar,
-    Shape,
-    Table,
-    UnionShape,
-    UseShape,
-    member_for,
-    options_shape,
-    table_of,
-)
+from l4proxy.config.hints import options_shape, table_of
+from l4proxy.config.shapes import Array, Choice, Map, MatchShape, Scalar, Shape, Table, UnionShape, UseShape, member_for
 from l4proxy.config.types import Use
 
 __all__ = ["dump", "dump_value"]

@@ -12,20 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.config.docs import field_docs, first_paragraph
 from l4proxy.config.dump import dump_value
-from l4proxy.config.shapes import (
-    Array,
-    Choice,
-    Field,
-    Map,
-    MatchShape,
-    Scalar,
-    Shape,
-    Table,
-    UnionShape,
-    UseShape,
-    options_shape,
-    table_of,
-)
+from l4proxy.config.hints import options_shape, table_of
+from l4proxy.config.shapes import Array, Choice, Field, Map, MatchShape, Scalar, Shape, Table, UnionShape, UseShape
 from l4proxy.config.types import Plugin
 from l4proxy.registry import Kind
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from l4proxy.config.shapes import join
+from l4proxy.config.text import join
 
 __all__ = ["json_lines", "line_of", "repeated_keys", "toml_lines"]
 

@@ -9,19 +9,9 @@ from typing import Any
 
 from l4proxy.config.docs import field_docs, summary
 from l4proxy.config.dump import dump_value
-from l4proxy.config.shapes import (
-    NOTHING,
-    Array,
-    Field,
-    Map,
-    Scalar,
-    Shape,
-    Table,
-    UnionShape,
-    options_shape,
-    table_of,
-    toml_text,
-)
+from l4proxy.config.hints import options_shape, table_of
+from l4proxy.config.shapes import Array, Field, Map, Scalar, Shape, Table, UnionShape
+from l4proxy.config.text import toml_text
 from l4proxy.config.types import Range
 from l4proxy.config.wording import bounds_text
 from l4proxy.registry import Kind
@@ -87,7 +77,7 @@ def _example(shape: Shape) -> str:
         case Array():
             return f"[{_example(shape.item)}]"
         case UnionShape():
-            return _example(shape.members[0])
+            return _example(shape.shown[0])
     return shape.example
 
 
@@ -121,7 +111,7 @@ def _type_text(shape: Shape) -> str:
         case Map():
             return f"a table (of values each {_type_text(shape.value)})"
         case UnionShape():
-            return " or ".join(_type_text(member) for member in shape.members if member is not NOTHING)
+            return " or ".join(_type_text(member) for member in shape.shown)
     return shape.name
 
 

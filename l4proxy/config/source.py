@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from l4proxy.config.shapes import join
 from l4proxy.config.structure import EnvironmentText
+from l4proxy.config.text import join
 from l4proxy.errors import ConfigError, ConfigProblem
 
 __all__ = ["LoadConfig", "Source", "read_file"]

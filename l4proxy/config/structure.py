@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from l4proxy.config.hints import options_shape, table_of
 from l4proxy.config.shapes import (
     Array,
     Choice,
@@ -24,11 +25,9 @@ from l4proxy.config.shapes import (
     UseShape,
     fits,
     form_of,
-    join,
     member_for,
-    options_shape,
-    table_of,
 )
+from l4proxy.config.text import join
 from l4proxy.config.types import Plugin, Use
 from l4proxy.config.wording import bounds_text, expectation, unexpected
 from l4proxy.errors import ConfigError, ConfigProblem, PluginError, did_you_mean

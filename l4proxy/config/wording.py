@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from l4proxy.config.shapes import NOTHING, Array, Choice, Scalar, Shape, Table, UnionShape, form_of, toml_text
+from l4proxy.config.shapes import Array, Choice, Scalar, Shape, Table, UnionShape, form_of
+from l4proxy.config.text import toml_text
 
 __all__ = ["bounds_text", "expectation", "unexpected"]
 
@@ -53,8 +54,7 @@ def _hint(shape: Shape, raw: Any) -> str:
     form = form_of(raw)
     match shape:
         case UnionShape():
-            members = [member for member in shape.members if member is not NOTHING]
-            return _hint(members[0], raw) if len(members) == 1 else ""
+            return _hint(shape.shown[0], raw) if len(shape.shown) == 1 else ""
         case Array() if form == "table" and "table" in shape.item.forms:
             return " (write [{ ... }], or a header in double brackets)"
         case Array() if form in shape.item.forms:

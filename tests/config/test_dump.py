@@ -5,8 +5,8 @@ import tomllib
 from collections.abc import Callable
 
 from l4proxy.config import Config, dump, load_mapping
-from l4proxy.config.shapes import toml_text
 from l4proxy.config.structure import structure
+from l4proxy.config.text import toml_text
 from l4proxy.registry import Registry
 
 FULL = """

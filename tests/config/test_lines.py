@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l4proxy.config.lines import json_lines, line_of, repeated_keys, toml_lines
-from l4proxy.config.shapes import join, toml_text
+from l4proxy.config.text import join, toml_text
 
 EXAMPLE = '''\
 # A comment with [brackets] and "quotes"

@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from l4proxy.config import schema
+from l4proxy.config.hints import options_shape, table_of
 from l4proxy.config.reference import WIDTH, reference
-from l4proxy.config.shapes import options_shape, table_of
 from l4proxy.config.structure import structure
 from l4proxy.config.types import PortRange
 from l4proxy.matcher import Matcher

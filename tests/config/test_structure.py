@@ -279,6 +279,8 @@ class Ruled(Filter[Rule]):
 
 def test_tables_in_tables(registry: Registry) -> None:
     raw: Mapping[str, Any] = {"otherwise": {"otherwise": {"cluster": "c"}, "token": "t"}}
-    assert structure(Rule, raw, registry=registry) == Rule(otherwise=Rule(otherwise=Rule("c"), token=Secret("t")))
+    assert structure(Rule, raw, registry=registry) == Rule(
+        otherwise=Rule(otherwise=Rule(ClusterName("c")), token=Secret("t"))
+    )
     with pytest.raises(ConfigError, match=r"^otherwise\.otherwise\.clster: unknown key \(did you mean 'cluster'\?\)"):
         structure(Rule, {"otherwise": {"otherwise": {"clster": "c"}}}, registry=registry)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from l4proxy.config.shapes import Scalar, shape_of
+from l4proxy.config.hints import shape_of
+from l4proxy.config.shapes import Scalar
 from l4proxy.config.types import Duration, Range, Secret, Size, UseFilter
 from l4proxy.config.wording import bounds_text, expectation, unexpected
 
