@@ -181,7 +181,9 @@ class PollerSelector(selectors.BaseSelector):
                 if others or self.interrupted or not events:
                     break
                 if timeout is not None:
-                    wait = max(deadline - time.monotonic(), 0)
+                    wait = deadline - time.monotonic()
+                    if wait <= 0:  # the loop has a timer that is due, however busy our descriptors are
+                        break
         except InterruptedError:
             return []
         ready = []
