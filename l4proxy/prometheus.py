@@ -13,7 +13,7 @@ from typing import Any
 from l4proxy.histogram import quantile
 from l4proxy.snapshot import Family, Sample, Snapshot
 
-__all__ = ["CONTENT_TYPE", "render_json", "render_prometheus"]
+__all__ = ["CONTENT_TYPE", "iter_prometheus", "label_text", "render_json", "render_prometheus"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,17 +26,21 @@ _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 def render_prometheus(snapshot: Snapshot) -> str:
     """Everything, ready to be served as ``CONTENT_TYPE``."""
-    lines: list[str] = []
+    return "".join(iter_prometheus(snapshot))
+
+
+def iter_prometheus(snapshot: Snapshot) -> Iterator[str]:
+    """The same line by line, for those who must not be kept busy for long."""
     for name, family in snapshot.items():
-        lines.append(f"# HELP {name} {family['help'].translate(_HELP_ESCAPES)}")
-        lines.append(f"# TYPE {name} {family['kind']}")
-        lines += _histogram_lines(name, family) if family["kind"] == "histogram" else _number_lines(name, family)
-    return "\n".join(lines) + "\n" if lines else ""
+        yield f"# HELP {name} {family['help'].translate(_HELP_ESCAPES)}\n"
+        yield f"# TYPE {name} {family['kind']}\n"
+        for line in _histogram_lines(name, family) if family["kind"] == "histogram" else _number_lines(name, family):
+            yield f"{line}\n"
 
 
 def _number_lines(name: str, family: Family) -> Iterator[str]:
     for sample in family["samples"]:
-        labels = _labels(family["labels"], sample["labels"])
+        labels = label_text(family["labels"], sample["labels"])
         yield f"{name}{{{labels}}} {_number(sample['value'])}" if labels else f"{name} {_number(sample['value'])}"
 
 
@@ -45,7 +49,7 @@ def _histogram_lines(name: str, family: Family) -> Iterator[str]:
     for sample in family["samples"]:
         value = sample["value"]
         assert isinstance(value, dict)
-        labels = _labels(family["labels"], sample["labels"])
+        labels = label_text(family["labels"], sample["labels"])
         head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
         counts = list(accumulate(value["counts"]))
         for bucket, count in zip(buckets, counts, strict=True):
@@ -55,7 +59,8 @@ def _histogram_lines(name: str, family: Family) -> Iterator[str]:
         yield f"{name}_count{series} {counts[-1]}"
 
 
-def _labels(names: list[str], values: list[str]) -> str:
+def label_text(names: list[str], values: list[str]) -> str:
+    """``listener="web",reason="eof"``, escaped."""
     return ",".join([f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in zip(names, values, strict=True)])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, TypedDict
 
-__all__ = ["Family", "HistogramValue", "Kind", "Merge", "Sample", "Snapshot", "merge"]
+__all__ = ["Family", "HistogramValue", "Kind", "Merge", "Sample", "Snapshot", "increase", "merge", "without_gauges"]
 
 Kind = Literal["counter", "gauge", "histogram"]
 Merge = Literal["sum", "max", "min"]
@@ -82,3 +82,37 @@ def _combine(one: Sample, other: Sample, how: Merge) -> Sample:
         assert not isinstance(right, dict)
         value = _COMBINE[how](left, right)
     return {"labels": one["labels"], "value": value}
+
+
+def without_gauges(snapshot: Snapshot) -> Snapshot:
+    """What stays true of a worker that is gone: what it counted."""
+    return {name: family for name, family in snapshot.items() if family["kind"] != "gauge"}
+
+
+def increase(snapshot: Snapshot, previous: Snapshot) -> Snapshot:
+    """Counters and histograms as what they grew by since ``previous``; gauges as they are.
+
+    A series that was not there, or that was higher because it began anew, has grown by all of its value.
+    """
+    return {
+        name: family if family["kind"] == "gauge" else {**family, "samples": _grown(family, previous.get(name))}
+        for name, family in snapshot.items()
+    }
+
+
+def _grown(family: Family, previous: Family | None) -> list[Sample]:
+    known = previous["samples"] if previous is not None and previous["bounds"] == family["bounds"] else []
+    before = {tuple(sample["labels"]): sample["value"] for sample in known}
+    return [
+        {"labels": sample["labels"], "value": _difference(sample["value"], before.get(tuple(sample["labels"])))}
+        for sample in family["samples"]
+    ]
+
+
+def _difference(now: float | HistogramValue, before: float | HistogramValue | None) -> float | HistogramValue:
+    if isinstance(now, dict):
+        if not isinstance(before, dict) or any(b > a for a, b in zip(now["counts"], before["counts"], strict=True)):
+            return now
+        counts = [a - b for a, b in zip(now["counts"], before["counts"], strict=True)]
+        return {"counts": counts, "sum": now["sum"] - before["sum"]}
+    return now - before if isinstance(before, int | float) and before <= now else now

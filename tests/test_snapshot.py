@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from l4proxy.snapshot import Snapshot, merge
+from l4proxy.snapshot import Snapshot, increase, merge, without_gauges
 from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
 from l4proxy.stats_registry import StatsRegistry
 
@@ -75,3 +75,33 @@ def test_another_versions_buckets_are_refused() -> None:
     old["l4proxy_pool_wait_seconds"]["bounds"] = [1.0]
     with pytest.raises(ValueError, match=r"l4proxy_pool_wait_seconds: the snapshots are of different versions"):
         merge([old, new])
+
+
+def test_of_a_worker_that_is_gone_the_counts_stay() -> None:
+    merged = merge([worker(1), without_gauges(worker(2))])
+    assert values(merged, "requests_total") == {("db",): 3}
+    assert values(merged, "busy") == {("db",): 1}
+    (waits,) = values(merged, "wait_seconds").values()
+    assert isinstance(waits, dict)
+    assert sum(waits["counts"]) == 3
+
+
+def test_an_increase_is_what_came_since() -> None:
+    grown = increase(worker(7), worker(3))
+    assert values(grown, "requests_total") == {("db",): 4}
+    assert values(grown, "busy") == {("db",): 7}
+    assert values(grown, "errors_total") == {("db", "refused"): 4}
+    (waits,) = values(grown, "wait_seconds").values()
+    assert isinstance(waits, dict)
+    assert sum(waits["counts"]) == 4
+    assert waits["sum"] == 2.0
+
+
+def test_what_is_new_or_began_anew_has_grown_by_all_of_it() -> None:
+    assert increase(worker(3), {}) == worker(3)
+    assert values(increase(worker(3), worker(5)), "requests_total") == {("db",): 3}
+    assert values(increase(worker(3), worker(5)), "wait_seconds") == values(worker(3), "wait_seconds")
+    assert values(increase(worker(3), worker(1, error="reset")), "errors_total") == {("db", "refused"): 3}
+    other_buckets = worker(1)
+    other_buckets["l4proxy_pool_wait_seconds"]["bounds"] = [1.0]
+    assert values(increase(worker(3), other_buckets), "wait_seconds") == values(worker(3), "wait_seconds")
