@@ -36,9 +36,11 @@ class Control:
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, sock: socket.socket) -> None:
-        """Talk until the other end is gone."""
+    async def run(self, sock: socket.socket, *, hello: str = "") -> None:
+        """Talk until the other end is gone. ``hello`` is a call made first."""
         reader, self._writer = await asyncio.open_connection(sock=sock, limit=LINE_LIMIT)
+        if hello:
+            self.tell(hello)
         try:
             while line := await reader.readline():
                 self._received(json.loads(line))

@@ -177,8 +177,7 @@ class Worker:
             "reload": self._reload_as_told,
             "change": self.change,
         })  # fmt: skip
-        asyncio.get_running_loop().call_soon(control.tell, "ready")
-        await control.run(parent.control)
+        await control.run(parent.control, hello="ready")
         log.warning("the supervisor is gone: worker %d drains", parent.number)
         self.stop()
 
