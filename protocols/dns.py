@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from l4proxy.codec import RemoteProtocolError
-from l4proxy.protocols.dns_name import canonical_name, encode_name, read_name
+from l4proxy.protocols.dns_name import Names, canonical_name, encode_name
 from l4proxy.protocols.ip import ip_text
 
 __all__ = [
@@ -151,12 +151,12 @@ def read_response(data: bytes) -> Response:
     rcode = flags & 0x0F
     if flags & _TRUNCATED:
         return Response(rcode, True)
-    at = _HEADER.size
+    names, at = Names(data), _HEADER.size
     if questions:
-        at = read_name(data, at)[1] + _QUESTION_END.size
-    answer, at = _read_records(data, at, answers)
-    authority, at = _read_records(data, at, authorities)
-    additional, at = _read_records(data, at, additionals)
+        at = names.read(at)[1] + _QUESTION_END.size
+    answer, at = _read_records(names, at, answers)
+    authority, at = _read_records(names, at, authorities)
+    additional, at = _read_records(names, at, additionals)
     if at != len(data):
         raise _invalid("shorter or longer than its records")
     edns = [record for record in additional if record.type == RecordType.OPT]
@@ -166,10 +166,10 @@ def read_response(data: bytes) -> Response:
     return Response(extended_rcode << 4 | rcode, False, answer, authority)
 
 
-def _read_records(data: bytes, at: int, count: int) -> tuple[tuple[Record, ...], int]:
-    records = []
+def _read_records(names: Names, at: int, count: int) -> tuple[tuple[Record, ...], int]:
+    data, records = names.message, []
     for _ in range(count):
-        name, at = read_name(data, at)
+        name, at = names.read(at)
         start = at + _RECORD_HEAD.size
         if start > len(data):
             raise _invalid("too short")
@@ -181,11 +181,12 @@ def _read_records(data: bytes, at: int, count: int) -> tuple[tuple[Record, ...],
             records.append(Record(name, record_type, ttl, data[start:at]))  # its TTL is none, but flags
         elif record_class == _INTERNET:
             sane_ttl = ttl if ttl <= _MAX_TTL else 0  # RFC 2181 section 8
-            records.append(Record(name, record_type, sane_ttl, _read_data(record_type, data, start, at)))
+            records.append(Record(name, record_type, sane_ttl, _read_data(record_type, names, start, at)))
     return tuple(records), at
 
 
-def _read_data(record_type: int, data: bytes, start: int, end: int) -> str | int | Srv | bytes:
+def _read_data(record_type: int, names: Names, start: int, end: int) -> str | int | Srv | bytes:
+    data = names.message
     value: str | int | Srv
     match record_type:
         case RecordType.A | RecordType.AAAA:
@@ -193,16 +194,16 @@ def _read_data(record_type: int, data: bytes, start: int, end: int) -> str | int
                 raise _invalid("not in order: an address of the wrong size")
             return ip_text(data[start:end])
         case RecordType.CNAME:
-            value, at = read_name(data, start)
+            value, at = names.read(start)
         case RecordType.SRV:
             if end - start < _SRV_HEAD.size:
                 raise _invalid("not in order: a service without a port")
             priority, weight, port = _SRV_HEAD.unpack_from(data, start)
-            target, at = read_name(data, start + _SRV_HEAD.size)
+            target, at = names.read(start + _SRV_HEAD.size)
             value = Srv(priority, weight, port, target)
         case RecordType.SOA:
-            _, at = read_name(data, start)
-            _, at = read_name(data, at)
+            _, at = names.read(start)
+            _, at = names.read(at)
             value, at = int.from_bytes(data[at + 16 : at + 20], "big"), at + 20
         case _:
             return data[start:end]

@@ -6,7 +6,7 @@ import re
 
 from l4proxy.codec import LocalProtocolError, RemoteProtocolError
 
-__all__ = ["POINTERS_LIMIT", "canonical_name", "encode_name", "read_name"]
+__all__ = ["POINTERS_LIMIT", "Names", "canonical_name", "encode_name", "read_name"]
 
 POINTERS_LIMIT = 32
 """Compression pointers in one name."""
@@ -59,6 +59,26 @@ def read_name(message: bytes, at: int) -> tuple[str, int]:
         if not length:
             return ".".join(labels), end or at
         labels.append(_label_text(message[at - length : at]))
+
+
+class Names:
+    """The names in one message. Many are a mere pointer, and most of those the same one: each is followed once."""
+
+    __slots__ = ("_known", "message")
+
+    def __init__(self, message: bytes) -> None:
+        self.message = message
+        self._known: dict[bytes, str] = {}
+
+    def read(self, at: int) -> tuple[str, int]:
+        """Like ``read_name``."""
+        pointer = self.message[at : at + 2]
+        if pointer in self._known:
+            return self._known[pointer], at + 2
+        name, end = read_name(self.message, at)
+        if pointer[0] >= _POINTER:
+            self._known[pointer] = name
+        return name, end
 
 
 def canonical_name(name: str) -> str:

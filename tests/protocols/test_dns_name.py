@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from l4proxy.codec import LocalProtocolError, RemoteProtocolError
-from l4proxy.protocols.dns_name import POINTERS_LIMIT, canonical_name, encode_name, read_name
+from l4proxy.protocols.dns_name import POINTERS_LIMIT, Names, canonical_name, encode_name, read_name
 
 LONGEST = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 
@@ -97,3 +99,20 @@ def test_noise_is_read_as_glibc_reads_it_or_refused(pieces: list[bytes], at: int
     # glibc escapes every special character, not only those that would make a name ambiguous: here there are none.
     if "\\" not in name:
         assert (name, end) == (text.value.decode().lower(), at + size)
+
+
+PIECES = st.sampled_from([b"\1a", b"\0", b"\xc0\0", b"\xc0\2", b"\xc0\3", b"\xc0"])
+
+
+@given(st.lists(PIECES, max_size=10).map(b"".join), st.data())
+def test_names_are_read_alike_however_often(message: bytes, data: st.DataObject) -> None:
+    names = Names(message)
+    for at in data.draw(st.lists(st.integers(0, len(message)), max_size=10)):
+        assert attempt(names.read, at) == attempt(partial(read_name, message), at)
+
+
+def attempt(read: Callable[[int], tuple[str, int]], at: int) -> tuple[str, int] | None:
+    try:
+        return read(at)
+    except RemoteProtocolError:
+        return None
