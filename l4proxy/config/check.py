@@ -22,11 +22,13 @@ Finding = tuple[str, str]
 
 def check(config: Config) -> list[Finding]:
     """Return everything that is wrong with a loaded configuration."""
+    shared = list(_shared_addresses(config))
+    listeners = {path.partition(".")[0] for path, _ in shared}
     return [
-        *_repeated_names("listeners", config.listeners),
+        *shared,
+        *(one for one in _repeated_names("listeners", config.listeners) if one[0].partition(".")[0] not in listeners),
         *_repeated_names("clusters", config.clusters),
         *_missing_clusters(config),
-        *_shared_addresses(config),
         *(
             finding
             for at, cluster in enumerate(config.clusters)

@@ -42,6 +42,18 @@ def test_addresses_in_each_others_way(load: Callable[..., Config], one: str, oth
         load(text)
 
 
+def test_an_address_that_is_taken_is_one_problem_and_not_two(load: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(LISTENER.format("127.0.0.1:80", "") * 2)
+    assert [problem.path for problem in caught.value.problems] == ["listeners[1].address"]
+
+
+def test_two_listeners_on_any_port_need_names(load: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match=r"listeners\[1\]\.name: '127.0.0.1:0' is the name of listeners\[0\] already"):
+        load(LISTENER.format("127.0.0.1:0", "") * 2)
+    load(LISTENER.format("127.0.0.1:0", "a") + LISTENER.format("127.0.0.1:0", "b"))
+
+
 def test_a_listener_may_share_a_name_with_a_cluster(load: Callable[..., Config]) -> None:
     load(LISTENER.format(":80", "db") + '[[clusters]]\nname = "db"\nendpoints = ["db:1"]')
 

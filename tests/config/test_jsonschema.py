@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from l4proxy.config import Config, dump
+from l4proxy.config import Config, dump, load_mapping
 from l4proxy.config.jsonschema import json_schema
 from l4proxy.errors import ConfigError
 from l4proxy.filter import Filter
@@ -66,6 +68,44 @@ def test_what_is_not_valid_cannot_be_loaded(text: str, validator: Any, load: Cal
     assert not validator.is_valid(tomllib.loads(text))
     with pytest.raises(ConfigError):
         load(text)
+
+
+def nodes(raw: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a document, as a container and a key or index."""
+    for key, value in list(raw.items() if isinstance(raw, dict) else enumerate(raw)):
+        yield raw, key
+        if isinstance(value, dict | list):
+            yield from nodes(value)
+
+
+WORDS = st.sampled_from(
+    ["echo", "gate", "5s", "1KiB", "10%", ":80", "off", "1.2", "${HOME}", "${", "", "high", "a.pem"]
+)
+ANYTHING = st.recursive(
+    WORDS | st.text(max_size=3) | st.integers(-9, 99) | st.floats() | st.booleans() | st.none() | st.dates(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.sampled_from(["use", "file"]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(data=st.data())
+def test_whatever_is_written_is_loaded_or_refused(
+    data: st.DataObject, sample_registry: Registry, validator: Any
+) -> None:
+    """Nothing but ConfigError is raised, and what is loaded is valid to the schema."""
+    document = data.draw(st.sampled_from(GOOD).map(tomllib.loads))
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(list(nodes(document))))
+        container[key] = data.draw(ANYTHING)
+    try:
+        config = load_mapping(document, sample_registry)
+    except ConfigError:
+        return
+    assert validator.is_valid(dump(config))
+    assert load_mapping(dump(config), sample_registry) == config or config.admin
+    assert validator.is_valid(document)
 
 
 def test_a_schema_is_plain_json(registry: Registry) -> None:
