@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from l4proxy.access_log.logger import log_access
 from l4proxy.access_log.record import of_refusal
 from l4proxy.connection import Connection
+from l4proxy.logging_setup import once_per
 from l4proxy.matcher import PeekInfo
 from l4proxy.peek import Peek
 from l4proxy.poller import READ
@@ -39,6 +40,8 @@ refusals = logging.getLogger("l4proxy.refusals")
 
 PAUSE_WITHOUT_DESCRIPTORS = 0.5
 """Seconds for which nothing is accepted after descriptors ran out."""
+REFUSALS_PAUSE = 10.0
+"""Seconds between two lines of the log about refusals for one reason."""
 
 
 class ListenerStats(Stats, subsystem="listener", labels=("listener",)):
@@ -117,7 +120,7 @@ class Listener:
                 self.poller.unregister(sock.fileno())
 
     def _acceptor(self, listening: socket.socket) -> Callable[[int], None]:
-        accept, accepted = listening.accept, self._accepted
+        accept, accepted, stats = listening.accept, self._accepted, self.stats
         turns = range(self.config.accepts_per_turn)
         bound = listening.getsockname()
         fixed = bound[:2] if isinstance(bound, tuple) and bound[0] not in ("0.0.0.0", "::") else None
@@ -134,9 +137,12 @@ class Listener:
                     return
                 try:
                     sock.setblocking(False)
-                    accepted(sock, PeekInfo(unix or address[:2], unix or fixed or sock.getsockname()[:2]))
-                except OSError as error:  # the client has gone already
-                    self._refuse(sock, "gone", str(error))
+                    info = PeekInfo(unix or address[:2], unix or fixed or sock.getsockname()[:2])
+                except OSError:  # the client has gone already
+                    sock.close()
+                    stats.refused_total.add("gone")
+                    continue
+                accepted(sock, info)
 
         return on_readable
 
@@ -157,14 +163,19 @@ class Listener:
         stats.connections_total += 1
         limit = self.config.max_connections
         if limit and len(self.connections) + len(self.pending) >= limit:
-            self._refuse(sock, "listener_limit", f"listener {self.name} has its {limit} connections")
+            self._refuse(sock, info, "listener_limit", f"listener {self.name} has its {limit} connections")
             return
         if not self.server.admit():
-            self._refuse(sock, "server_limit", f"the server has its {self.server.max_connections} connections")
+            limit = self.server.max_connections
+            self._refuse(sock, info, "server_limit", f"the server has its {limit} connections")
             return
         stats.connections_active += 1
         if self.config.original_destination != "off":
-            info.destination = original_destination(sock, self.config.original_destination)
+            try:
+                info.destination = original_destination(sock, self.config.original_destination)
+            except OSError as error:
+                self._give_up(sock, info, CloseReason("proxy", "accept", "not_redirected", message=str(error)))
+                return
         if self._only_chain is not None:
             self._chosen(sock, info, self._only_chain)
             return
@@ -232,11 +243,14 @@ class Listener:
         if self.access_loggers:
             log_access(self.access_loggers, of_refusal(self.name, info, reason))
 
-    def _refuse(self, sock: socket.socket, why: str, message: str) -> None:
+    def _refuse(self, sock: socket.socket, info: PeekInfo, why: str, message: str) -> None:
         """Over a limit: the connection was never admitted."""
         sock.close()
         self.stats.refused_total.add(why)
-        refusals.warning("refused a connection: %s", message)
+        if times := once_per(REFUSALS_PAUSE, f"{self.name} {why}"):
+            refusals.warning("refused a connection from %s: %s (%d times)", info.source[0], message, times)
+        if self.access_loggers:
+            log_access(self.access_loggers, of_refusal(self.name, info, CloseReason("proxy", "accept", why)))
 
     def _released(self) -> None:
         self.stats.connections_active -= 1

@@ -13,7 +13,7 @@ class CloseReason:
     """Who ended a connection, in which phase, and why. Made once, when the connection closes.
 
     ``who``: ``client``, ``upstream``, ``proxy`` (a limit, a timeout, a drain) or ``filter``.
-    ``phase``: ``peek``, ``tls_handshake``, ``on_connect``, ``connecting``, ``relay``.
+    ``phase``: ``accept``, ``peek``, ``tls_handshake``, ``on_connect``, ``connecting``, ``relay``.
     ``detail``: a stable snake-case name: ``eof``, ``reset``, ``idle_timeout``, ``connect_refused``, ``filter_error``
     ... ``flags``: Envoy's response flags (``UF``, ``UH``, ``NR`` ...), for access logs.
     ``filter``: the name of the filter that closed it or failed, else empty.

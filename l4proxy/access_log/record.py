@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AccessRecord", "of_connection", "of_refusal"]
 
-_BEFORE_THE_RELAY = frozenset({"peek", "tls_handshake", "connecting"})
+_BEFORE_THE_RELAY = frozenset({"accept", "peek", "tls_handshake", "connecting"})
 
 
 @dataclass(slots=True)
