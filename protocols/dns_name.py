@@ -62,7 +62,10 @@ def read_name(message: bytes, at: int) -> tuple[str, int]:
 
 
 class Names:
-    """The names in one message. Many are a mere pointer, and most of those the same one: each is followed once."""
+    """The names in one message, read from its front to its back.
+
+    Many are a mere pointer, and most of those the same one: each is followed once.
+    """
 
     __slots__ = ("_known", "message")
 
