@@ -22,24 +22,20 @@ Finding = tuple[str, str]
 
 def check(config: Config) -> list[Finding]:
     """Return everything that is wrong with a loaded configuration."""
+    return list(_findings(config))
+
+
+def _findings(config: Config) -> Iterator[Finding]:
     shared = list(_shared_addresses(config))
-    listeners = {path.partition(".")[0] for path, _ in shared}
-    return [
-        *shared,
-        *(one for one in _repeated_names("listeners", config.listeners) if one[0].partition(".")[0] not in listeners),
-        *_repeated_names("clusters", config.clusters),
-        *_missing_clusters(config),
-        *(
-            finding
-            for at, cluster in enumerate(config.clusters)
-            for finding in _check_cluster(cluster, f"clusters[{at}]")
-        ),
-        *(
-            finding
-            for at, listener in enumerate(config.listeners)
-            for finding in _check_listener(listener, f"listeners[{at}]")
-        ),
-    ]
+    yield from shared
+    said = {path.partition(".")[0] for path, _ in shared}  # a listener without a name is called after its address
+    yield from (one for one in _repeated_names("listeners", config.listeners) if one[0].partition(".")[0] not in said)
+    yield from _repeated_names("clusters", config.clusters)
+    yield from _missing_clusters(config)
+    for at, cluster in enumerate(config.clusters):
+        yield from _check_cluster(cluster, f"clusters[{at}]")
+    for at, listener in enumerate(config.listeners):
+        yield from _check_listener(listener, f"listeners[{at}]")
 
 
 def _repeated_names(path: str, named: Iterable[Any]) -> Iterator[Finding]:
