@@ -21,7 +21,7 @@ __all__ = ["ProxyProcess", "free_port", "running"]
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
 POLL = 0.001
-LOG_LINES = 5
+LOG_LINES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ def _wait_until_listening(peer: Peer, process: subprocess.Popen[bytes], port: in
 
 
 def _last_words(log: Path) -> str:
-    return " / ".join(log.read_text(errors="replace").split("\n")[-LOG_LINES - 1 :]).strip(" /") or "it says nothing"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip(" ^~")]
+    return " / ".join(lines[-LOG_LINES:]) or "it says nothing"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
