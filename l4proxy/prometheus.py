@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from l4proxy.histogram import quantile
+from l4proxy.histograms import quantile
 from l4proxy.snapshot import Family, Sample, Snapshot
 
 __all__ = ["CONTENT_TYPE", "iter_prometheus", "label_text", "render_json", "render_prometheus"]

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
-from l4proxy.histogram import BYTES, SECONDS, Histogram
+from l4proxy.histograms import BYTES, SECONDS, Histogram
 
 if TYPE_CHECKING:
     from l4proxy.snapshot import Kind, Merge

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TypeVar, cast
 
-from l4proxy.histogram import Histogram
+from l4proxy.histograms import Histogram
 from l4proxy.snapshot import Family, HistogramValue, Sample, Snapshot
 from l4proxy.stats import LABEL_BUDGET, OTHER, LabelledCounter, Metric, Stats, counter
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l4proxy.histogram import BYTES, SECONDS, Histogram, quantile
+from l4proxy.histograms import BYTES, SECONDS, Histogram, quantile
 
 
 def test_a_value_on_a_bound_is_counted_below_it() -> None:
