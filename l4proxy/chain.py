@@ -24,6 +24,7 @@ class FilterStats(Stats, subsystem="filter", labels=("filter",)):
     """What happened to a filter, over all its places."""
 
     errors_total = counter("Exceptions raised by the filter's callbacks.")
+    blocked_total = counter("Times the filter kept the event loop busy for longer than slow_callback.")
     bypassed_total = counter(
         "Times the filter was taken out of a chain because it raised (on_error = bypass, observers)."
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from l4proxy.config import schema
     from l4proxy.config.types import Use
     from l4proxy.server import Server
+    from l4proxy.sockets import SocketOptions
 
 __all__ = ["Generation", "SocketStore"]
 
@@ -38,7 +39,7 @@ class SocketStore:
         """Sockets from a service manager or an older process, by address text; used before any is opened."""
 
     def take(
-        self, address: Address, config: schema.Listener, *, beside: SocketStore | None = None
+        self, address: Address, config: SocketOptions, *, beside: SocketStore | None = None
     ) -> list[socket.socket]:
         """The sockets of an address, opened now if there are none. Raises OSError.
 
@@ -73,7 +74,7 @@ class SocketStore:
         return {str(key[0]): sockets for key, sockets in self._sockets.items()}
 
 
-def _open_beside(address: Address, config: schema.Listener, beside: SocketStore | None) -> list[socket.socket]:
+def _open_beside(address: Address, config: SocketOptions, beside: SocketStore | None) -> list[socket.socket]:
     if beside is None:
         return open_listening(address, config)
     others = beside.take(address, config)
@@ -82,7 +83,7 @@ def _open_beside(address: Address, config: schema.Listener, beside: SocketStore 
     return open_listening(replace(address, port=bound_address(others[0]).port), config)
 
 
-def _socket_key(address: Address, config: schema.Listener) -> tuple[object, ...]:
+def _socket_key(address: Address, config: SocketOptions) -> tuple[object, ...]:
     """What makes two listening sockets different; other options can change without opening a new one."""
     return address, config.transparent or config.original_destination == "tproxy"
 

@@ -301,6 +301,10 @@ class Path:
         if self.source is not None and not any(self._stops_reading(other) for other in self._nodes):
             self.source.release_reading(PAUSED)
 
+    def waiting(self) -> list[tuple[int, int, bool]]:
+        """Where chunks wait: position, bytes, whether it is paused. For who explains a connection."""
+        return [(node.position, node.size, node.paused) for node in self._nodes if node.chunks is not None]
+
     def _stops_reading(self, node: Node) -> bool:
         return node.size > self.hold_limit if node.position == GATE else node.paused
 

@@ -12,21 +12,40 @@ import os
 import socket
 import stat
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from l4proxy.address import Address
 
 if TYPE_CHECKING:
-    from l4proxy.config.schema import Keepalive, Listener
+    from l4proxy.config.schema import Keepalive
 
-__all__ = ["bound_address", "open_listening", "original_destination", "set_keepalive"]
+__all__ = ["SocketOptions", "bound_address", "open_listening", "original_destination", "set_keepalive"]
 
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
 SO_ORIGINAL_DST = 80
 
 
-def open_listening(address: Address, config: Listener) -> list[socket.socket]:
+class SocketOptions(Protocol):
+    """What can be chosen of a listening socket; the configuration of a listener is one."""
+
+    @property
+    def reuse_port(self) -> bool: ...
+    @property
+    def transparent(self) -> bool: ...
+    @property
+    def original_destination(self) -> str: ...
+    @property
+    def nodelay(self) -> bool: ...
+    @property
+    def keepalive(self) -> Keepalive: ...
+    @property
+    def backlog(self) -> int: ...
+    @property
+    def unix_mode(self) -> str: ...
+
+
+def open_listening(address: Address, config: SocketOptions) -> list[socket.socket]:
     """Bind and listen; more than one socket where a name has several addresses, or ``:port`` means IPv4 and IPv6.
 
     Raises OSError whose text tells what to do about it.
@@ -63,7 +82,7 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _open_tcp(family: int, host: str, port: int, config: Listener) -> socket.socket:
+def _open_tcp(family: int, host: str, port: int, config: SocketOptions) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +113,7 @@ def set_keepalive(sock: socket.socket, keepalive: Keepalive) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, keepalive.count)
 
 
-def _open_unix(address: Address, config: Listener) -> socket.socket:
+def _open_unix(address: Address, config: SocketOptions) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if address.path.startswith("@"):
@@ -130,7 +149,7 @@ def _remove_stale(path: str) -> None:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _listen(sock: socket.socket, config: Listener) -> socket.socket:
+def _listen(sock: socket.socket, config: SocketOptions) -> socket.socket:
     sock.listen(config.backlog)
     sock.setblocking(False)
     return sock

@@ -140,6 +140,11 @@ class Stream:
                 self.rearm()
 
     @property
+    def holds(self) -> int:
+        """The reasons (bits) for which it is not read, for who explains a connection."""
+        return self._holds
+
+    @property
     def reading(self) -> bool:
         return not (self._holds or self.closed or self.eof_received)
 

@@ -344,6 +344,8 @@ class Config:
     """While draining, close the listeners, or keep them open (a load balancer in front then sees no refusal)."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     """The least important messages that the log shows."""
+    slow_callback: Annotated[Duration, Range(0)] = Duration(1.0)
+    """A plugin that keeps the event loop busy for longer is named in the log and counted; 0: nobody watches."""
     label_budget: Amount = 200
     """Distinct values of a set of statistics labels; what comes later is counted as `other`."""
 
