@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ from l4proxy.connect import ConnectRequest
 from l4proxy.dial import lost_detail
 from l4proxy.endpoint import Endpoint, EndpointSpec
 from l4proxy.errors import UpstreamError
+from l4proxy.poller import Poller
 from l4proxy.stream import Stream
 from services.needs import needs
 
@@ -222,7 +223,7 @@ def test_out_of_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
 NO_LOCAL_PORT = """
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 from clusters import ConnectRequest, address, fails, listening, run, running
@@ -547,5 +548,101 @@ def test_a_coroutine_that_is_cancelled_as_it_connects_closes_the_stream(monkeypa
                     await task
                 assert cluster.stats.connections_total == 1
                 assert cluster.endpoints.open == 0
+
+    run(main)
+
+
+# TLS
+
+
+class Handshake:
+    """A handshake that ends when a test says so."""
+
+    def __init__(self, sock: socket.socket, server_name: str, poller: Poller, _timers: object, *callbacks: Any) -> None:
+        self.sock = sock
+        self.server_name = server_name
+        self.pending = True
+        self._poller = poller
+        self._ready, self._failed, self._limit = callbacks
+
+    def succeed(self) -> None:
+        self.pending = False
+        self._ready(Stream(self.sock, self._poller, self._limit), None, 0.0)
+
+    def fail(self, why: str, message: str) -> None:
+        self.cancel()
+        self._failed(why, message)
+
+    def cancel(self) -> None:
+        self.pending = False
+        self.sock.close()
+
+
+class Tls:
+    """Stands in for the TLS of a cluster."""
+
+    def __init__(self) -> None:
+        self.handshakes: list[Handshake] = []
+
+    def connect(self, *args: Any) -> Handshake:
+        self.handshakes.append(Handshake(*args))
+        return self.handshakes[-1]
+
+
+def with_tls(cluster: Cluster) -> Tls:
+    tls = Tls()
+    cluster.tls = cast(Any, tls)
+    return tls
+
+
+def test_a_connection_is_ready_after_its_handshake() -> None:
+    async def main() -> None:
+        with listening() as server:
+            async with running() as runtime:
+                cluster = runtime.cluster(address(server))
+                tls = with_tls(cluster)
+                cluster._update([EndpointSpec.of_address(Address.parse(address(server)), hostname="db.test")])
+                outcome = Outcome(cluster)
+                (handshake,) = tls.handshakes
+                assert (outcome.calls, handshake.server_name, cluster.connecting) == (0, "db.test", 1)
+                handshake.succeed()
+                assert outcome.stream is not None
+                assert cluster.endpoints.open == 1
+                outcome.stream.close()
+                assert cluster.endpoints.open == 0
+
+    run(main)
+
+
+def test_a_failed_handshake_is_a_failed_attempt() -> None:
+    async def main() -> None:
+        with listening() as one, listening() as other:
+            async with running() as runtime:
+                cluster = runtime.cluster(address(one), address(other))
+                tls = with_tls(cluster)
+                outcome = Outcome(cluster, attempts=2)
+                tls.handshakes[0].fail("tls_untrusted", "nobody signed the certificate")
+                first, second = tls.handshakes
+                assert {first.sock.fileno(), cluster.connecting} == {-1, 1}
+                second.fail("tls_untrusted", "nobody signed the certificate")
+                assert outcome.error is not None
+                assert (outcome.error.flag, outcome.error.detail) == ("URX", "tls_untrusted")
+                assert str(outcome.error).endswith(": nobody signed the certificate")
+                assert cluster.stats.connect_failed_total.values == {"tls_untrusted": 2}
+                assert cluster.connecting == 0
+
+    run(main)
+
+
+def test_a_handshake_can_be_cancelled() -> None:
+    async def main() -> None:
+        with listening() as server:
+            async with running() as runtime:
+                cluster = runtime.cluster(address(server))
+                tls = with_tls(cluster)
+                outcome = Outcome(cluster)
+                outcome.attempt.cancel()
+                assert not tls.handshakes[0].pending
+                assert (outcome.calls, cluster.connecting) == (0, 0)
 
     run(main)
