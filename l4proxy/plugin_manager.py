@@ -62,7 +62,8 @@ class PluginInfo:
 
     ``source`` is its module or file, ``distribution`` and ``version`` the installed package's (empty for a file),
     ``registered`` what it registered, such as ``"filter shout"``. A plugin that comes with l4proxy and that nobody
-    has named yet is not ``loaded``; what it would register is known all the same.
+    has named yet is not ``loaded``; what it would register is known all the same. ``problem`` is why a broken plugin
+    could not be loaded, else empty.
     """
 
     name: str
@@ -72,6 +73,7 @@ class PluginInfo:
     loaded: bool
     hooks: tuple[str, ...]
     registered: tuple[str, ...]
+    problem: str = ""
 
 
 def load_plugins(
@@ -79,11 +81,12 @@ def load_plugins(
     plugin_dirs: Iterable[str | Path] = (),
     disabled: Collection[str] = (),
     environ: Mapping[str, str] = os.environ,
+    keep_broken: bool = False,
 ) -> PluginManager:
     """Find all plugins and import those that must be. Raises PluginError: one bad plugin stops the start, by name.
 
     ``plugin_dirs`` are directories of one-file plugins (``--plugin-dir``), ``disabled`` names of plugins to leave out
-    (``--disable-plugin``).
+    (``--disable-plugin``). With ``keep_broken`` bad plugins are left out instead, and listed in ``broken``.
     """
     installed = list(installed_sources())
     eager = _only(installed, environ.get("L4PROXY_LOAD_PLUGINS"))
@@ -91,22 +94,32 @@ def load_plugins(
         eager += directory_sources(Path(directory))
     manager = PluginManager(disabled, trace=environ.get("L4PROXY_TRACE_PLUGINS", "0") not in ("", "0"))
     for source in eager:
-        manager.add(source)
+        try:
+            manager.add(source)
+        except PluginError as error:
+            manager.broken[source.name] = error
     _check_names("--disable-plugin", disabled, {*manager.sources, *(source.name for source in installed)})
-    for source in eager:
-        manager.load(source.name)
+    for name in [source.name for source in eager if source.name not in manager.broken]:
+        try:
+            manager.load(name)
+        except PluginError as error:
+            manager.broken[name] = error
+    if not keep_broken:
+        manager.require_all()
     return manager
 
 
 class PluginManager:
     """The plugins of one process and what they registered. A new one knows those that come with l4proxy, no others.
 
-    ``registry`` is what they registered, ``sources`` where each of them is from, by name.
+    ``registry`` is what they registered, ``sources`` where each of them is from, by name, and ``broken`` why some could
+    not be loaded.
     """
 
     def __init__(self, disabled: Iterable[str] = (), *, trace: bool = False) -> None:
         self.registry = Registry()
         self.sources: dict[str, PluginSource] = {}
+        self.broken: dict[str, PluginError] = {}
         self._registering = ""
         self._pm = pluggy.PluginManager(PROJECT)
         if trace:
@@ -145,6 +158,14 @@ class PluginManager:
         """Add a plugin that is imported: a module, or an object with hooks as methods. Raises PluginError."""
         self.add(PluginSource(name, module=getattr(plugin, "__name__", type(plugin).__name__)))
         self._register(plugin, name)
+
+    def require_all(self) -> None:
+        """Raise PluginError if there are broken plugins, with what is wrong with each."""
+        errors = list(self.broken.values())
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise PluginError("\n".join(map(str, errors))) from errors[0]
 
     def plugins(self) -> list[PluginInfo]:
         """Every plugin that is known, sorted by name."""
@@ -221,6 +242,7 @@ class PluginManager:
             plugin is not None,
             tuple(sorted(hooks)),
             tuple(f"{kind.value} {name}" for kind, name in registered),
+            str(self.broken.get(source.name, "")),
         )
 
 

@@ -304,3 +304,26 @@ def test_a_trace_shows_imports_and_hooks(install: Callable[..., None], capsys: p
     trace = capsys.readouterr().err
     assert "imported shout (l4proxy_shout of l4proxy-shout 1.0) in " in trace
     assert "register_filters [hook]" in trace
+
+
+def test_broken_plugins_can_be_kept_apart(install: Callable[..., None]) -> None:
+    install("l4proxy-good", "good", shout("good"))
+    install("l4proxy-bad", "bad", "import nothing_like_that")
+    install("l4proxy-worse", "worse", shout("worse", hook="register_filter"))
+    plugins = load(keep_broken=True)
+    assert sorted(plugins.broken) == ["bad", "worse"]
+    problems = {info.name: info.problem for info in plugins.plugins() if info.name in ("good", "bad", "worse")}
+    assert problems["good"] == ""
+    assert "nothing_like_that" in problems["bad"]
+    assert "there is no hook register_filter" in problems["worse"]
+    assert "good" in plugins.registry.names(Kind.FILTER)
+    with pytest.raises(PluginError, match=r"(?s)nothing_like_that.*register_filter"):
+        plugins.require_all()
+
+
+def test_of_two_plugins_with_one_name_neither_is_kept(install: Callable[..., None]) -> None:
+    install("l4proxy-one", "twin", shout("one"))
+    install("l4proxy-two", "twin", shout("two"))
+    plugins = load(keep_broken=True)
+    assert "two plugins are called 'twin'" in str(plugins.broken["twin"])
+    assert not {"one", "two"} & set(plugins.registry.names(Kind.FILTER))
