@@ -98,6 +98,7 @@ class Listener:
         """Connections whose chain is not chosen, or whose TLS handshake is not done, by file descriptor."""
         self.retired = False
         self._accepting = False
+        self._acceptors = [self._acceptor(sock) for sock in sockets]
         self._only_chain = chains[0] if len(chains) == 1 and not chains[0].matchers and not preambles else None
         self._closed_received = self._closed_sent = 0
 
@@ -105,8 +106,16 @@ class Listener:
 
     def start(self) -> None:
         self._accepting = True
-        for sock in self.sockets:
-            self.poller.register(sock.fileno(), READ, self._acceptor(sock))
+        for sock, acceptor in zip(self.sockets, self._acceptors, strict=True):
+            self.poller.register(sock.fileno(), READ, acceptor)
+
+    def accept_waiting(self) -> None:
+        """Accept everything that is in the sockets' queues: to close them would reset it."""
+        for acceptor in self._acceptors:
+            before = -1
+            while self._accepting and self.stats.connections_total > before:
+                before = self.stats.connections_total
+                acceptor(READ)
 
     def retire(self) -> None:
         """Accept nothing more, for good. The sockets stay open: another generation may have taken them over."""

@@ -146,12 +146,16 @@ class Server:
             generation.reopen_logs()
 
     async def drain(self, drain_time: float) -> None:
+        """Tell the filters, close the listeners (or not, as configured), and wait until no connection is left."""
         self.draining = True
         self.own_stats.draining = 1
+        if self.config.drain_listeners == "close":
+            for listener in self.listeners:
+                listener.accept_waiting()
+                listener.retire()
+            self.sockets.keep_only(set())
         for generation in (*self._old, self._generation):
             for listener in generation.listeners:
-                if self.config.drain_listeners == "close":
-                    listener.retire()
                 listener.drain()
         if self.active and drain_time > 0:
             waits = [self.loop.create_task(event.wait()) for event in (self._idle, self._hurry)]
@@ -208,8 +212,7 @@ async def serve(config: Config | Mapping[str, Any], *, plugins: PluginManager | 
     from l4proxy.plugin_manager import load_plugins
 
     manager = plugins or load_plugins()
-    checked = load_mapping(config, manager.registry) if isinstance(config, Mapping) else config
-    server = Server(checked, manager)
+    server = Server(load_mapping(config, manager.registry), manager)
     await server.start()
     try:
         yield server

@@ -186,6 +186,9 @@ class Supervisor:
     async def _end(self) -> None:
         """Drain the workers. A second signal is passed on: it ends their drain."""
         self._tell_workers(self._signal)
+        if self._config.drain_listeners == "close":
+            for slot in self._slots:
+                slot.store.keep_only(set())
         limit = self._config.drain_time + KILL_AFTER
         _done, left = await asyncio.wait(self._keepers, timeout=limit)
         if left:
