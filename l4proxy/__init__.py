@@ -5,6 +5,7 @@ from l4proxy.filter import Conn, Filter, NoConfig, Peer, Side, TlsInfo
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.matcher import Matcher, PeekInfo, Preamble, PreambleResult
 from l4proxy.reason import CloseReason
+from l4proxy.stats_sink import StatsSink
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "PreambleResult",
     "Register",
     "Side",
+    "StatsSink",
     "TlsInfo",
     "UpstreamError",
     "__version__",

@@ -50,6 +50,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("ring_hash", Kind.LOAD_BALANCER, "ring_hash"),
     DefaultPlugin("round_robin", Kind.LOAD_BALANCER, "round_robin"),
     DefaultPlugin("static", Kind.DISCOVERY, "static"),
+    DefaultPlugin("statsd_sink", Kind.STATS_SINK, "statsd"),
     DefaultPlugin("strict_dns", Kind.DISCOVERY, "strict_dns"),
     DefaultPlugin("tcp_proxy", Kind.FILTER, "tcp_proxy"),
 )

@@ -10,16 +10,19 @@ import asyncio
 import contextlib
 import logging
 import resource
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from l4proxy import __version__
 from l4proxy.address import Address
 from l4proxy.cluster_manager import ClusterManager
 from l4proxy.generation import Generation, SocketStore
 from l4proxy.poller import poller_of
 from l4proxy.sockets import bound_address
 from l4proxy.stats import Stats, counter, gauge
+from l4proxy.stats_push import Feed, StatsPush
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.timers import Timers
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from l4proxy.config.schema import Config
     from l4proxy.listener import Listener
     from l4proxy.plugin_manager import PluginManager
+    from l4proxy.snapshot import Snapshot
 
 __all__ = ["Server", "ServerStats", "serve"]
 
@@ -41,7 +45,8 @@ class ServerStats(Stats, subsystem="server"):
 
     connections_active = gauge("Downstream connections open now, over all listeners.")
     draining = gauge("1 while the server drains.")
-    start_time_seconds = gauge("When the server started, in seconds since the epoch.", merge="max")
+    start_time_seconds = gauge("When the server started, in seconds since the epoch.", merge="min")
+    uptime_seconds = gauge("For how long the server has been running.", merge="max")
 
 
 class ReloadStats(Stats, subsystem="config", labels=("result",)):
@@ -50,16 +55,32 @@ class ReloadStats(Stats, subsystem="config", labels=("result",)):
     reload_total = counter("Reloads, by result (success, failure).")
 
 
+class BuildStats(Stats, subsystem="build", labels=("version", "python")):
+    """Which program this is."""
+
+    info = gauge("Always 1; the labels say which version of l4proxy runs on which Python.", merge="max")
+
+
 class Server:
     """Made by ``serve``. What plugins get in ``provision``, ``startup`` and ``shutdown``."""
 
-    def __init__(self, config: Config, plugins: PluginManager, *, sockets: SocketStore | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        plugins: PluginManager,
+        *,
+        sockets: SocketStore | None = None,
+        supervised: bool = False,
+    ) -> None:
+        """``supervised``: a supervisor pushes the statistics of all its workers to ``stats_sinks``."""
         self.plugins = plugins
         self.loop = asyncio.get_running_loop()
         self.poller = poller_of(self.loop)
         self.timers = Timers(self.loop)
         self.stats = StatsRegistry(label_budget=config.label_budget)
         self.own_stats = self.stats.group(ServerStats)
+        self.stats.group(BuildStats, version=__version__, python=sys.version.split()[0]).info = 1
+        self.started = time.monotonic()
         self.sockets = sockets or SocketStore()
         self.active = 0
         """Downstream connections, those included whose chain is not chosen yet."""
@@ -71,9 +92,13 @@ class Server:
         self._idle = asyncio.Event()
         self._idle.set()
         self.stats.on_collect(self._collect)
+        self._supervised = supervised
+        self._sinks = StatsPush(self._snapshot, self.stats)
         change = self.clusters.prepare(config.clusters)
+        sinks = self._prepare_sinks(config)
         self._generation = Generation(config, self)
         change.apply()
+        self._sinks.switch(sinks)
 
     @property
     def config(self) -> Config:
@@ -94,17 +119,20 @@ class Server:
         self.clusters.start()
         self.plugins.startup(self)
         self._generation.start()
+        self._sinks.start()
 
     def reload(self, config: Config) -> None:
         """Replace the configuration. Connections go on with the old one; when the new one is refused (ConfigError)
         nothing has changed."""
         try:
             change = self.clusters.prepare(config.clusters)
+            sinks = self._prepare_sinks(config)
             new = Generation(config, self)
         except BaseException:
             self.sockets.keep_only(self._descriptors())
             raise
         change.apply()
+        self._sinks.switch(sinks)
         old, self._generation = self._generation, new
         self.max_connections = config.max_connections or _connections_for_descriptors()
         self._old.append(old)
@@ -122,6 +150,7 @@ class Server:
                 listener.close_connections("drain_timeout")
         await self._idle.wait()
         self._generation.retire()
+        await self._sinks.close()
         await self.clusters.stop()
         self.plugins.shutdown(self)
         self.sockets.keep_only(set())
@@ -186,8 +215,15 @@ class Server:
         if generation in self._old:
             self._old.remove(generation)
 
+    def _prepare_sinks(self, config: Config) -> list[Feed]:
+        return self._sinks.prepare(() if self._supervised else config.stats_sinks)
+
+    async def _snapshot(self) -> Snapshot:
+        return self.stats.snapshot()
+
     def _collect(self) -> None:
         self.own_stats.connections_active = self.active
+        self.own_stats.uptime_seconds = int(time.monotonic() - self.started)
         for generation in (*self._old, self._generation):
             for listener in generation.listeners:
                 listener.collect()
