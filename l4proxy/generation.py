@@ -110,6 +110,8 @@ class Generation:
         chains = [self._make_chain(chain, f"{path}.filter_chains[{at}]") for at, chain in enumerate(config.chains)]
         preambles = tuple(_make(use, lambda use=use: use.cls(use.config)) for use in config.preambles)
         loggers = defaults if config.access_log is None else self._make_loggers(config.access_log)
+        if self.config.admin is not None:
+            loggers = (*loggers, self.server.recent)
         sockets: list[socket.socket] = []
         for address in config.addresses:
             try:

@@ -16,8 +16,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from l4proxy import __version__
+from l4proxy.access_log.recent import RecentRecords
 from l4proxy.address import Address
 from l4proxy.cluster_manager import ClusterManager
+from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.generation import Generation, SocketStore
 from l4proxy.poller import poller_of
 from l4proxy.sockets import bound_address
@@ -86,6 +88,9 @@ class Server:
         """Downstream connections, those included whose chain is not chosen yet."""
         self.max_connections = 0
         self.draining = False
+        self.withdrawn = False
+        """Connections are taken, but ``/ready`` says no: an operator wants them to go elsewhere."""
+        self.recent = RecentRecords()
         self.clusters = ClusterManager(self)
         self._old: list[Generation] = []
         self._hurry = asyncio.Event()
@@ -124,6 +129,8 @@ class Server:
     def reload(self, config: Config) -> None:
         """Replace the configuration. Connections go on with the old one; when the new one is refused (ConfigError)
         nothing has changed."""
+        if self.draining:
+            raise ConfigError([ConfigProblem("", "the server is draining, it takes over no other configuration")])
         try:
             change = self.clusters.prepare(config.clusters)
             sinks = self._prepare_sinks(config)
@@ -176,21 +183,28 @@ class Server:
 
     async def drain(self, drain_time: float) -> None:
         """Tell the filters, close the listeners (or not, as configured), and wait until no connection is left."""
-        self.draining = True
-        self.own_stats.draining = 1
-        if self.config.drain_listeners == "close":
-            for listener in self.listeners:
-                listener.accept_waiting()
-                listener.retire()
-            self.sockets.keep_only(set())
-        for generation in (*self._old, self._generation):
-            for listener in generation.listeners:
-                listener.drain()
+        self.begin_drain(close_listeners=self.config.drain_listeners == "close")
         if self.active and drain_time > 0:
             waits = [self.loop.create_task(event.wait()) for event in (self._idle, self._hurry)]
             await asyncio.wait(waits, timeout=drain_time, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
+
+    def begin_drain(self, *, close_listeners: bool) -> None:
+        """Say no in ``/ready``, close the listeners or not, and tell the filters, once, that connections shall end
+        soon."""
+        told, self.draining = self.draining, True
+        self.own_stats.draining = 1
+        if close_listeners:
+            for listener in self.listeners:
+                listener.accept_waiting()
+                listener.retire()
+            self.sockets.keep_only(set())
+        if told:
+            return
+        for generation in (*self._old, self._generation):
+            for listener in generation.listeners:
+                listener.drain()
 
     # What listeners and generations tell
 
