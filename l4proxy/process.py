@@ -12,7 +12,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,22 @@ from l4proxy.handoff import sockets_from_environment
 from l4proxy.poller import new_event_loop
 
 if TYPE_CHECKING:
+    from l4proxy.address import Address
     from l4proxy.config.schema import Config
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["Launch", "run_process"]
+__all__ = ["Announce", "Launch", "log_addresses", "run_process"]
 
 log = logging.getLogger("l4proxy.process")
+
+Announce = Callable[["Mapping[str, list[Address]]"], None]
+"""Called once, when the process serves, with the addresses that each listener is bound to."""
+
+
+def log_addresses(addresses: Mapping[str, list[Address]]) -> None:
+    for name, bound in addresses.items():
+        at = ", ".join(map(str, bound))
+        log.info("listening on %s%s", at, "" if name == at else f" ({name})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ class Launch:
     load: Callable[[], Config]
     plugins: PluginManager
     json_log: bool = False
+    announce: Announce = log_addresses
 
 
 def run_process(launch: Launch) -> int:

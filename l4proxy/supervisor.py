@@ -23,6 +23,7 @@ from l4proxy.generation import SocketStore
 from l4proxy.handoff import SOCKETS, Sockets, send_sockets, sockets_for_child
 from l4proxy.process import Launch, own_command, worker_count
 from l4proxy.snapshot import merge
+from l4proxy.sockets import bound_address
 from l4proxy.stats import Stats, counter, gauge
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.successor import announce_ready, start_successor
@@ -30,6 +31,7 @@ from l4proxy.systemd import notify
 from l4proxy.worker import CONTROL
 
 if TYPE_CHECKING:
+    from l4proxy.address import Address
     from l4proxy.config.schema import Config
     from l4proxy.snapshot import Snapshot
 
@@ -101,6 +103,7 @@ class Supervisor:
             self._admin = await start_admin(self._config.admin, self)
         if not self._stop.is_set():
             log.info("%d workers serve", len(self._slots))
+            self._launch.announce(self._addresses())
             announce_ready()
         await self._stop.wait()
         notify("STOPPING=1")
@@ -130,6 +133,14 @@ class Supervisor:
                         problem = ConfigProblem(f"listeners[{at}].address", str(error.strerror or error))
                         raise ConfigError([problem]) from error
             first = first or slot.store
+
+    def _addresses(self) -> dict[str, list[Address]]:
+        """What each listener is bound to; the workers' sockets all share their ports."""
+        store = self._slots[0].store
+        return {
+            one.name: [bound_address(sock) for address in one.addresses for sock in store.take(address, one)]
+            for one in self._config.listeners
+        }
 
     def _close_unused(self, config: Config) -> None:
         for slot in self._slots:

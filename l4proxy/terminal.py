@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import IO
 
-__all__ = ["DIM", "RED", "YELLOW", "paint", "printable", "wants_colour"]
+__all__ = ["BOLD", "CYAN", "DIM", "GREEN", "RED", "YELLOW", "paint", "painter", "printable", "wants_colour"]
 
-DIM, RED, YELLOW = "2", "31", "33"
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
 
 def wants_colour(stream: IO[str]) -> bool:
@@ -17,6 +18,15 @@ def wants_colour(stream: IO[str]) -> bool:
 
 def paint(text: str, colour: str) -> str:
     return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def painter(stream: IO[str]) -> Callable[[str, str], str]:
+    """``paint`` for what is written to ``stream``, or where that wants no colour what leaves text as it is."""
+    return paint if wants_colour(stream) else _leave
+
+
+def _leave(text: str, _colour: str) -> str:
+    return text
 
 
 def printable(text: str) -> str:

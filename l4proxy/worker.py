@@ -80,7 +80,8 @@ class Worker:
             self._spawn(self._obey(self._parent))
         else:
             await self._start_admin()
-            self._announce()
+            self._launch.announce(self.server.addresses)
+            announce_ready()
         if interval := watchdog_interval():
             self._spawn(_feed_watchdog(interval))
         gc.collect()
@@ -103,12 +104,6 @@ class Worker:
             await self._admin.close()
         for task in self._tasks:
             task.cancel()
-
-    def _announce(self) -> None:
-        for name, addresses in self.server.addresses.items():
-            at = ", ".join(map(str, addresses))
-            log.info("listening on %s%s", at, "" if name == at else f" ({name})")
-        announce_ready()
 
     async def _start_admin(self) -> None:
         if self._config.admin is not None:

@@ -7,33 +7,37 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
+import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from l4proxy import __version__
-from l4proxy.cli import terminal
 from l4proxy.errors import L4ProxyError, did_you_mean
+from l4proxy.terminal import BOLD, RED, painter, printable
 
 if TYPE_CHECKING:
     from l4proxy.cli.command import Command
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "tcp": ("quick", "Tcp", "proxy a TCP service, without a configuration file"),
-    "run": ("run", "Run", "run a configuration file"),
-    "check": ("check", "Check", "say everything that is wrong with a configuration file"),
-    "plugins": ("plugins", "Plugins", "list plugins and what they bring"),
-    "explain": ("explain", "Explain", "describe a filter, matcher, policy or section, with its options"),
-    "schema": ("schema", "Schema", "print the JSON Schema of the configuration"),
-    "new-plugin": ("new_plugin", "NewPlugin", "write the package of a new plugin"),
-    "demo": ("demo", "Demo", "show the main job on embedded servers"),
+    "tcp": "quick:Tcp",
+    "run": "run:Run",
+    "check": "check:Check",
+    "plugins": "plugins:Plugins",
+    "explain": "explain:Explain",
+    "schema": "schema:Schema",
+    "new-plugin": "new_plugin:NewPlugin",
+    "demo": "demo:Demo",
 }
-"""Name: module, class and help line of each command of ours."""
+"""Module and class of each command of ours, by name, in the order of ``l4proxy --help``."""
 
+FAILED = 1
 WRONG_USE = 2
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,38 +45,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words)
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()
     except L4ProxyError as error:
-        terminal.error(str(error))
+        _show(error)
         return WRONG_USE
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output has left (| head)
-        sys.stderr.close()
-        return 1
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left (| head): be silent at exit, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _show(error: L4ProxyError) -> None:
+    """On standard error, with a mark on each line that is an error of its own; the indented ones belong to it."""
+    colour = painter(sys.stderr)
+    for line in map(printable, str(error).splitlines()):
+        print(line if line.startswith(" ") else f"{colour('error:', RED)} {line}", file=sys.stderr)
 
 
 def _run(words: list[str]) -> int:
     options, rest = _common().parse_known_args(words)
-    name = next((word for word in rest if not word.startswith("-")), "")
-    if not name or rest[0] in ("-h", "--help", "--version"):
-        return _top(words)
+    if rest[:1] == ["help"]:
+        rest = [*rest[1:2], "--help"]
+    if not rest or rest[0].startswith("-"):
+        return _without_command(rest, options)
+    name, *rest = rest
     plugins = _load_plugins(options)
-    command = _find(name, plugins)
-    parser = argparse.ArgumentParser(
-        prog=f"l4proxy {name}",
-        description=type(command).__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[_common()],
-    )
-    command.add_arguments(parser)
-    rest.remove(name)
-    return command.run(parser.parse_args(rest), plugins)
+    command = _find(name, plugins)()
+    parser = _parser_of(name, command)
+    args, unknown = parser.parse_known_args(rest)
+    if unknown:
+        _refuse(unknown[0], parser)
+    if command.needs_all_plugins:
+        plugins.require_all()
+    return command.run(args, plugins)
 
 
-def _common() -> argparse.ArgumentParser:
-    """Options that every command has."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong, to be shown like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise L4ProxyError(f"{message}\n  {self.prog} --help tells more")
+
+
+def _common() -> _Parser:
+    """Options that every command has; they may stand before the command and behind it."""
+    parser = _Parser(prog="l4proxy", add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("plugins")
     group.add_argument(
         "--plugin-dir", metavar="DIR", action="append", default=[], help="load every module of a directory as a plugin"
@@ -81,45 +102,77 @@ def _common() -> argparse.ArgumentParser:
     return parser
 
 
+def _parser_of(name: str, command: Command) -> _Parser:
+    parser = _Parser(
+        prog=f"l4proxy {name}",
+        description=inspect.getdoc(command),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        parents=[_common()],
+    )
+    command.add_arguments(parser)
+    return parser
+
+
+def _refuse(word: str, parser: _Parser) -> NoReturn:
+    if word.startswith("-"):
+        known = parser._option_string_actions
+        parser.error(f"there is no option {word.partition('=')[0]}{did_you_mean(word.partition('=')[0], known)}")
+    parser.error(f"{word!r} is one argument too many (the arguments of a kind stand together)")
+
+
 def _load_plugins(options: argparse.Namespace) -> PluginManager:
     from l4proxy.plugin_manager import load_plugins
 
-    return load_plugins(plugin_dirs=options.plugin_dir, disabled=options.disable_plugin)
+    return load_plugins(plugin_dirs=options.plugin_dir, disabled=options.disable_plugin, keep_broken=True)
 
 
-def _find(name: str, plugins: PluginManager) -> Command:
+def _find(name: str, plugins: PluginManager) -> type[Command]:
     from l4proxy.registry import Kind
 
     if name in COMMANDS:
-        module, cls, _ = COMMANDS[name]
-        found = getattr(importlib.import_module(f"l4proxy.cli.{module}"), cls)
-    else:
-        try:
-            found = plugins.registry.find(Kind.COMMAND, name)
-        except LookupError:
-            known = [*COMMANDS, *plugins.registry.names(Kind.COMMAND)]
-            raise L4ProxyError(f"there is no command {name!r}{did_you_mean(name, known)}") from None
-    command: Command = found()
+        return _import(name)
+    try:
+        return plugins.registry.find(Kind.COMMAND, name)
+    except LookupError:
+        plugins.require_all()  # one of the broken ones may bring it
+        known = [*COMMANDS, *plugins.registry.names(Kind.COMMAND)]
+        raise L4ProxyError(f"there is no command {name!r}{did_you_mean(name, known)}") from None
+
+
+def _import(name: str) -> type[Command]:
+    module, _, cls = COMMANDS[name].partition(":")
+    command: type[Command] = getattr(importlib.import_module(f"l4proxy.cli.{module}"), cls)
     return command
 
 
-def _top(words: list[str]) -> int:
-    if "--version" in words:
+def _without_command(words: list[str], options: argparse.Namespace) -> int:
+    if words[:1] == ["--version"]:
         print(f"l4proxy {__version__} (Python {sys.version.split()[0]})")
         return 0
-    wanted = bool(words)
-    out = sys.stdout if wanted else sys.stderr
-    print("usage: l4proxy COMMAND ...\n\nA proxy for TCP services, with filters as plugins.\n\ncommands:", file=out)
-    for name, (_, _, text) in COMMANDS.items():
-        print(f"  {name:12} {text}", file=out)
-    for name, text in _plugin_commands():
-        print(f"  {name:12} {text}", file=out)
-    print("\nl4proxy COMMAND --help tells more; l4proxy tcp :8080 localhost:5432 is a start.", file=out)
-    return 0 if wanted else WRONG_USE
+    if words[:1] not in ([], ["-h"], ["--help"]):
+        raise L4ProxyError(f"{words[0]} stands before the command: options of a command stand behind it")
+    _print_help(options, sys.stdout if words else sys.stderr)
+    return 0 if words else WRONG_USE
 
 
-def _plugin_commands() -> list[tuple[str, str]]:
-    from l4proxy.plugin_manager import load_plugins
+def _print_help(options: argparse.Namespace, stream: TextIO) -> None:
+    colour = painter(stream)
+    print("usage: l4proxy COMMAND ...\n\nA proxy for TCP services, with filters as plugins.\n", file=stream)
+    for name, text in _commands(options):
+        print(f"  {colour(f'{name:12}', BOLD)} {text}", file=stream)
+    print("\nl4proxy COMMAND --help tells more. A start is: l4proxy tcp :8080 localhost:5432\n", file=stream)
+    print(_common().format_help().partition("\n\n")[2], end="", file=stream)
+
+
+def _commands(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Every command with the first line of its docstring; what is wrong with plugins is said at the end."""
     from l4proxy.registry import Kind
 
-    return [(entry.name, entry.doc) for entry in load_plugins().registry.entries(Kind.COMMAND)]
+    plugins = _load_plugins(options)
+    commands = [(name, _import(name)) for name in COMMANDS]
+    commands += [(entry.name, entry.cls) for entry in plugins.registry.entries(Kind.COMMAND)]
+    for name, cls in commands:
+        yield name, (inspect.getdoc(cls) or "").partition("\n")[0]
+    for problem in plugins.broken.values():
+        _show(problem)

@@ -1,37 +1,74 @@
 """The quick commands: a proxy in one line, without a configuration file.
 
-``l4proxy tcp :8080 db:5432 --use shout``. Each only says which terminal filter it is about; the options are shared, and
+``l4proxy tcp :8080 db:5432 --use shout``. Each only says which filter its chain ends with; the options are shared, and
 what comes out is the same mapping that a file would hold, checked in the same way.
 """
 
 from __future__ import annotations
 
 import argparse
-import tomllib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from l4proxy.address import Address
 from l4proxy.cli.command import Command
-from l4proxy.config import load_mapping
-from l4proxy.errors import ConfigError, ConfigProblem
+from l4proxy.cli.options import in_words_of_options
+from l4proxy.cli.use import parse_use
+from l4proxy.config import Config, load_mapping
+from l4proxy.config.structure import EnvironmentText
+from l4proxy.errors import ConfigError
+from l4proxy.process import log_addresses
+from l4proxy.terminal import BOLD, DIM, painter
 
 if TYPE_CHECKING:
+    from l4proxy.address import Address
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["QuickCommand", "Tcp", "add_shared_options", "parse_use", "quick_config"]
+__all__ = ["CLUSTER", "Draft", "QuickCommand", "Tcp", "add_shared_options"]
+
+CLUSTER = "upstream"
+"""The name of the only cluster."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A configuration as it is made of a command line. ``options`` says which option is responsible for which path of
+    it, for errors."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
 
 
 class QuickCommand(Command):
-    """A proxy with one listener, one cluster and one terminal filter."""
+    """Base of the commands that are a proxy in one line: one listener, one cluster, filters from ``--use``.
+
+    A protocol's own command is a subclass in its plugin, registered by ``register_commands``. Often it is no more than
+    two names, and a docstring as every command has it::
+
+        class Redis(QuickCommand):
+            \"\"\"Proxy Redis servers, without a configuration file.\"\"\"
+
+            name = "redis"
+            terminal_filter = "redis_proxy"
+
+    What else a command can change:
+
+    - ``add_arguments``: more options, or other ones. A command without ``LISTEN UPSTREAM...`` declares its own
+      arguments and calls ``add_shared_options``; parsed, they must have an attribute ``listen`` (text) and an attribute
+      ``upstream`` (a list of texts).
+    - ``terminal``: what the last filter gets, where that is more than the cluster.
+    - ``draft``: everything else that the configuration says, and which option said it.
+    """
 
     terminal_filter: ClassVar[str]
-    """The name of the filter that speaks the command's protocol; it has an option ``cluster``."""
+    """The filter that ends the chain, and has an option ``cluster``."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "listen",
             metavar="LISTEN",
-            help="where to listen: :8080 (every interface), 127.0.0.1:8080, [::1]:8080, unix:/path",
+            help="where to listen: 127.0.0.1:8080, :8080 (every interface), [::1]:8080, unix:/path",
         )
         parser.add_argument(
             "upstream",
@@ -41,18 +78,44 @@ class QuickCommand(Command):
         )
         add_shared_options(parser)
 
+    def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
+        """The last filter with its options, as a file would hold it."""
+        return {"use": self.terminal_filter, "cluster": CLUSTER}
+
+    def draft(self, args: argparse.Namespace) -> Draft:
+        """The configuration that the arguments ask for. Raises ConfigError."""
+        draft = shared_draft(args)
+        filters = draft.config["listeners"][0]["filters"]
+        draft.options[f"listeners[0].filters[{len(filters)}]"] = self.terminal_filter
+        filters.append(self.terminal(args))
+        return draft
+
     def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
         from l4proxy.cli.run import serve_configuration
 
-        mapping = quick_config(self.terminal_filter, args)
-        return serve_configuration(lambda: load_mapping(mapping, plugins.registry), plugins)
+        draft = self.draft(args)
+
+        def load() -> Config:
+            return load_mapping(draft.config, plugins.registry)
+
+        def announce(addresses: Mapping[str, list[Address]]) -> None:
+            if sys.stderr.isatty():
+                print(_banner(args, addresses), file=sys.stderr)
+            else:
+                log_addresses(addresses)
+
+        try:
+            return serve_configuration(load, plugins, announce=announce)
+        except ConfigError as error:
+            raise in_words_of_options(error, draft.options) from error
 
 
 class Tcp(QuickCommand):
     """Proxy a TCP service, without a configuration file.
 
-    l4proxy tcp :8080 db.example.com:5432
-    l4proxy tcp 127.0.0.1:6380 cache1:6379 cache2:6379 --use connection_limit:max_connections=100
+    examples:
+      l4proxy tcp :8080 db.example.com:5432
+      l4proxy tcp 127.0.0.1:6380 cache1:6379 cache2:6379 --use shout
     """
 
     name = "tcp"
@@ -66,87 +129,52 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:key=value,...]",
         action="append",
         default=[],
-        help="put a filter before the terminal one; may be repeated",
-    )
-    parser.add_argument("--admin", metavar="ADDR", help="serve the admin interface there: 127.0.0.1:9901 or unix:/path")
-    parser.add_argument(
-        "--workers", metavar="N", default="1", help='worker processes, or "auto" for one per CPU (default 1)'
+        help="put a filter before the last one; may be repeated (l4proxy explain lists filters)",
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="terminate TLS with this certificate chain (PEM)")
     parser.add_argument("--tls-key", metavar="FILE", help="and this private key (PEM)")
+    parser.add_argument("--access-log", metavar="FILE|-", help="a line per connection, to a file or standard output")
+    parser.add_argument("--admin", metavar="ADDR", help="serve the admin interface at 127.0.0.1:9901 or unix:/path")
     parser.add_argument(
-        "--access-log", metavar="FILE|-", help="write a line per connection to a file, or to standard output"
+        "--workers", metavar="N", default="1", help="worker processes, or auto for one per CPU (default 1)"
     )
 
 
-def quick_config(terminal_filter: str, args: argparse.Namespace) -> dict[str, Any]:
-    """The mapping that a configuration file would hold. Raises ConfigError with the option that is wrong."""
-    listener: dict[str, Any] = {
-        "address": args.listen,
-        "filters": [*(parse_use(text) for text in args.use), {"use": terminal_filter, "cluster": "upstream"}],
+def shared_draft(args: argparse.Namespace) -> Draft:
+    """What the arguments say that all quick commands have; the filter that ends the chain is still missing."""
+    draft = Draft()
+    listener = {"address": args.listen, "filters": [parse_use(text) for text in args.use]}
+    cluster = {"name": CLUSTER, "endpoints": args.upstream}
+    draft.config = {"listeners": [listener], "clusters": [cluster], "workers": EnvironmentText(args.workers)}
+    draft.options = {
+        "listeners[0].address": "LISTEN",
+        **{f"listeners[0].filters[{at}]": f"--use {text}" for at, text in enumerate(args.use)},
+        "listeners[0].tls": "--tls-cert",
+        "listeners[0].tls.cert": "--tls-cert",
+        "listeners[0].tls.key": "--tls-key",
+        **{f"clusters[0].endpoints[{at}]": "UPSTREAM" for at in range(len(args.upstream))},
+        "clusters[0].endpoints": "UPSTREAM",
+        "workers": "--workers",
+        "admin.address": "--admin",
+        "access_log[0].path": "--access-log",
+        "access_log[0]": "--access-log",
     }
     if args.tls_cert or args.tls_key:
         listener["tls"] = {key: value for key, value in (("cert", args.tls_cert), ("key", args.tls_key)) if value}
-    cluster: dict[str, Any] = {"name": "upstream", "endpoints": args.upstream}
-    if any(_is_name(text) for text in args.upstream):
-        cluster["discovery"] = "strict_dns"
-    config: dict[str, Any] = {"listeners": [listener], "clusters": [cluster], "workers": _workers(args.workers)}
     if args.admin:
-        config["admin"] = {"address": args.admin}
+        draft.config["admin"] = {"address": args.admin}
     if args.access_log:
-        config["access_log"] = [{"use": "file", "path": args.access_log}]
-    return config
+        draft.config["access_log"] = [{"use": "file", "path": args.access_log}]
+    return draft
 
 
-def _is_name(text: str) -> bool:
-    """Whether an upstream is a host name, which has to be looked up."""
-    try:
-        address = Address.parse(text)
-    except ValueError:
-        return False  # said later, with its path
-    return not (address.is_unix or not address.host or ":" in address.host or address.host.replace(".", "").isdigit())
-
-
-def _workers(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
-
-
-def parse_use(text: str) -> dict[str, Any]:
-    """``shout`` or ``gate:token=x,delay=5s,ports=[80,443]``, as the table that a file would hold.
-
-    A value is read as TOML where it is TOML (numbers, true and false, arrays, quoted text), and as plain text
-    otherwise.
-    """
-    name, _, rest = text.partition(":")
-    options: dict[str, Any] = {"use": name}
-    for option in _split(rest):
-        key, equals, value = option.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError([ConfigProblem("--use", f"{text!r}: {option!r} is not key=value")])
-        options[key.strip()] = _value(value.strip())
-    return options
-
-
-def _split(text: str) -> list[str]:
-    """Split at the commas that stand outside brackets and quotes."""
-    parts, depth, quote, begin = [], 0, "", 0
-    for at, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char in "[{":
-            depth += 1
-        elif char in "]}":
-            depth -= 1
-        elif char == "," and depth == 0:
-            parts.append(text[begin:at])
-            begin = at + 1
-    return [part for part in (*parts, text[begin:]) if part]
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _banner(args: argparse.Namespace, addresses: Mapping[str, list[Address]]) -> str:
+    """For a person at a terminal: where it listens, where it goes, how to stop it."""
+    colour = painter(sys.stderr)
+    way = [
+        ", ".join(colour(str(address), BOLD) for listening in addresses.values() for address in listening),
+        *(text.partition(":")[0] for text in args.use),
+        ", ".join(colour(upstream, BOLD) for upstream in args.upstream),
+    ]
+    admin = f" The admin interface is at {args.admin}." if args.admin else ""
+    return " -> ".join(way) + "\n" + colour(f"Ctrl-C stops it.{admin}", DIM)

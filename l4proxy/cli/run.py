@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from l4proxy.cli.command import Command
 from l4proxy.config import Config, load_file
-from l4proxy.process import Launch, run_process
+from l4proxy.process import Announce, Launch, log_addresses, run_process
 
 if TYPE_CHECKING:
     from l4proxy.plugin_manager import PluginManager
@@ -19,8 +19,12 @@ __all__ = ["Run", "serve_configuration"]
 class Run(Command):
     """Run a configuration file.
 
-    SIGHUP reads it again, SIGTERM drains and ends, SIGUSR1 reopens log files, SIGUSR2 starts a successor (a new version,
-    new plugins) on the same sockets.
+    signals:
+      SIGTERM  drain, then end (a second time: end now); SIGINT ends at once
+      SIGHUP   read the file again; with an error in it the old one stays
+      SIGUSR1  open log files again, after they were moved away
+      SIGUSR2  start a successor (a new version, new plugins) on the same
+               sockets, then drain
     """
 
     name = "run"
@@ -36,12 +40,14 @@ class Run(Command):
         return serve_configuration(load, plugins, json_log=args.log_format == "json")
 
 
-def serve_configuration(load: Callable[[], Config], plugins: PluginManager, *, json_log: bool = False) -> int:
-    """Serve until told to stop; plugins see each configuration before it is used."""
+def serve_configuration(
+    load: Callable[[], Config], plugins: PluginManager, *, json_log: bool = False, announce: Announce = log_addresses
+) -> int:
+    """Serve until told to stop; plugins see each configuration before it is used. Returns the exit status."""
 
     def load_and_show() -> Config:
         config = load()
         plugins.config_loaded(config)
         return config
 
-    return run_process(Launch(load_and_show, plugins, json_log))
+    return run_process(Launch(load_and_show, plugins, json_log, announce))
