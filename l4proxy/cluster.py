@@ -197,6 +197,11 @@ class Cluster:
         attempt is ``done``), unless the attempt is cancelled. The stream belongs to the caller, who calls its
         ``start()``."""
         attempt = Attempt(self, request, on_connected, on_failed)
+        attempt.start()
+        return attempt
+
+    def admit(self, attempt: Attempt) -> None:
+        """Let an attempt begin now, or when there is room, or refuse it."""
         if self.removed:
             attempt.refuse(self._no_cluster())
         elif self.ready and not self._pending and self._has_room():
@@ -208,7 +213,6 @@ class Cluster:
         else:
             text = f"cluster {self.name}: {len(self._pending)} connections are waiting already (max_pending)"
             attempt.refuse(UpstreamError("UO", "max_pending", text))
-        return attempt
 
     async def open(self, request: ConnectRequest) -> tuple[Stream, Endpoint]:
         """Connect to an endpoint, for code that may wait. Raises UpstreamError."""

@@ -60,7 +60,10 @@ class ConnectRequest:
 
 
 class Attempt:
-    """A connection being made. Made by ``Cluster.connect``."""
+    """A connection being made. ``Cluster.connect`` makes and starts one.
+
+    Whoever wants to ask it something in its callbacks makes it himself, for they may come before ``start`` returns.
+    """
 
     __slots__ = (
         "_backup",
@@ -109,6 +112,10 @@ class Attempt:
     def number(self) -> int:
         """How many endpoints were tried, the present one included."""
         return len(self._tried)
+
+    def start(self) -> None:
+        """Begin, or wait until the cluster has room. To be called once."""
+        self._cluster.admit(self)
 
     def cancel(self) -> None:
         """Stop; neither callback will be called. Harmless when it is done."""
@@ -273,11 +280,9 @@ class Attempt:
         assert endpoint is not None
         endpoint.stats.connect_failed_total.add(error.detail)
         self._abandon()
-        attempts = self._request.attempts
-        if len(self._tried) >= attempts or error.flag == "UO":
-            flag = "URX" if attempts > 1 and error.flag == "UF" else error.flag
+        if len(self._tried) >= self._request.attempts or error.flag == "UO":
             text = f"cluster {cluster.name}: endpoint {endpoint.name}: {error}"
-            self._fail(UpstreamError(flag, error.detail, text, error.errno))
+            self._fail(UpstreamError(error.flag, error.detail, text, error.errno))
             return
         cluster.stats.connect_failed_total.add(error.detail)
         cluster.stats.retries_total += 1
@@ -288,6 +293,9 @@ class Attempt:
             self._choose()
 
     def _fail(self, error: UpstreamError) -> None:
+        error.attempts = len(self._tried)
+        if self._tried:
+            error.endpoint = self._tried[-1].name
         self._cluster.stats.connect_failed_total.add(error.detail)
         self._finish()
         self._on_failed(error)

@@ -22,6 +22,7 @@ from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
     from l4proxy.chain import FilterChain, FilterUse
+    from l4proxy.errors import UpstreamError
     from l4proxy.listener import Listener
     from l4proxy.matcher import PeekInfo
     from l4proxy.stream import Stream
@@ -45,9 +46,10 @@ _last_id = 0
 class Connection:
     """Made by a listener for an accepted socket whose chain is chosen and whose TLS handshake, if any, is done."""
 
-    __slots__ = ("_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers", "_upstream_peer", "attempts",
-                 "chain", "client", "cluster", "connect_seconds", "down", "endpoint", "filters", "handshake_seconds", "id",
-                 "info", "listener", "phase", "reason", "started", "tls", "up", "upstream")  # fmt: skip
+    __slots__ = ("_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers", "_upstream_peer",
+                 "attempts", "chain", "client", "cluster", "connect_seconds", "down", "endpoint", "filters",
+                 "handshake_seconds", "id", "info", "listener", "phase", "reason", "started", "tls", "up",
+                 "upstream")  # fmt: skip
 
     def __init__(
         self,
@@ -173,7 +175,7 @@ class Connection:
                 return
         self._connect_from(position + 1)
 
-    def attach_upstream(self, stream: Stream) -> None:
+    def attach_upstream(self, stream: Stream, preface: bytes = b"") -> None:
         if self.upstream is not None:
             raise RuntimeError("an upstream is attached already")
         if self.reason is not None:
@@ -186,7 +188,10 @@ class Connection:
         stream.on_lost = self._upstream_lost
         self.down.connect_source(stream)
         stream.start()
-        self.up.connect_sink(stream)
+        if preface:
+            stream.write(preface)
+        if not stream.closed:
+            self.up.connect_sink(stream)
 
     # What the paths tell
 
@@ -467,13 +472,26 @@ class FilterConn(Conn):
         self._connection.phase = "connecting"
 
     def attach_upstream(
-        self, stream: Stream, *, endpoint: str = "", attempts: int = 1, connect_seconds: float = 0.0
+        self,
+        stream: Stream,
+        *,
+        preface: bytes = b"",
+        endpoint: str = "",
+        attempts: int = 1,
+        connect_seconds: float = 0.0,
     ) -> None:
         connection = self._connection
         connection.endpoint = endpoint
         connection.attempts = attempts
         connection.connect_seconds = connect_seconds
-        connection.attach_upstream(stream)
+        connection.attach_upstream(stream, preface)
+
+    def connect_failed(self, error: UpstreamError) -> None:
+        connection = self._connection
+        connection.endpoint = error.endpoint
+        connection.attempts = error.attempts
+        reason = CloseReason("upstream", "connecting", error.detail, "", error.errno, error.flags, str(error))
+        connection.close(reason)
 
     def detach(self) -> None:
         if self._connection.reason is None:

@@ -58,8 +58,9 @@ class UpstreamError(L4ProxyError):
     """No connection to an upstream could be had.
 
     ``flag`` is Envoy's response flag (``UF`` connect failure, ``UH`` no healthy upstream, ``UO`` overflow, ``NC`` no
-    cluster, ``URX`` attempts used up), ``detail`` the named outcome in snake case (``connect_refused``,
-    ``connect_timeout``, ``no_local_port``, ``tls_untrusted`` ...), ``errno`` the system's number or 0.
+    cluster), ``detail`` the named outcome in snake case (``connect_refused``, ``connect_timeout``, ``no_local_port``,
+    ``tls_untrusted`` ...), ``errno`` the system's number or 0. ``endpoint`` is the name of the last one tried (empty:
+    none was), ``attempts`` how many were.
     """
 
     def __init__(self, flag: str, detail: str, message: str, errno: int = 0) -> None:
@@ -67,3 +68,10 @@ class UpstreamError(L4ProxyError):
         self.flag = flag
         self.detail = detail
         self.errno = errno
+        self.endpoint = ""
+        self.attempts = 0
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """All response flags. As in Envoy, a connect failure that is reported has used up its attempts (``URX``)."""
+        return (self.flag, "URX") if self.flag == "UF" else (self.flag,)

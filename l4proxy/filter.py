@@ -32,6 +32,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from l4proxy.errors import UpstreamError
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
     from l4proxy.stream import Stream
@@ -234,10 +235,21 @@ class Conn:
         raise NotImplementedError
 
     def attach_upstream(
-        self, stream: Stream, *, endpoint: str = "", attempts: int = 1, connect_seconds: float = 0.0
+        self,
+        stream: Stream,
+        *,
+        preface: bytes = b"",
+        endpoint: str = "",
+        attempts: int = 1,
+        connect_seconds: float = 0.0,
     ) -> None:
-        """For terminal filters: from now on this chain's client bytes are written to ``stream``, and its bytes go to
-        the client. The rest is for access logs. Raises RuntimeError when one is attached already."""
+        """For terminal filters: from now on this chain's client bytes are written to ``stream``, behind ``preface``,
+        and its bytes go to the client. The rest is for access logs. Raises RuntimeError when one is attached already.
+        """
+        raise NotImplementedError
+
+    def connect_failed(self, error: UpstreamError) -> None:
+        """For terminal filters: no upstream could be had. Closes the connection; logs show what ``error`` tells."""
         raise NotImplementedError
 
     def detach(self) -> None:

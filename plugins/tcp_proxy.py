@@ -1,28 +1,27 @@
 """``tcp_proxy``: connect the client to an endpoint of a cluster and let the bytes run both ways.
 
-The terminal filter of most chains. It reads no bytes itself, so that a chain of nothing else is moved by the kernel.
+It reads no bytes itself, so that a chain of nothing else is moved by the kernel.
 """
 
 from __future__ import annotations
 
 import random
-import time
 from bisect import bisect
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from l4proxy import CloseReason, Filter, Register, UpstreamError, hookimpl
+from l4proxy import Register, UpstreamError, hookimpl
 from l4proxy.balancer import stable_hash
 from l4proxy.config.types import ClusterName, Duration, Range
 from l4proxy.connect import ConnectRequest
+from l4proxy.plugins.forwarder import Forwarder
 
 if TYPE_CHECKING:
     from l4proxy.cluster_manager import ClusterManager
-    from l4proxy.connect import Attempt
-    from l4proxy.endpoint import Endpoint
     from l4proxy.server import Server
-    from l4proxy.stream import Stream
+
+__all__ = ["TcpProxy", "TcpProxyConfig", "WeightedCluster"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,14 @@ class TcpProxyConfig:
     cluster: ClusterName | None = None
     """Where connections go, unless a filter before this one chose another cluster."""
     weighted_clusters: tuple[WeightedCluster, ...] = ()
-    """Or several clusters, each with its share."""
+    """Or several clusters, each with its share: `[{ cluster = "blue", weight = 9 }, { cluster = "green" }]`."""
     hash_policy: tuple[Literal["source_ip", "server_name", "port"], ...] = ()
     """What of a connection decides its endpoint, for `ring_hash` and `maglev`: the client's address, the TLS server
-    name, the port that the client meant."""
+    name, the port that the client meant; several are taken together."""
     max_connect_attempts: Annotated[int, Range(1, 100)] = 1
     """Endpoints that are tried before the client is disconnected."""
+    connect_backoff: Duration = Duration(0.0)
+    """The pause before another endpoint is tried is random, up to this, then 3, then 7 times this, at most 10 times."""
     idle_timeout: Duration = Duration(3600.0)
     """A connection on which nothing moves for this long, or up to a quarter longer, is closed; 0: never."""
     max_connection_duration: Duration = Duration(0.0)
@@ -72,17 +73,15 @@ class ClusterChoice:
         return self._names[bisect(self._bounds, random.random() * self._bounds[-1])]
 
 
-class TcpProxy(Filter[TcpProxyConfig]):
-    """Connect the client to an endpoint of a cluster and let the bytes run both ways."""
+class TcpProxy(Forwarder[TcpProxyConfig]):
+    """Connect the client to an endpoint of a cluster and let the bytes run both ways.
+
+    What the client sends before the upstream is connected waits, in a buffer of the listener's `buffer_limit`. Each
+    side may end its direction while the other goes on.
+    """
 
     name = "tcp_proxy"
-    terminal = True
     shared: ClusterChoice
-
-    def __init__(self) -> None:
-        self._attempt: Attempt | None = None
-        self._activity = -1
-        self._quiet_quarters = 0
 
     @classmethod
     def provision(cls, config: TcpProxyConfig, server: Server) -> ClusterChoice:
@@ -90,75 +89,32 @@ class TcpProxy(Filter[TcpProxyConfig]):
 
     def on_connect(self) -> None:
         config, conn = self.config, self.conn
-        name = conn.chosen_upstream or self.shared.choose()
+        try:
+            cluster = self.shared.clusters.find(conn.chosen_upstream or self.shared.choose())
+        except UpstreamError as error:
+            conn.connect_failed(error)
+            return
         request = ConnectRequest(
             hash_key=self._hash_key() if config.hash_policy else None,
             original_destination=conn.destination,
             server_name=conn.server_name,
             attempts=config.max_connect_attempts,
+            backoff=config.connect_backoff,
         )
-        conn.connecting(name)
-        try:
-            cluster = self.shared.clusters.find(name)
-        except UpstreamError as error:
-            self._failed(error)
-            return
-        if config.idle_timeout:
-            self._watch()
-        if config.max_connection_duration:
-            conn.call_later(config.max_connection_duration, self._too_old)
-        self._started = time.monotonic()
-        attempt = cluster.connect(request, self._connected, self._failed)
-        if not attempt.done:
-            self._attempt = attempt
+        self.forward(cluster, request, b"" if config.proxy_protocol == "off" else self._proxy_header())
 
     def _hash_key(self) -> int:
         conn = self.conn
         parts = {"source_ip": conn.client.host, "server_name": conn.server_name, "port": str(conn.destination[1])}
         return stable_hash("\0".join(parts[part] for part in self.config.hash_policy).encode())
 
-    def _connected(self, stream: Stream, endpoint: Endpoint) -> None:
-        attempt, self._attempt = self._attempt, None
-        if self.config.proxy_protocol != "off":
-            stream.write(self._proxy_header())
-        self.conn.attach_upstream(
-            stream,
-            endpoint=endpoint.name,
-            attempts=attempt.number if attempt else 1,
-            connect_seconds=time.monotonic() - self._started,
-        )
-
     def _proxy_header(self) -> bytes:
+        """A client without an IP address (a unix socket) is sent as unknown, and two families as IPv6."""
         from l4proxy.protocols.proxy_protocol import encode_v1, encode_v2
 
         client = self.conn.client
-        source, destination = (client.host, client.port), self.conn.destination
-        return encode_v1(source, destination) if self.config.proxy_protocol == "v1" else encode_v2(source, destination)
-
-    def _failed(self, error: UpstreamError) -> None:
-        self._attempt = None
-        self.conn.close(
-            CloseReason(
-                "upstream", "connecting", error.detail, errno=error.errno, flags=(error.flag,), message=str(error)
-            )
-        )
-
-    def _watch(self) -> None:
-        """Look four times per idle timeout whether anything has moved: no clock is read per chunk."""
-        activity = self.conn.activity
-        self._quiet_quarters = self._quiet_quarters + 1 if activity == self._activity else 0
-        self._activity = activity
-        if self._quiet_quarters == 4:
-            self.conn.close(CloseReason("proxy", "relay", "idle_timeout"))
-        else:
-            self.conn.call_later(self.config.idle_timeout / 4, self._watch)
-
-    def _too_old(self) -> None:
-        self.conn.close(CloseReason("proxy", "relay", "max_connection_duration", flags=("DT",)))
-
-    def on_close(self, reason: CloseReason) -> None:
-        if self._attempt is not None:
-            self._attempt.cancel()
+        encode = encode_v1 if self.config.proxy_protocol == "v1" else encode_v2
+        return encode((client.host, client.port), self.conn.destination)
 
 
 @hookimpl

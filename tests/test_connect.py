@@ -312,7 +312,9 @@ def test_attempts_that_are_used_up() -> None:
         async with running() as runtime:
             cluster = runtime.cluster(refused(), refused(), refused())
             error = await fails(cluster, ConnectRequest(attempts=3))
-            assert (error.flag, error.detail, error.errno) == ("URX", "connect_refused", errno.ECONNREFUSED)
+            assert (error.flags, error.detail, error.errno) == (("UF", "URX"), "connect_refused", errno.ECONNREFUSED)
+            assert error.endpoint in cluster.endpoints.current
+            assert error.attempts == 3
             assert cluster.stats.retries_total == 2
             assert cluster.stats.connect_failed_total.values == {"connect_refused": 3}
             for endpoint in cluster.endpoints.current.values():
@@ -626,7 +628,7 @@ def test_a_failed_handshake_is_a_failed_attempt() -> None:
                 assert {first.sock.fileno(), cluster.connecting} == {-1, 1}
                 second.fail("tls_untrusted", "nobody signed the certificate")
                 assert outcome.error is not None
-                assert (outcome.error.flag, outcome.error.detail) == ("URX", "tls_untrusted")
+                assert (outcome.error.flags, outcome.error.detail) == (("UF", "URX"), "tls_untrusted")
                 assert str(outcome.error).endswith(": nobody signed the certificate")
                 assert cluster.stats.connect_failed_total.values == {"tls_untrusted": 2}
                 assert cluster.connecting == 0

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from l4proxy.server import serve
 from services.needs import needs, program
@@ -45,14 +47,18 @@ SAME = {
     "nested": {"list": ["%BYTES_SENT%", True]},
 }
 """Operators whose values do not depend on the time or on the choice of a port."""
+OPTIONS = {"max_connection_duration": "max_downstream_connection_duration"}
+"""Options of ``tcp_proxy`` that Envoy's has by other names."""
 
 
-async def connect_and_echo(port: int) -> None:
+async def connect_and_echo(port: int, *, ends: bool = True) -> None:
+    """Send something, read it, and end, or wait for the other side to."""
     reader, writer = await asyncio.open_connection(HOST, port)
     with contextlib.suppress(ConnectionResetError):
         writer.write(b"hello")
         assert await reader.read(5) in (b"hello", b"")
-        writer.write_eof()
+        if ends:
+            writer.write_eof()
         assert await reader.read() == b""
     writer.close()
     with contextlib.suppress(ConnectionResetError):
@@ -66,11 +72,25 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     await writer.wait_closed()
 
 
-def envoy_config(port: int, upstream: int, path: Path) -> dict[str, Any]:
+@pytest.fixture
+def upstream() -> Iterator[int]:
+    """The port of a server that sends everything back."""
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(echo, HOST, 0))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield server.sockets[0].getsockname()[1]
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    server.close()
+    loop.close()
+
+
+def envoy_config(port: int, upstreams: list[int], options: dict[str, Any], path: Path) -> dict[str, Any]:
     def address(port: int) -> dict[str, Any]:
         return {"socket_address": {"address": HOST, "port_value": port}}
 
-    endpoint = {"endpoint": {"address": address(upstream)}}
+    endpoints = [{"endpoint": {"address": address(upstream)}} for upstream in upstreams]
     log = {
         "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
         "path": str(path),
@@ -81,9 +101,10 @@ def envoy_config(port: int, upstream: int, path: Path) -> dict[str, Any]:
         "stat_prefix": "test",
         "cluster": "upstream",
         "access_log": [{"name": "envoy.access_loggers.file", "typed_config": log}],
+        **{OPTIONS.get(name, name): value for name, value in options.items()},
     }
     chain = {"name": "main", "filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": tcp_proxy}]}
-    assignment = {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": [endpoint]}]}
+    assignment = {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": endpoints}]}
     return {
         "static_resources": {
             "listeners": [{"name": "test", "address": address(port), "filter_chains": [chain]}],
@@ -92,9 +113,9 @@ def envoy_config(port: int, upstream: int, path: Path) -> dict[str, Any]:
     }
 
 
-def through_envoy(upstream: int, folder: Path) -> dict[str, Any]:
+def through_envoy(upstreams: list[int], folder: Path, *, ends: bool = True, **options: Any) -> dict[str, Any]:
     port, path, config = free_port(), folder / "envoy-access.log", folder / "envoy.json"
-    config.write_text(json.dumps(envoy_config(port, upstream, path)))
+    config.write_text(json.dumps(envoy_config(port, upstreams, options, path)))
     argv = [
         program("envoy"),
         "-c",
@@ -106,56 +127,64 @@ def through_envoy(upstream: int, folder: Path) -> dict[str, Any]:
         "warning",
     ]
     with running(argv, log=folder / "envoy.log", ready=lambda: accepts(port)):
-        asyncio.run(connect_and_echo(port))
+        asyncio.run(connect_and_echo(port, ends=ends))
     line = path.read_text().splitlines()[-1]  # it was also asked whether it accepts
     # Some of its operators print "-" also where others give null.
     return {key: None if value == "-" else value for key, value in json.loads(line).items()}
 
 
-def through_us(upstream: int, folder: Path) -> dict[str, Any]:
+def through_us(upstreams: list[int], folder: Path, *, ends: bool = True, **options: Any) -> dict[str, Any]:
     path = folder / "access.log"
+    tcp_proxy = {"use": "tcp_proxy", "cluster": "upstream", **options}
+    endpoints: list[Any] = [f"{HOST}:{upstream}" for upstream in upstreams]
+    none = {"address": f"{HOST}:1", "weight": 0}
     config: Mapping[str, Any] = {
         "listeners": [
             {
                 "name": "test",
                 "address": f"{HOST}:0",
-                "filter_chains": [{"name": "main", "filters": [{"use": "tcp_proxy", "cluster": "upstream"}]}],
+                "filter_chains": [{"name": "main", "filters": [tcp_proxy]}],
             }
         ],
-        "clusters": [{"name": "upstream", "endpoints": [f"{HOST}:{upstream}"]}],
+        "clusters": [{"name": "upstream", "endpoints": endpoints or [none]}],
         "access_log": [{"use": "file", "path": str(path), "format": SAME}],
     }
 
     async def main() -> None:
         async with serve(config) as server:
-            await connect_and_echo(server.addresses["test"][0].port)
+            await connect_and_echo(server.addresses["test"][0].port, ends=ends)
 
     asyncio.run(main())
-    return json.loads(path.read_text())
+    line: dict[str, Any] = json.loads(path.read_text())
+    return line
+
+
+def same(upstreams: list[int], folder: Path, **options: Any) -> dict[str, Any]:
+    """Both log the same; return what."""
+    ours = through_us(upstreams, folder, **options)
+    assert ours == through_envoy(upstreams, folder, **options)
+    return ours
 
 
 @needs("envoy")
-def test_a_connection_that_went_well(tmp_path: Path) -> None:
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(echo, HOST, 0))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        port = server.sockets[0].getsockname()[1]
-        assert through_us(port, tmp_path) == through_envoy(port, tmp_path)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        server.close()
-        loop.close()
+def test_a_connection_that_went_well(upstream: int, tmp_path: Path) -> None:
+    assert same([upstream], tmp_path)["flags"] is None
 
 
 @needs("envoy")
-def test_an_upstream_that_refuses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_an_upstream_that_refuses(attempts: int, tmp_path: Path) -> None:
     port = free_port()
-    ours, theirs = through_us(port, tmp_path), through_envoy(port, tmp_path)
-    about_the_attempt = {"host", "attempts", "flags", "flags_text", "long_flags"}
-    assert {key: ours[key] for key in SAME.keys() - about_the_attempt} == {
-        key: theirs[key] for key in SAME.keys() - about_the_attempt
-    }
-    assert ours["flags"].split(",")[0] == theirs["flags"].split(",")[0] == "UF"
+    line = same([port], tmp_path, max_connect_attempts=attempts)
+    assert (line["flags"], line["attempts"], line["host"]) == ("UF,URX", attempts, f"{HOST}:{port}")
+
+
+@needs("envoy")
+def test_a_cluster_without_endpoints(tmp_path: Path) -> None:
+    assert same([], tmp_path)["flags"] == "UH"
+
+
+@needs("envoy")
+@pytest.mark.parametrize(("option", "flags"), [("idle_timeout", None), ("max_connection_duration", "DT")])
+def test_limits_in_time(option: str, flags: str | None, upstream: int, tmp_path: Path) -> None:
+    assert same([upstream], tmp_path, ends=False, **{option: "0.5s"})["flags"] == flags
