@@ -1,0 +1,35 @@
+"""``l4proxy schema``: the JSON Schema of the configuration."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from l4proxy.cli.command import Command
+
+if TYPE_CHECKING:
+    from l4proxy.plugin_manager import PluginManager
+
+__all__ = ["Schema"]
+
+
+class Schema(Command):
+    """Print the JSON Schema of the configuration, the options of installed plugins included.
+
+    For editors, which then complete and check a configuration while it is written:
+      l4proxy schema > l4proxy.schema.json
+    """
+
+    name = "schema"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """It has none."""
+
+    def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
+        import json
+
+        from l4proxy.config import Config
+        from l4proxy.config.jsonschema import json_schema
+
+        print(json.dumps(json_schema(Config, plugins.registry), indent=2, ensure_ascii=False))
+        return 0
