@@ -36,7 +36,7 @@ class FilterUse:
     __slots__ = ("bypass", "client_eof", "closes", "cls", "config", "connects", "drains", "name", "observer",
                  "reads_client", "reads_upstream", "shared", "stats", "upstream_eof", "writable")  # fmt: skip
 
-    def __init__(self, cls: type[Filter[Any]], config: Any, server: Server, *, bypass: bool = False) -> None:
+    def __init__(self, cls: type[Filter[Any]], config: Any, server: Server, bypass: bool = False) -> None:
         self.cls = cls
         self.config = config
         self.name = cls.name

@@ -107,8 +107,8 @@ class Generation:
             raise
 
     def _make_listener(self, config: schema.Listener, path: str, defaults: tuple[AccessLogger[Any], ...]) -> Listener:
-        chains = [self._make_chain(chain, f"{path}.filter_chains[{at}]") for at, chain in enumerate(config.chains)]
-        preambles = tuple(_make(use, lambda use=use: use.cls(use.config)) for use in config.preambles)
+        chains = [self._make_chain(chain, f"{path}{where}") for where, chain in config.chains_by_path()]
+        preambles = tuple(_make(use, use.cls, use.config) for use in config.preambles)
         loggers = defaults if config.access_log is None else self._make_loggers(config.access_log)
         if self.config.admin is not None:
             loggers = (*loggers, self.server.recent)
@@ -122,7 +122,7 @@ class Generation:
 
     def _make_chain(self, config: schema.FilterChain, path: str) -> FilterChain:
         uses = [self._provision(use) for use in config.filters]
-        matchers = [_make(use, lambda use=use: use.cls(use.config)) for use in config.match]
+        matchers = [_make(use, use.cls, use.config) for use in config.match]
         tls = None
         if config.tls is not None:
             from l4proxy.tls import ServerTlsContext
@@ -134,16 +134,14 @@ class Generation:
         return FilterChain(config.name, uses, matchers, tls)
 
     def _provision(self, use: Use) -> FilterUse:
-        made: FilterUse = _make(
-            use, lambda: FilterUse(use.cls, use.config, self.server, bypass=use.on_error == "bypass")
-        )
+        made: FilterUse = _make(use, FilterUse, use.cls, use.config, self.server, use.on_error == "bypass")
         self._uses.append(made)
         return made
 
     def _make_loggers(self, uses: tuple[Use, ...]) -> tuple[AccessLogger[Any], ...]:
         made: list[AccessLogger[Any]] = []
         for use in uses:
-            logger = _make(use, lambda use=use: use.cls(use.config))
+            logger = _make(use, use.cls, use.config)
             logger.stats = self.server.stats.group(AccessLogStats, logger=logger.name)
             self._loggers.append(logger)
             made.append(logger)
@@ -181,9 +179,9 @@ class Generation:
         self.server.generation_gone(self)
 
 
-def _make(use: Use, make: Callable[[], Any]) -> Any:
+def _make(use: Use, make: Callable[..., Any], *arguments: Any) -> Any:
     """Instantiate a configured plugin; what it refuses is a problem at its place in the configuration."""
     try:
-        return make()
+        return make(*arguments)
     except (ValueError, LookupError, OSError) as error:
         raise ConfigError([ConfigProblem(use.path, str(error))]) from error

@@ -223,16 +223,18 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 class _Loop(asyncio.SelectorEventLoop):
+    """Tells its selector whenever something is scheduled, so that `select` may stay while nothing is."""
+
     def __init__(self, selector: PollerSelector) -> None:
         self._our_selector = selector
         self.l4proxy_poller = selector.poller
         super().__init__(selector)
 
-    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
         self._our_selector.interrupted = True
         return super().call_soon(*args, **kwargs)
 
-    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:  # type: ignore[override]
         self._our_selector.interrupted = True
         return super().call_at(*args, **kwargs)
 

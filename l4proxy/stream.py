@@ -29,6 +29,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from errno import EAGAIN, ECONNRESET
+from typing import NoReturn
 
 from l4proxy import splice
 from l4proxy.poller import EDGE, ERROR, PEER_ENDED, READ, WRITE, Poller
@@ -367,5 +368,5 @@ class Stream:
         on_closed(self)
 
 
-def _closed(*_args: object) -> int:
+def _closed(*_args: object) -> NoReturn:
     raise BlockingIOError(EAGAIN, "closed")

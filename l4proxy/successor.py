@@ -72,10 +72,10 @@ async def start_successor(sockets: Mapping[str, list[socket.socket]]) -> bool:
 
 async def _read_byte(fd: int) -> bool:
     loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: readable.done() or readable.set_result(None))
+    readable = asyncio.Event()
+    loop.add_reader(fd, readable.set)
     try:
-        await readable
+        await readable.wait()
     finally:
         loop.remove_reader(fd)
     return bool(os.read(fd, 1))

@@ -249,6 +249,12 @@ class Listener:
         """`filter_chains`, or the one chain that `filters` and `tls` make."""
         return self.filter_chains or (FilterChain(self.filters, tls=self.tls),)
 
+    def chains_by_path(self) -> list[tuple[str, FilterChain]]:
+        """`chains`, each with what its options' paths begin with."""
+        if not self.filter_chains:
+            return [("", self.chains[0])]
+        return [(f".filter_chains[{at}]", chain) for at, chain in enumerate(self.filter_chains)]
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
