@@ -31,6 +31,9 @@ from l4proxy.timers import TICK, Timers
 
 __all__ = ["End", "Harness", "harness", "use"]
 
+Uses = list[tuple[type[Filter[Any]], Any, bool]]
+"""Filter classes with their options, and whether one is bypassed when it fails."""
+
 
 class End:
     """One side's peer: what it does, and what it has received."""
@@ -98,40 +101,53 @@ class _Upstream(Filter[NoConfig]):
             self.shared.connect_upstream()
 
 
+class _Server:
+    """What the connections of a harness share: the clock, the statistics, and what their filters provision."""
+
+    def __init__(self, uses: Uses) -> None:
+        self.loop = ManualLoop()
+        weakref.finalize(self, self.loop.close)
+        self.poller = MemoryPoller()
+        self.timers = Timers(self.loop)
+        self.stats = StatsRegistry()
+        self.chosen: list[str] = []
+        self.clusters = SimpleNamespace(find=self.chosen.append)
+        self.uses = [FilterUse(cls, config, cast(Any, self), bypass=bypass) for cls, config, bypass in uses]
+
+
 class Harness:
     """A connection through ``filters``. ``client`` and ``upstream`` are its two ends.
 
     ``finished`` is True once everything is released and every filter has heard ``on_close``.
     """
 
-    def __init__(self, uses: list[tuple[type[Filter[Any]], Any, bool]], *, connect: bool, buffer_limit: int) -> None:
-        self.loop = ManualLoop()
-        weakref.finalize(self, self.loop.close)
-        self.poller = MemoryPoller()
-        self.timers = Timers(self.loop)
-        self.stats = StatsRegistry()
+    def __init__(self, uses: Uses | _Server, *, connect: bool = True, buffer_limit: int = 64 * 1024) -> None:
+        self.server = server = uses if isinstance(uses, _Server) else _Server(uses)
+        self.loop, self.poller, self.timers, self.stats = server.loop, server.poller, server.timers, server.stats
+        self.clusters, self.chosen = server.clusters, server.chosen
         self.finished = False
         self.connect_at_once = connect
         self.terminal: _Upstream | None = None
-        self.chosen: list[str] = []
         self.client = End(self)
         self.upstream = End(self)
-        self.clusters = SimpleNamespace(find=self.chosen.append)
         self.buffer_limit = buffer_limit
         self.access_loggers = ()
-        chain = FilterChain(
-            "harness", [FilterUse(cls, config, cast(Any, self), bypass=bypass) for cls, config, bypass in uses]
-        )
-        if not (chain.filters and chain.filters[-1].cls.terminal):
-            last = FilterUse(_Upstream, NoConfig(), cast(Any, self))
+        self.chain = FilterChain("harness", server.uses)
+        if not (server.uses and server.uses[-1].cls.terminal):
+            last = FilterUse(_Upstream, NoConfig(), cast(Any, server))
             last.shared = self
-            chain.filters = (*chain.filters, last)
-        self.chain = chain
+            self.chain.filters = (*server.uses, last)
         self.info = PeekInfo(("198.51.100.1", 40000), ("192.0.2.1", 80))
         self.connection: Any = None
 
-    def start(self, tls: TlsInfo | None = None) -> Harness:
+    def another(self, *, info: PeekInfo | None = None, tls: TlsInfo | None = None) -> Harness:
+        """One more connection through the same filters: they share the clock, and what ``provision`` made."""
+        other = Harness(self.server, connect=self.connect_at_once, buffer_limit=self.buffer_limit)
+        return other.start(info=info, tls=tls)
+
+    def start(self, *, info: PeekInfo | None = None, tls: TlsInfo | None = None) -> Harness:
         """Accept the connection. Called by ``harness``."""
+        self.info = info or self.info
         stream = Stream(cast(Any, self.client.sock), cast(Any, self.poller), self.buffer_limit)
         self.connection = Connection(cast(Any, self), self.chain, stream, self.info, tls)
         self.connection.start()
@@ -190,9 +206,13 @@ def harness(
     *filters: type[Filter[Any]] | tuple[type[Filter[Any]], Any, bool],
     connect: bool = True,
     buffer_limit: int = 64 * 1024,
+    info: PeekInfo | None = None,
+    tls: TlsInfo | None = None,
     **options: Any,
 ) -> Harness:
     """A running connection through ``filters``; ``options`` are those of the first one.
+
+    ``info`` and ``tls`` say who the client is and what its TLS handshake brought.
 
     A filter that is not alone is given as ``use(Cls, option=...)``. Unless the last one is terminal, an upstream
     follows that accepts at once, or with ``connect=False`` when ``connect_upstream()`` is called. Raises ConfigError
@@ -201,4 +221,4 @@ def harness(
     made = [
         one if isinstance(one, tuple) else use(one, **(options if at == 0 else {})) for at, one in enumerate(filters)
     ]
-    return Harness(made, connect=connect, buffer_limit=buffer_limit).start()
+    return Harness(made, connect=connect, buffer_limit=buffer_limit).start(info=info, tls=tls)
