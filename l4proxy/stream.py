@@ -260,17 +260,9 @@ class Stream:
     def write_soon(self, data: bytes) -> None:
         """Like ``write``, but joined with all else that is written this way in one loop turn: one system call for many
         messages. For streams that many connections share."""
-        if self.closed:
-            return
         if not self.buffered:
             self._poller.defer(self._flush_soon)
-        if self._queue is None:
-            self._queue = deque()
-        self._queue.append(data)
-        self.buffered += len(data)
-        if self.buffered > self.high and not self.blocked:
-            self.blocked = True
-            self.on_writable(False)
+        self._enqueue(data)
 
     def _flush_soon(self) -> None:
         if self.buffered:
