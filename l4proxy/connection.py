@@ -47,7 +47,7 @@ class Connection:
     """Made by a listener for an accepted socket whose chain is chosen and whose TLS handshake, if any, is done."""
 
     __slots__ = ("_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers", "_upstream_peer",
-                 "attempts", "chain", "client", "cluster", "connect_seconds", "down", "endpoint", "filters",
+                 "attempts", "chain", "client", "cluster", "connect_seconds", "counted", "down", "endpoint", "filters",
                  "handshake_seconds", "id", "info", "listener", "phase", "reason", "started", "tls", "up",
                  "upstream")  # fmt: skip
 
@@ -79,6 +79,8 @@ class Connection:
         self.endpoint = ""
         self.attempts = 0
         self.connect_seconds = 0.0
+        self.counted = (0, 0)
+        """Bytes received from and sent to the client that the listener's statistics have already."""
         self._state: dict[str, Any] | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         self._timers: set[Timer] | None = None

@@ -100,7 +100,6 @@ class Listener:
         self._accepting = False
         self._acceptors = [self._acceptor(sock) for sock in sockets]
         self._only_chain = chains[0] if len(chains) == 1 and not chains[0].matchers and not preambles else None
-        self._closed_received = self._closed_sent = 0
 
     # Accepting
 
@@ -232,10 +231,9 @@ class Listener:
     def connection_closed(self, connection: Connection, record: AccessRecord | None) -> None:
         """Called once by each connection, when all of it is released; ``record`` is for the access loggers."""
         del self.connections[connection.id]
-        stats, client, reason = self.stats, connection.client, connection.reason
+        stats, reason = self.stats, connection.reason
         assert reason is not None
-        self._closed_received += client.received
-        self._closed_sent += client.sent
+        self._fold(connection)
         stats.closed_total.add(reason.detail)
         stats.connection_seconds.record(time.monotonic() - connection.started)
         self._released()
@@ -269,9 +267,16 @@ class Listener:
 
     def collect(self) -> None:
         """Fold the bytes of open connections into the counters; called before statistics are read."""
-        clients = [connection.client for connection in self.connections.values()]
-        self.stats.received_bytes_total = self._closed_received + sum(client.received for client in clients)
-        self.stats.sent_bytes_total = self._closed_sent + sum(client.sent for client in clients)
+        for connection in self.connections.values():
+            self._fold(connection)
+
+    def _fold(self, connection: Connection) -> None:
+        """Count what has moved since the last time: nothing is counted per chunk, and several generations of a listener
+        share its statistics."""
+        client, (received, sent) = connection.client, connection.counted
+        self.stats.received_bytes_total += client.received - received
+        self.stats.sent_bytes_total += client.sent - sent
+        connection.counted = (client.received, client.sent)
 
     def drain(self) -> None:
         """Ask the open connections to end soon."""
