@@ -92,19 +92,19 @@ class Path:
     def __init__(self, owner: PathOwner, nodes: tuple[Node, ...], hold_limit: int, sink: Stream | None = None) -> None:
         self._owner = owner
         self._nodes = nodes
-        self._seen: list[tuple[Stage, bytes]] | None = None
+        self._seen: list[tuple[Stage, bytes]] | None = [] if any(node.observer for node in nodes) else None
+        """What observers are to be shown once it is written on; None where there are none."""
         self._tuple: tuple[Stage, ...] = ()
         self.hold_limit = hold_limit
         self.source: Stream | None = None
         self.sink: Stream | None = None
         self._deliver: Callable[[bytes], object] = _drop
         if sink is not None:
-            self.connect_sink(sink)
+            self._use_sink(sink)
         else:
             gate = Node(GATE)
             gate.hold()
             self._nodes = (*nodes, gate)
-        self._rewire()
 
     # Wiring
 
@@ -115,15 +115,20 @@ class Path:
 
     def connect_sink(self, sink: Stream) -> None:
         """From now on bytes are written to ``sink``, those first that waited for it."""
+        self._use_sink(sink)
+        self.resume(GATE)
+
+    def _use_sink(self, sink: Stream) -> None:
         self.sink = sink
         self._deliver = sink.write
         sink.on_writable = self._sink_writable
-        self.resume(GATE)
 
     def _rewire(self) -> None:
         """Choose what a chunk from the source meets. Called whenever the nodes or what they hold change."""
+        source = self.source
+        if source is None:
+            return
         walk: list[Stage] = []
-        self._seen = None
         for node in self._nodes:
             if node.chunks is not None:
                 walk.append(self._waiter(node))
@@ -131,10 +136,11 @@ class Path:
             if node.stage is not None:
                 walk.append(self._capturer(node.stage) if node.observer else node.stage)
         self._tuple = tuple(walk)
-        source = self.source
-        if source is not None:
-            source.on_data = self._run_and_show if self._seen is not None else self.run if walk else self._deliver
-            source.splice_to(None if walk else self.sink)
+        if not walk:
+            source.on_data = self._deliver
+        else:
+            source.on_data = self.run if self._seen is None else self._run_and_show
+        source.splice_to(None if walk else self.sink)
 
     def _waiter(self, node: Node) -> Stage:
         def wait(data: bytes) -> None:
@@ -143,12 +149,8 @@ class Path:
         return wait
 
     def _capturer(self, observer: Stage) -> Stage:
-        if self._seen is None:
-            self._seen = []
-        seen = self._seen
-
         def capture(data: bytes) -> bytes:
-            seen.append((observer, data))
+            self._see(observer, data)
             return data
 
         return capture
@@ -205,6 +207,10 @@ class Path:
         self.run(data)
         self._show()
 
+    def _see(self, observer: Stage, data: bytes) -> None:
+        assert self._seen is not None
+        self._seen.append((observer, data))
+
     def _show(self) -> None:
         """Give the observers what has been written on."""
         while self._seen:
@@ -235,7 +241,7 @@ class Path:
             if node.stage is None:
                 continue
             if node.observer:
-                self._capturer(node.stage)(data)
+                self._see(node.stage, data)
                 continue
             passed = self._call(node.stage, data)
             if not passed:
@@ -283,7 +289,7 @@ class Path:
             node.size -= len(data)
             if node.stage is not None:
                 if node.observer:
-                    self._capturer(node.stage)(data)
+                    self._see(node.stage, data)
                 else:
                     data = self._call(node.stage, data)
             if data:

@@ -335,6 +335,26 @@ def test_an_observer_sees_bytes_after_they_were_written_and_from_its_own_place()
     assert watch.seen == [(b"1a", b"1ab"), (b"2a", b"1ab2ab")]  # type: ignore[attr-defined]
 
 
+def test_an_observer_misses_nothing_when_a_filter_behind_it_pauses_and_resumes() -> None:
+    class Watch(Filter[NoConfig]):
+        name = "watch"
+        observer = True
+
+        def __init__(self) -> None:
+            self.seen = b""
+
+        def on_client_data(self, data: bytes) -> None:
+            self.seen += data
+
+    h = harness(Watch, Hold)
+    watch, hold, _ = h.filters
+    h.client.send(b"p", b"1")
+    assert watch.seen == b"p"  # type: ignore[attr-defined]
+    hold.conn.resume()
+    h.run()
+    assert h.upstream.received == watch.seen == b"p1"  # type: ignore[attr-defined]
+
+
 def test_detach_takes_a_filter_out_and_its_on_close_still_comes() -> None:
     class Once(Log):
         name = "once"
