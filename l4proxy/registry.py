@@ -89,6 +89,11 @@ class Registry:
         entries = [self._entry(key) for key in list(self._keys()) if key[0] is kind]
         return sorted(entries, key=lambda entry: (entry.name, entry.protocol))
 
+    def entries_of(self, plugin: str) -> list[Entry]:
+        """What a plugin has registered, sorted by kind and name. Imports nothing."""
+        entries = [entry for entry in self._entries.values() if entry.plugin == plugin]
+        return sorted(entries, key=lambda entry: (entry.kind.value, entry.name, entry.protocol))
+
     def names_of(self, plugin: str) -> list[tuple[Kind, str]]:
         """Everything that a plugin has registered or is expected to, sorted."""
         return sorted(

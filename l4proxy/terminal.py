@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from typing import IO
 
-__all__ = ["BOLD", "CYAN", "DIM", "GREEN", "RED", "YELLOW", "paint", "painter", "printable", "wants_colour"]
+__all__ = ["BOLD", "CYAN", "DIM", "GREEN", "RED", "YELLOW", "Painter", "paint", "painter", "printable", "wants_colour"]
 
+Painter = Callable[[str, str], str]
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
 
@@ -20,7 +21,7 @@ def paint(text: str, colour: str) -> str:
     return f"\x1b[{colour}m{text}\x1b[0m"
 
 
-def painter(stream: IO[str]) -> Callable[[str, str], str]:
+def painter(stream: IO[str]) -> Painter:
     """``paint`` for what is written to ``stream``, or where that wants no colour what leaves text as it is."""
     return paint if wants_colour(stream) else _leave
 

@@ -30,7 +30,9 @@ class LeastRequestConfig:
 
 
 class LeastRequest(LoadBalancer[LeastRequestConfig]):
-    """With equal weights the least busy of a few random endpoints (power of two choices); with different weights a
+    """The less busy of a few endpoints: fewer connections are open to it.
+
+    With equal weights the least busy of a few random endpoints (power of two choices); with different weights a
     weighted round robin whose weights are ``weight / (active + 1) ** active_request_bias`` at the time of an endpoint's
     last turn.
 

@@ -31,12 +31,12 @@ class MaglevConfig:
 
 
 class Maglev(LoadBalancer[MaglevConfig]):
-    """Eisenbud and others, "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), section 3.4.
+    """A key belongs to the endpoint that has its entry of a large table, in which each endpoint has its share.
 
-    Every endpoint has its own order of preference over a table's entries, made from its name. They take turns, as often
-    as their weights say, in taking the first entry on their list that is free. Shares are exact to an entry; compared
-    with ``ring_hash`` a choice is quicker and more even, but a change of membership also moves some keys of other
-    endpoints.
+    Eisenbud and others, "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), section 3.4: every
+    endpoint has its own order of preference over the table's entries, made from its name. They take turns, as often as
+    their weights say, in taking the first entry on their list that is free. Shares are exact to an entry; compared with
+    ``ring_hash`` a choice is quicker and more even, but a change of membership also moves some keys of other endpoints.
     """
 
     name = "maglev"

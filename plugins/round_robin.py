@@ -14,7 +14,9 @@ __all__ = ["RoundRobin"]
 
 
 class RoundRobin(LoadBalancer[NoConfig]):
-    """Earliest deadline first (`weighted_turns`). It is preferred to the "smooth" round robin of nginx, which is as
+    """Each endpoint in turn, as often as its weight says.
+
+    Earliest deadline first (`weighted_turns`). It is preferred to the "smooth" round robin of nginx, which is as
     even but looks at every endpoint for each choice; a heap looks at log2 of them.
 
     The order among equals is random, so that many workers, or many rebuilds, do not all begin with the same endpoint.

@@ -25,7 +25,9 @@ class NewPlugin(Command):
     needs_all_plugins = False
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("plugin", metavar="NAME", help="what configurations will call the filter, such as rate_limit")
+        parser.add_argument(
+            "plugin", metavar="NAME", help="what configurations will call the filter, such as rate_limit"
+        )
         parser.add_argument(
             "--dir",
             metavar="DIR",

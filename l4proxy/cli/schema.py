@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from l4proxy.cli.command import Command
+from l4proxy.cli.output import print_json
 
 if TYPE_CHECKING:
     from l4proxy.plugin_manager import PluginManager
@@ -26,10 +27,8 @@ class Schema(Command):
         """It has none."""
 
     def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
-        import json
-
         from l4proxy.config import Config
         from l4proxy.config.jsonschema import json_schema
 
-        print(json.dumps(json_schema(Config, plugins.registry), indent=2, ensure_ascii=False))
+        print_json(json_schema(Config, plugins.registry))
         return 0

@@ -1,8 +1,8 @@
 """What stands behind ``--use``: ``NAME``, or ``NAME:key=value,...``.
 
-A value is read as the option's type wants it, without quotes: ``delay=5s``, ``limit=10``, ``token=0123``. Quotes are for
-text with a comma in it, ``message="no, sorry"``; arrays and tables are written as in a file, ``ports=[80, 443]``, and
-the items of an array may go without quotes, too: ``names=[a, b]``.
+A value goes without quotes, and is read as the option's type wants it: ``delay=5s``, ``limit=10``, ``token=0123``.
+Quotes are for text with a comma in it, ``message="no, sorry"``; arrays and tables are written as in a file,
+``ports=[80, 443]``, but the items of an array may go without quotes, too: ``names=[a, b]``.
 """
 
 from __future__ import annotations
@@ -55,5 +55,7 @@ def _toml_value(text: str, key: str, rest: str) -> tuple[Any, int]:
             continue
     items = _PLAIN_ITEMS.match(rest)
     if items is None:
-        raise ConfigError([ConfigProblem(f"--use {text}", f"{key}: cannot read {rest} (is a quote or bracket missing?)")])
+        raise ConfigError(
+            [ConfigProblem(f"--use {text}", f"{key}: cannot read {rest} (is a quote or bracket missing?)")]
+        )
     return [EnvironmentText(item.strip()) for item in items[1].split(",") if item.strip()], items.end()

@@ -16,7 +16,7 @@ from l4proxy.config.types import Range
 from l4proxy.config.wording import bounds_text
 from l4proxy.registry import Kind
 
-__all__ = ["reference"]
+__all__ = ["reference", "tables_of"]
 
 WIDTH = 100
 
@@ -31,10 +31,10 @@ _PLACES = {
 }
 
 
-def reference(cls: type[Any], kind: Kind | None = None) -> str:
+def reference(cls: type[Any], kind: Kind | None = None, *, title: str = "") -> str:
     """The page of a registered class of ``kind``, or of a dataclass of the schema where ``kind`` is None."""
     shape = options_shape(cls) if kind else table_of(cls)
-    title = f"{cls.name} ({kind.value})" if kind else cls.__name__
+    title = title or (f"{cls.name} ({kind.value})" if kind else cls.__name__)
     parts = [title, *_paragraphs(summary(cls))]
     if isinstance(shape, Table):
         if kind:
@@ -44,6 +44,7 @@ def reference(cls: type[Any], kind: Kind | None = None) -> str:
     else:
         parts.append(f"    match = {{ {cls.name} = {_example(shape)} }}")
         parts.append(f"Its value is {_type_text(shape)}.")
+        parts += [part for table in tables_of(shape) for part in ("In the table:", *_options(table))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -118,21 +119,22 @@ def _type_text(shape: Shape) -> str:
 def _tables_in(table: Table, seen: set[type[Any]], path: str = "") -> Iterator[tuple[str, Table]]:
     """The tables that can stand in options, each once, with the name of the option."""
     for name, field in table.fields.items():
-        for inner in _tables_of(field.shape):
+        for inner in tables_of(field.shape):
             if inner.cls not in seen:
                 seen.add(inner.cls)
                 yield f"{path}{name}", inner
                 yield from _tables_in(inner, seen, f"{path}{name}.")
 
 
-def _tables_of(shape: Shape) -> Iterator[Table]:
+def tables_of(shape: Shape) -> Iterator[Table]:
+    """The tables that a value of this shape can consist of, those inside them left out."""
     match shape:
         case Table():
             yield shape
         case Array():
-            yield from _tables_of(shape.item)
+            yield from tables_of(shape.item)
         case Map():
-            yield from _tables_of(shape.value)
+            yield from tables_of(shape.value)
         case UnionShape():
             for member in shape.members:
-                yield from _tables_of(member)
+                yield from tables_of(member)

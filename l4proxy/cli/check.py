@@ -1,0 +1,127 @@
+"""``l4proxy check FILE``: everything that is wrong with a configuration file, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.cli.command import Command
+from l4proxy.cli.output import print_json
+from l4proxy.errors import ConfigError, ConfigProblem
+from l4proxy.terminal import GREEN, painter
+
+if TYPE_CHECKING:
+    from l4proxy.config import Config
+    from l4proxy.config.schema import FilterChain, Listener
+    from l4proxy.plugin_manager import PluginManager
+
+__all__ = ["Check", "check_file", "dry_run"]
+
+WRONG = 2
+
+
+class Check(Command):
+    """Say everything that is wrong with a configuration file.
+
+    Certificates are loaded, too; no socket is opened, no log file, no filter is made. Ends with status 0 where nothing
+    is wrong, else 2.
+
+    With --json, one object: "ok", "file", "problems" (a list of objects with "path", "file", "line" and "cause"; the
+    line is 0 where it is not known), and where nothing is wrong how many "listeners", "filter_chains" and "clusters"
+    there are.
+    """
+
+    name = "check"
+    needs_all_plugins = False
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="a configuration in TOML or JSON")
+        parser.add_argument("--json", action="store_true", help="print an object for programs")
+
+    def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
+        broken = [ConfigProblem("", str(error)) for error in plugins.broken.values()]
+        try:
+            config = check_file(args.file, plugins, broken)
+        except ConfigError as error:
+            if not args.json:
+                raise
+            print_json({"ok": False, "file": args.file, "problems": [_as_dict(one) for one in error.problems]})
+            return WRONG
+        counts = {
+            "listeners": len(config.listeners),
+            "filter_chains": sum(len(listener.chains) for listener in config.listeners),
+            "clusters": len(config.clusters),
+        }
+        if args.json:
+            print_json({"ok": True, "file": args.file, "problems": [], **counts})
+        else:
+            summary = ", ".join(f"{count} {_noun(name, count)}" for name, count in counts.items())
+            print(f"{args.file}: {painter(sys.stdout)('ok', GREEN)} ({summary})")
+        return 0
+
+
+def check_file(file: str, plugins: PluginManager, known: list[ConfigProblem]) -> Config:
+    """Load a configuration file and try what it says. Raises ConfigError with everything found, behind what is
+    ``known`` to be wrong already."""
+    from l4proxy.config import load_file
+    from l4proxy.config.source import read_file
+
+    try:
+        config = load_file(file, plugins.registry, load_config=plugins.load_config)
+    except ConfigError as error:
+        raise ConfigError([*known, *error.problems]) from error
+    found = list(dry_run(config, plugins))
+    if found:
+        source = read_file(file, plugins.load_config)
+        found = [ConfigProblem(one.path, one.cause, file=source.file, line=source.line(one.path)) for one in found]
+    if known or found:
+        raise ConfigError([*known, *sorted(found, key=lambda one: one.line)])
+    return config
+
+
+def dry_run(config: Config, plugins: PluginManager) -> Iterator[ConfigProblem]:
+    """Make everything that can be made without an effect on anything outside, and yield what cannot be."""
+    from l4proxy.cluster_manager import make_parts
+
+    yield from _problems("", partial(plugins.config_loaded, config))
+    yield from _problems("", partial(make_parts, config.clusters))
+    for at, listener in enumerate(config.listeners):
+        yield from _try_listener(listener, f"listeners[{at}]")
+
+
+def _try_listener(listener: Listener, path: str) -> Iterator[ConfigProblem]:
+    for use in listener.preambles:
+        yield from _problems(use.path, partial(use.cls, use.config))
+    for where, chain in listener.chains_by_path():
+        yield from _try_chain(chain, f"{path}{where}")
+
+
+def _try_chain(chain: FilterChain, path: str) -> Iterator[ConfigProblem]:
+    for use in chain.match:
+        yield from _problems(use.path, partial(use.cls, use.config))
+    if chain.tls is not None:
+        from l4proxy.tls import ServerTlsContext
+
+        yield from _problems(f"{path}.tls", partial(ServerTlsContext, chain.tls))
+
+
+def _problems(path: str, make: Callable[[], Any]) -> list[ConfigProblem]:
+    try:
+        make()
+    except ConfigError as error:
+        return error.problems
+    except (ValueError, LookupError, OSError) as error:
+        return [ConfigProblem(path, str(error))]
+    return []
+
+
+def _as_dict(problem: ConfigProblem) -> dict[str, Any]:
+    return {"path": problem.path, "file": problem.file, "line": problem.line, "cause": problem.cause}
+
+
+def _noun(name: str, count: int) -> str:
+    words = name.replace("_", " ")
+    return words.removesuffix("s") if count == 1 else words
