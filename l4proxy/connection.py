@@ -227,10 +227,11 @@ class Connection:
                 except Exception as error:
                     self.filter_failed(callback, error)
 
-    def path_ended(self, path: Path) -> None:
-        """Both ends have said their last: a clean end, named after the side that was first."""
+    def path_ended(self, path: Path, sink: Stream) -> None:
+        """One end has said its last: the other is told. Both have: a clean end, named after the side that was first."""
         if not self._first_to_end:
             self._first_to_end = "client" if path is self.up else "upstream"
+            sink.write_eof()
         else:
             self.close(CloseReason(self._first_to_end, self.phase, "eof"))
 
@@ -318,15 +319,13 @@ class Connection:
         self.listener.poller.defer(self._begin_flush if flush else self._finish)
 
     def _begin_flush(self) -> None:
-        client, upstream = self.client, self.upstream
-        client.on_lost = client.on_eof = client.on_flushed = self._check_flush
-        client.discard_input()
-        if upstream is not None:
-            upstream.on_lost = upstream.on_flushed = self._check_flush
-        if not self._resets:
-            client.write_eof()
-            if upstream is not None:
-                upstream.write_eof()
+        for stream in (self.client, self.upstream):
+            if stream is not None:
+                stream.on_lost = stream.on_flushed = self._check_flush
+                if not self._resets:
+                    stream.write_last_eof()
+        self.client.on_eof = self._check_flush
+        self.client.discard_input()
         self._flush_timer = self.listener.timers.call_later(FLUSH_TIMEOUT, self._finish)
         self._check_flush()
 

@@ -48,8 +48,8 @@ class PathOwner(Protocol):
     def path_writable(self, path: Path, writable: bool) -> None:
         """The sink's buffer went above its high watermark, or is at half of it again."""
 
-    def path_ended(self, path: Path) -> None:
-        """End of stream has reached the sink."""
+    def path_ended(self, path: Path, sink: Stream) -> None:
+        """End of stream has reached the sink, behind all bytes."""
 
     def overflow(self) -> None:
         """More waits in front of a filter than the limit allows."""
@@ -341,8 +341,7 @@ class Path:
                     if not self._owner.filter_failed(on_eof, error):
                         return
         if self.sink is not None:
-            self.sink.write_eof()
-            self._owner.path_ended(self)
+            self._owner.path_ended(self, self.sink)
 
 
 def _drop(*_: object) -> None:

@@ -77,6 +77,10 @@ class Poller:
         if self._callbacks.pop(fd, None) is not None:
             self.epoll.unregister(fd)
 
+    def forget(self, fd: int) -> None:
+        """Instead of ``unregister``, where the descriptor is closed right after: closing takes it out of the epoll."""
+        self._callbacks.pop(fd, None)
+
     def __len__(self) -> int:
         return len(self._callbacks)
 

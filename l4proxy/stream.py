@@ -114,7 +114,7 @@ class Stream:
         self._poller = poller
         self.fd = sock.fileno()
         self._recv = sock.recv
-        self._send = sock.send
+        self._send: Callable[[bytes | memoryview], int] = sock.send
         self._read: Callable[[int], None] = self.read
         self._splice_sink: Stream | None = None
         self.piped: splice.Splicer | None = None
@@ -322,6 +322,12 @@ class Stream:
             if not self.buffered:
                 self._shutdown()
 
+    def write_last_eof(self) -> None:
+        """Send FIN before a close that follows when everything is written. Where the peer has ended its side and nothing
+        waits to be written, that close is the FIN."""
+        if self.buffered or not self.eof_received:
+            self.write_eof()
+
     def _shutdown(self) -> None:
         try:
             self.sock.shutdown(socket.SHUT_WR)
@@ -343,7 +349,7 @@ class Stream:
             return
         self.closed = True
         if self._started:
-            self._poller.unregister(self.fd)
+            self._poller.forget(self.fd)
         if reset and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.sock.close()

@@ -126,6 +126,8 @@ class MemoryPoller:
     def unregister(self, fd: int) -> None:
         self._callbacks.pop(fd, None)
 
+    forget = unregister
+
     def defer(self, call: Callable[[], None]) -> None:
         self._deferred.append(call)
 
