@@ -326,13 +326,19 @@ class Connection:
                     stream.write_last_eof()
         self.client.on_eof = self._check_flush
         self.client.discard_input()
-        self._flush_timer = self.listener.timers.call_later(FLUSH_TIMEOUT, self._finish)
-        self._check_flush()
+        if self.client.eof_received and self._flushed():
+            self._finish()
+        else:
+            self._flush_timer = self.listener.timers.call_later(FLUSH_TIMEOUT, self._finish)
+            self._check_flush()
+
+    def _flushed(self) -> bool:
+        return not (self.client.buffered or (self.upstream is not None and self.upstream.buffered))
 
     def _check_flush(self, *_: object) -> None:
-        client, upstream = self.client, self.upstream
-        if self._flush_timer is None or client.buffered or (upstream is not None and upstream.buffered):
+        if self._flush_timer is None or not self._flushed():
             return
+        client = self.client
         if client.closed or client.eof_received or self._resets:
             self._finish()
         elif self.phase != "lingering":

@@ -116,7 +116,12 @@ class Path:
     def connect_sink(self, sink: Stream) -> None:
         """From now on bytes are written to ``sink``, those first that waited for it."""
         self._use_sink(sink)
-        self.resume(GATE)
+        gate = self._nodes[-1]
+        if gate.chunks or gate.eof:
+            self.resume(GATE)
+        else:
+            self._nodes = self._nodes[:-1]
+            self._rewire()
 
     def _use_sink(self, sink: Stream) -> None:
         self.sink = sink
@@ -329,7 +334,7 @@ class Path:
         self._end_from(0)
 
     def _end_from(self, position: int) -> None:
-        for node in self._nodes[self._index(position) :]:
+        for node in self._nodes[self._index(position) :] if position else self._nodes:
             if node.chunks is not None:
                 node.eof = True
                 return

@@ -204,7 +204,7 @@ class Stream:
     def splice_to(self, sink: Stream | None) -> None:
         """Nobody reads these bytes but ``sink``: let the kernel move them when they are many. None: somebody does."""
         self._splice_sink = sink if sink is not None and self.spliceable and sink.spliceable else None
-        if sink is None:
+        if sink is None and self._read_size > READ_SIZE:
             self.read_plainly()
 
     def read_plainly(self) -> None:

@@ -31,6 +31,9 @@ __all__ = ["CONTROL", "Parent", "Worker", "supervisor_of_this"]
 
 log = logging.getLogger("l4proxy.worker")
 
+COLLECT_AFTER = 10_000
+"""Objects made and not freed before the collector looks for cycles. Connections leave none behind; ten thousand may come
+at once, and that is no reason to look at all of them ten times."""
 CONTROL = "L4PROXY_CONTROL"
 """In a worker's environment: its number, and the descriptors for questions and for sockets, with commas between."""
 
@@ -86,6 +89,7 @@ class Worker:
             self._spawn(_feed_watchdog(interval))
         gc.collect()
         gc.freeze()  # what is there now stays: later collections need not look at it
+        gc.set_threshold(COLLECT_AFTER, 20, 20)
         await self._stop.wait()
         notify("STOPPING=1")
         await self._end()
