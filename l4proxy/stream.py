@@ -323,8 +323,8 @@ class Stream:
                 self._shutdown()
 
     def write_last_eof(self) -> None:
-        """Send FIN before a close that follows when everything is written. Where the peer has ended its side and nothing
-        waits to be written, that close is the FIN."""
+        """Send FIN before a close that follows when everything is written. Where the peer has ended its side and
+        nothing waits to be written, that close is the FIN."""
         if self.buffered or not self.eof_received:
             self.write_eof()
 

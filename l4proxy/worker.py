@@ -32,8 +32,8 @@ __all__ = ["CONTROL", "Parent", "Worker", "supervisor_of_this"]
 log = logging.getLogger("l4proxy.worker")
 
 COLLECT_AFTER = 10_000
-"""Objects made and not freed before the collector looks for cycles. Connections leave none behind; ten thousand may come
-at once, and that is no reason to look at all of them ten times."""
+"""Objects made and not freed before the collector looks for cycles. Connections leave none behind; ten thousand may
+come at once, and that is no reason to look at all of them ten times."""
 CONTROL = "L4PROXY_CONTROL"
 """In a worker's environment: its number, and the descriptors for questions and for sockets, with commas between."""
 
