@@ -97,6 +97,7 @@ def test_the_wheel_holds_every_file(wheel: zipfile.ZipFile) -> None:
 def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     metadata = f"l4proxy-{l4proxy.__version__}.dist-info"
     assert f"{metadata}/licenses/LICENSE" in wheel.namelist()
-    scripts = configparser.ConfigParser()
-    scripts.read_string(wheel.read(f"{metadata}/entry_points.txt").decode())
-    assert dict(scripts["console_scripts"]) == {"l4proxy": "l4proxy.__main__:main"}
+    entry_points = configparser.ConfigParser()
+    entry_points.read_string(wheel.read(f"{metadata}/entry_points.txt").decode())
+    assert dict(entry_points["console_scripts"]) == {"l4proxy": "l4proxy.__main__:main"}
+    assert dict(entry_points["pytest11"]) == {"l4proxy": "l4proxy.pytest_plugin"}
