@@ -26,6 +26,10 @@ def _ticks_per_bucket(delay: float) -> int:
     return 10 if delay < 600 else 100
 
 
+def _nothing() -> None:
+    """The callback of a timer that fired or was cancelled."""
+
+
 class Timer:
     """One call that is due later. ``cancel()`` may be called at any time, also after it fired."""
 
@@ -38,7 +42,12 @@ class Timer:
     def cancel(self) -> None:
         if self._bucket is not None:
             self._bucket.discard(self)
-            self._bucket = None
+            self.take()
+
+    def take(self) -> Callable[[], object]:
+        """The callback, which the timer forgets: it often refers back to whoever holds the timer."""
+        callback, self.callback, self._bucket = self.callback, _nothing, None
+        return callback
 
 
 class Timers:
@@ -76,10 +85,9 @@ class Timers:
         for tick in sorted(tick for tick in self._buckets if tick <= now):
             bucket = self._buckets.pop(tick)
             while bucket:
-                timer = bucket.pop()
-                timer._bucket = None
+                callback = bucket.pop().take()
                 try:
-                    timer.callback()
+                    callback()
                 except Exception:
                     log.exception("a timer's callback failed")
         if self._buckets:
