@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ def format_host_port(host: str, port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen or to connect. ``path`` is set for unix sockets (``@name``: the abstract namespace), else host and port.
+    """Where to listen or to connect. ``path`` is set for unix sockets (``@name``: the abstract namespace), else host
+    and port.
 
     ``:8080`` listens on every interface, and connects to this host; an empty ``host`` says so.
     """
@@ -29,10 +31,14 @@ class Address:
         if text.startswith("unix:"):
             path = text[5:]
             if not path or path == "@":
-                raise ValueError(f"{text!r} has no path (write unix:/run/app.sock, or unix:@name for an abstract socket)")
-            if len(path.encode()) > 107:
+                raise ValueError(f"{text!r} has no path (write unix:/run/app.sock, or unix:@name for an abstract one)")
+            if "\0" in path:
+                raise ValueError(f"{text!r}: a path has no NUL")
+            if len(os.fsencode(path)) > 107:
                 raise ValueError(f"{text!r}: a unix socket's path has at most 107 bytes")
             return cls(path=path)
+        if "://" in text:
+            raise ValueError(f"{text!r} is a URL (write host:port)")
         host, colon, port_text = text.rpartition(":")
         if not colon:
             raise ValueError(f"{text!r} has no port (write host:port, :port, [::1]:port or unix:/path)")
@@ -44,10 +50,10 @@ class Address:
                 socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
             except OSError:
                 raise ValueError(f"{text!r}: {host!r} is not an IPv6 address") from None
+        elif any(not c.isprintable() or c in " /[]" for c in host):
+            raise ValueError(f"{text!r}: {host!r} is not a host name")
         elif ":" in host:
             raise ValueError(f"{text!r}: an IPv6 address stands in brackets (write [{host}]:{port_text})")
-        elif any(c.isspace() or c in "/[]" for c in host):
-            raise ValueError(f"{text!r}: {host!r} is not a host name")
         return cls(host=host, port=int(port_text))
 
     @classmethod

@@ -1,0 +1,56 @@
+"""What a service manager hears, and what it asks."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from l4proxy.systemd import notify, watchdog_interval
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_states_come_in_one_message(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"@l4proxy-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0"))
+        manager.setblocking(False)
+        notify("READY=1", "MAINPID=7")
+        assert manager.recv(100) == b"READY=1\nMAINPID=7"
+
+
+@pytest.mark.parametrize("name", [None, "", "/nobody/listens", "vsock:2:1"])
+def test_no_manager_is_no_reason_to_stop(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if name is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+    notify("READY=1")
+
+
+def test_a_manager_that_does_not_read_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        for _ in range(2000):
+            notify("STATUS=" + "x" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "seconds"),
+    [
+        ("", "", 0.0),
+        ("0", "", 0.0),
+        ("30000000", "", 15.0),
+        ("30000000", str(os.getpid()), 15.0),
+        ("30000000", "1", 0.0),
+    ],
+)
+def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
+    usec: str, pid: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    monkeypatch.setenv("WATCHDOG_PID", pid)
+    assert watchdog_interval() == seconds
