@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkSet"]
 
+MAPPED = bytes(10) + b"\xff\xff"
+
 
 class NetworkSet:
     """Networks by family and prefix length: a question costs a set look-up per distinct prefix length, however many
@@ -29,16 +31,15 @@ class NetworkSet:
             (self._v4 if version == 4 else self._v6).append((shift, prefixes))
 
     def __contains__(self, host: str) -> bool:
-        """``host`` is an address as the system prints it; anything else (a unix socket's empty one) is in no
-        network."""
+        """``host`` is an address; anything else (a unix socket's empty one) is in no network."""
         try:
-            if ":" not in host:
-                number, tables = int.from_bytes(socket.inet_aton(host), "big"), self._v4
-            elif host.startswith("::ffff:") and "." in host:
-                number, tables = int.from_bytes(socket.inet_aton(host[7:]), "big"), self._v4
+            if ":" in host:
+                packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
             else:
-                number = int.from_bytes(socket.inet_pton(socket.AF_INET6, host.partition("%")[0]), "big")
-                tables = self._v6
+                packed = socket.inet_aton(host)
         except OSError:
             return False
-        return any(number >> shift in prefixes for shift, prefixes in tables)
+        if packed.startswith(MAPPED):
+            packed = packed[len(MAPPED) :]
+        number = int.from_bytes(packed, "big")
+        return any(number >> shift in prefixes for shift, prefixes in (self._v4 if len(packed) == 4 else self._v6))
