@@ -16,7 +16,16 @@ from typing import IO
 from l4proxy.errors import did_you_mean
 from l4proxy.terminal import DIM, RED, YELLOW, paint, printable, wants_colour
 
-__all__ = ["LEVELS", "JsonFormatter", "TextFormatter", "current_levels", "once_per", "set_level", "set_up_logging"]
+__all__ = [
+    "LEVELS",
+    "JsonFormatter",
+    "TextFormatter",
+    "current_levels",
+    "once_per",
+    "set_all_levels",
+    "set_level",
+    "set_up_logging",
+]
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -48,6 +57,15 @@ def set_level(logger: str, level: str) -> None:
     if level not in LEVELS:
         raise ValueError(f"unknown log level {level!r}{did_you_mean(level, LEVELS)}")
     logging.getLogger(logger).setLevel(level.upper())
+
+
+def set_all_levels(level: str) -> None:
+    """Show messages of every logger from ``level`` on, also of those that had a level of their own. Raises
+    ValueError."""
+    set_level("", level)
+    for name in logging.root.manager.loggerDict:
+        if f"{name}.".startswith("l4proxy."):
+            logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def current_levels() -> dict[str, str]:

@@ -9,7 +9,7 @@ import time
 from l4proxy.stats import Stats, counter, gauge
 from l4proxy.stats_registry import StatsRegistry
 
-__all__ = ["ProcessStats", "collect_process_stats"]
+__all__ = ["ProcessStats", "collect_process_stats", "memory_bytes"]
 
 _PAGE = resource.getpagesize()
 
@@ -37,14 +37,21 @@ def _collect(stats: ProcessStats) -> None:
     stats.cpu_seconds_total = time.process_time()
     limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     stats.max_fds = 0 if limit == resource.RLIM_INFINITY else limit
+    stats.virtual_memory_bytes, stats.resident_memory_bytes = memory_bytes()
     try:
-        fields = _stat_fields()
+        stats.threads = int(_stat_fields()[17])
         stats.open_fds = len(os.listdir("/proc/self/fd")) - 1  # one of them reads the folder
     except FileNotFoundError:
         return
-    stats.threads = int(fields[17])
-    stats.virtual_memory_bytes = int(fields[20])
-    stats.resident_memory_bytes = int(fields[21]) * _PAGE
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Virtual and resident memory of this process; 0 where a system has no ``/proc``."""
+    try:
+        fields = _stat_fields()
+    except FileNotFoundError:
+        return 0, 0
+    return int(fields[20]), int(fields[21]) * _PAGE
 
 
 def _stat_fields() -> list[bytes]:

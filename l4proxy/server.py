@@ -110,6 +110,16 @@ class Server:
         return self._generation.config
 
     @property
+    def generations(self) -> tuple[Generation, ...]:
+        """The configuration at work, behind earlier ones that still have connections."""
+        return (*self._old, self._generation)
+
+    @property
+    def state(self) -> str:
+        """What ``/ready`` says: ``LIVE``, or ``DRAINING`` when connections shall go elsewhere."""
+        return "DRAINING" if self.draining or self.withdrawn else "LIVE"
+
+    @property
     def listeners(self) -> list[Listener]:
         return self._generation.listeners
 
@@ -152,7 +162,7 @@ class Server:
         """Drain: stop accepting, tell the filters, wait up to ``drain_time`` seconds (None: the configuration's), then
         close what is left."""
         await self.drain(self.config.drain_time if drain_time is None else drain_time)
-        for generation in (*self._old, self._generation):
+        for generation in self.generations:
             for listener in generation.listeners:
                 listener.close_connections("drain_timeout")
         await self._idle.wait()
@@ -178,7 +188,7 @@ class Server:
 
     def reopen_logs(self) -> None:
         """Open access logs again under their names (SIGUSR1, after they were rotated)."""
-        for generation in (*self._old, self._generation):
+        for generation in self.generations:
             generation.reopen_logs()
 
     async def drain(self, drain_time: float) -> None:
@@ -202,7 +212,7 @@ class Server:
             self.sockets.keep_only(set())
         if told:
             return
-        for generation in (*self._old, self._generation):
+        for generation in self.generations:
             for listener in generation.listeners:
                 listener.drain()
 
@@ -238,7 +248,7 @@ class Server:
     def _collect(self) -> None:
         self.own_stats.connections_active = self.active
         self.own_stats.uptime_seconds = int(time.monotonic() - self.started)
-        for generation in (*self._old, self._generation):
+        for generation in self.generations:
             for listener in generation.listeners:
                 listener.collect()
 

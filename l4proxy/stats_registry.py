@@ -70,14 +70,18 @@ class StatsRegistry:
     def count_overflow(self) -> None:
         self.own.label_overflow_total += 1
 
-    def snapshot(self) -> Snapshot:
-        """Collect, and copy everything as plain data."""
+    def collect(self) -> None:
+        """Bring every group up to date, for who reads groups; ``snapshot`` does it, too."""
         for collect in list(self._collectors):
             try:
                 collect()
             except Exception:
                 log.exception("a collector of statistics failed")
                 self.own.collect_errors_total += 1
+
+    def snapshot(self) -> Snapshot:
+        """Collect, and copy everything as plain data."""
+        self.collect()
         return {
             cls.full_name(attribute): _family(cls, attribute, metric, groups.values())
             for cls, groups in self._groups.items()

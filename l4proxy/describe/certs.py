@@ -1,0 +1,50 @@
+"""The certificates that the proxy presents, as they were loaded."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from l4proxy.server import Server
+    from l4proxy.tls.certificate import Certificate
+
+__all__ = ["certs"]
+
+DAY = 86400
+
+
+def certs(server: Server) -> list[dict[str, Any]]:
+    """Those of the listeners, then those of the clusters."""
+    towards_clients = [
+        _certificate(f"listener {listener.name}", certificate)
+        for listener in server.listeners
+        for chain in listener.chains
+        if chain.tls is not None
+        for certificate in chain.tls.certificates()
+    ]
+    towards_endpoints = [
+        _certificate(f"cluster {cluster.name}", certificate)
+        for cluster in server.clusters
+        if cluster.tls is not None
+        for certificate in cluster.tls.certificates()
+    ]
+    return towards_clients + towards_endpoints
+
+
+def _certificate(used_by: str, one: Certificate) -> dict[str, Any]:
+    return {
+        "used_by": used_by,
+        "path": one.path,
+        "subject": one.subject,
+        "issuer": one.issuer,
+        "names": list(one.names),
+        "serial": one.serial,
+        "valid_from": _utc(one.not_before),
+        "valid_until": _utc(one.not_after),
+        "days_left": int((one.not_after - time.time()) // DAY),
+    }
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
