@@ -11,9 +11,9 @@ dictionary by file descriptor and calls them straight from one epoll wait. There
   descriptor. It costs one more system call per loop turn. A library user's loop, and a loop made by a plugin, get this
   one.
 
-A callback gets the epoll event mask. It may register, change and unregister anything, itself included; a callback may
-also be told of an event that belonged to a descriptor closed a moment ago whose number it now has, so "readable" is
-always only a hint: read, and be ready for BlockingIOError.
+A callback gets the epoll event mask. It may register, change and unregister anything, itself included. What is left
+of the events of a descriptor closed a moment ago is not told to whoever has its number by then. "Readable" is only a
+hint all the same: read, and be ready for BlockingIOError.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ __all__ = [
     "ERROR",
     "PEER_ENDED",
     "READ",
+    "URGENT",
     "WRITE",
     "NestedPoller",
     "Poller",
@@ -44,6 +45,7 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 EDGE = select.EPOLLET
 PEER_ENDED = select.EPOLLRDHUP
+URGENT = select.EPOLLPRI
 ERROR = select.EPOLLERR | select.EPOLLHUP
 
 log = logging.getLogger("l4proxy.poller")
@@ -61,11 +63,14 @@ class Poller:
         self.change = self.epoll.modify
         """``change(fd, mask)`` sets what a registered descriptor waits for; 0 leaves only errors and hang-ups."""
         self._callbacks: dict[int, Callback] = {}
+        self._new: set[int] = set()
+        """Descriptors registered since the last events came: what those say of such a number is about another file."""
         self._deferred: list[Callable[[], None]] = []
 
     def register(self, fd: int, mask: int, callback: Callback) -> None:
         self.epoll.register(fd, mask)
         self._callbacks[fd] = callback
+        self._new.add(fd)
 
     def replace(self, fd: int, mask: int, callback: Callback) -> None:
         """Another callback for a registered descriptor."""
@@ -90,9 +95,12 @@ class Poller:
 
     def dispatch(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Call the callbacks of ``events``, then what they deferred; return the events that are not ours."""
-        callbacks = self._callbacks
+        callbacks, new = self._callbacks, self._new
+        new.clear()
         others = []
         for event in events:
+            if new and event[0] in new:
+                continue
             callback = callbacks.get(event[0])
             if callback is None:
                 others.append(event)

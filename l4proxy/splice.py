@@ -14,6 +14,8 @@ import os
 from errno import EINVAL
 from typing import TYPE_CHECKING
 
+from l4proxy.poller import URGENT
+
 if TYPE_CHECKING:
     from l4proxy.stream import Stream
 
@@ -60,7 +62,7 @@ class Splicer:
 
     def read(self, mask: int) -> None:
         source, sink = self._source, self._sink
-        if sink.buffered or sink.closed:
+        if sink.buffered or sink.closed or mask & URGENT:
             source.read(mask)
             return
         try:
@@ -82,13 +84,13 @@ class Splicer:
             else:
                 source.lose(error)
             return
-        self._moved(size)
+        self._moved(size, mask)
 
-    def _moved(self, size: int) -> None:
+    def _moved(self, size: int, mask: int) -> None:
         source = self._source
         if size == 0:
             self._give_back()
-            source.end()
+            source.read(mask)  # the end, or urgent data in front of more
             return
         source.received += size
         self._pending = size

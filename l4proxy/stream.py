@@ -19,6 +19,8 @@ The poller watches a stream edge-triggered and for everything, once, for its who
 asking again after every read, and holding, releasing and waiting to write need no system call. The price is a rule: an
 edge is told once, so whoever leaves bytes unread must ask for it again (``rearm``). A read that comes back shorter than
 asked has emptied the socket, and if the peer had ended its side before that read, there is nothing behind but the end.
+Urgent data is the exception: a read stops in front of it. The next one goes on behind it; the byte itself is not
+relayed.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from errno import EAGAIN, ECONNRESET
 from typing import NoReturn
 
 from l4proxy import splice
-from l4proxy.poller import EDGE, ERROR, PEER_ENDED, READ, WRITE, Poller
+from l4proxy.poller import EDGE, ERROR, PEER_ENDED, READ, URGENT, WRITE, Poller
 
 __all__ = ["Stream"]
 
@@ -43,8 +45,9 @@ READ_SIZE_MAX = 256 * 1024
 JOIN_LIMIT = 64 * 1024
 """Queued chunks are joined up to this size into one system call."""
 
-EVERYTHING = READ | WRITE | PEER_ENDED | EDGE
+EVERYTHING = READ | WRITE | PEER_ENDED | URGENT | EDGE
 SOMETHING_TO_READ = READ | PEER_ENDED | ERROR
+MORE_BEHIND = PEER_ENDED | URGENT
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -158,7 +161,7 @@ class Stream:
         if mask & WRITE and self.buffered:
             self._flush()
         if self._holds:
-            if mask & ERROR:
+            if mask & ERROR and not self.closed:
                 self._lose_if_broken()
         elif mask & SOMETHING_TO_READ and not self.eof_received:
             self._read(mask)
@@ -190,8 +193,11 @@ class Stream:
             self.on_data(data)
         else:
             self.on_data(data)
-            if mask & PEER_ENDED and not self.closed:
-                self.end()
+            if mask & MORE_BEHIND and not self.closed:
+                if mask & URGENT:
+                    self.rearm()
+                else:
+                    self.end()
 
     def _read_more(self) -> None:
         """A read came back full: larger pieces from now on, or none at all where the kernel can move them."""
