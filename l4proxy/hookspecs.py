@@ -16,7 +16,6 @@ what it is given and raises on the plugin's own line.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 if TYPE_CHECKING:
+    import asyncio
+
     from l4proxy.config.schema import Config
     from l4proxy.server import Server
 
