@@ -88,7 +88,7 @@ class Timers:
                 callback = bucket.pop().take()
                 try:
                     callback()
-                except Exception:
+                except (Exception, asyncio.CancelledError):
                     log.exception("a timer's callback failed")
         if self._buckets:
             self._arm(min(self._buckets))
