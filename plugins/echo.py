@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from l4proxy import Filter, NoConfig, Register, Side, hookimpl
+from l4proxy import CloseReason, Filter, NoConfig, Register, Side, hookimpl
+
+__all__ = ["Echo"]
 
 
 class Echo(Filter[NoConfig]):
-    """Send everything back to the client."""
+    """Send everything back to the client.
+
+    A client that does not read what it is sent is no longer read.
+    """
 
     name = "echo"
     terminal = True
@@ -17,7 +22,7 @@ class Echo(Filter[NoConfig]):
         self.conn.send_client(data)
 
     def on_client_eof(self) -> None:
-        self.conn.close("eof")
+        self.conn.close(CloseReason("client", "relay", "eof"))
 
     def on_writable(self, side: Side, writable: bool) -> None:
         if side is Side.CLIENT:
