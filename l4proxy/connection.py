@@ -20,13 +20,13 @@ from l4proxy.filter import Filter, Peer, Side, TlsInfo
 from l4proxy.filter_conn import FilterConn
 from l4proxy.path import Node, Path
 from l4proxy.reason import CloseReason
+from l4proxy.timers import Timer
 
 if TYPE_CHECKING:
     from l4proxy.chain import FilterChain, FilterUse
     from l4proxy.listener import Listener
     from l4proxy.matcher import PeekInfo
     from l4proxy.stream import Stream
-    from l4proxy.timers import Timer
 
 __all__ = ["Connection"]
 
@@ -163,7 +163,7 @@ class Connection:
                         continue
                     return
                 if waiting is not None:
-                    self.spawn(self._finish_connect(callback, waiting, at), callback)
+                    self.spawn(self._finish_connect(callback, waiting, at), at)
                     return
         if self.phase == "on_connect":
             self.phase = "relay"
@@ -197,18 +197,19 @@ class Connection:
 
     # What the paths tell
 
-    def filter_failed(self, callback: Callable[..., Any], error: Exception) -> bool:
+    def filter_failed(self, callback: Callable[..., Any], error: Exception, *, lost: bool = False) -> bool:
         failed: Filter[Any] = callback.__self__  # type: ignore[attr-defined]
         position = failed.conn.position  # type: ignore[attr-defined]
         use = self.chain.filters[position]
         use.stats.errors_total += 1
         if self.reason is not None:
             return False
+        bypass = use.bypass and not lost
         log.error(
             "filter %s failed on connection %d (%s)", use.name, self.id,
-            "it is taken out of the chain" if use.bypass else "the connection is closed", exc_info=error,
+            "it is taken out of the chain" if bypass else "the connection is closed", exc_info=error,
         )  # fmt: skip
-        if use.bypass:
+        if bypass:
             use.stats.bypassed_total += 1
             self.detach(position)
             return True
@@ -235,8 +236,8 @@ class Connection:
         else:
             self.close(CloseReason(self._first_to_end, self.phase, "eof"))
 
-    def overflow(self) -> None:
-        self.close(CloseReason("proxy", self.phase, "overflow", message="too much waits in front of a paused filter"))
+    def overflow(self, message: str) -> None:
+        self.close(CloseReason("proxy", self.phase, "overflow", message=message))
 
     def _client_lost(self, error: OSError) -> None:
         self.close(_lost("client", self.phase, error), flush=False, reset=True)
@@ -250,10 +251,12 @@ class Connection:
         self.up.remove(position)
         self.down.remove(len(self.filters) - 1 - position)
 
-    def spawn(self, coro: Coroutine[Any, Any, None], callback: Callable[..., Any]) -> None:
+    def spawn(self, coro: Coroutine[Any, Any, None], position: int) -> None:
+        """``position``: whose it is, to be named when it fails."""
         if self.reason is not None:
             coro.close()
             return
+        callback = self.filters[position].on_connect
         task = self.listener.loop.create_task(coro)
         self._tasks = self._tasks or set()
         self._tasks.add(task)
@@ -267,13 +270,17 @@ class Connection:
                 raise error
             self.filter_failed(callback, error)
 
-    def call_later(self, delay: float, callback: Callable[[], object], failing: Callable[..., Any]) -> Timer:
+    def call_later(self, delay: float, callback: Callable[[], object], position: int) -> Timer:
+        if self.reason is not None:
+            return Timer(callback, set())  # never due
+        on_connect = self.filters[position].on_connect
+
         def call() -> None:
             timers.discard(timer)
             try:
                 callback()
             except Exception as error:
-                self.filter_failed(failing, error)
+                self.filter_failed(on_connect, error)
 
         timers = self._timers = set() if self._timers is None else self._timers
         timer = self.listener.timers.call_later(delay, call)

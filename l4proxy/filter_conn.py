@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.filter import Conn, Filter, Peer, Side, TlsInfo
+from l4proxy.filter import Conn, Peer, Side, TlsInfo
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
@@ -147,14 +147,10 @@ class FilterConn(Conn):
         self._connection.close(reason, flush=flush, reset=reset)
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
-        self._connection.spawn(coro, self._self.on_connect)
+        self._connection.spawn(coro, self.position)
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
-        return self._connection.call_later(delay, callback, self._self.on_connect)
-
-    @property
-    def _self(self) -> Filter[Any]:
-        return self._connection.filters[self.position]
+        return self._connection.call_later(delay, callback, self.position)
 
 
 class ConnectionLog(logging.LoggerAdapter[logging.Logger]):

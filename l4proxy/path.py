@@ -36,14 +36,16 @@ FULL = 2
 Stage = Callable[[bytes], bytes | None]
 GATE = 1 << 30
 """Position behind all filters, where early data waits for the sink."""
+INJECT_LIMIT = 16 * 1024 * 1024
+"""Bytes that filters may have sent, beyond what they were told the sink takes, before one more ends the connection."""
 
 
 class PathOwner(Protocol):
     """What a path asks of its connection."""
 
-    def filter_failed(self, callback: Callable[..., Any], error: Exception) -> bool:
-        """A filter's callback raised. True: it is out of the chain, the chunk goes on. False: the connection is
-        closing."""
+    def filter_failed(self, callback: Callable[..., Any], error: Exception, *, lost: bool = False) -> bool:
+        """A filter's callback raised, or returned what it may not. True: it is out of the chain, the chunk goes on.
+        False: the connection is closing; always so when the chunk is ``lost``."""
 
     def path_writable(self, path: Path, writable: bool) -> None:
         """The sink's buffer went above its high watermark, or is at half of it again."""
@@ -51,8 +53,8 @@ class PathOwner(Protocol):
     def path_ended(self, path: Path, sink: Stream) -> None:
         """End of stream has reached the sink, behind all bytes."""
 
-    def overflow(self) -> None:
-        """More waits in front of a filter than the limit allows."""
+    def overflow(self, message: str) -> None:
+        """More waits than the limits allow."""
 
 
 class Node:
@@ -161,7 +163,10 @@ class Path:
         return capture
 
     def cut(self) -> None:
-        """The connection is closing: no filter hears of anything that still arrives."""
+        """The connection is closing: no filter hears of anything that still arrives, or waits."""
+        for node in self._nodes:
+            if node.chunks:
+                node.chunks.clear()
         self._nodes = self._tuple = ()
         if self.source is not None:
             self.source.on_data = self.source.on_eof = _drop
@@ -197,10 +202,24 @@ class Path:
                     return
                 data = passed
         except Exception as error:
-            if self._owner.filter_failed(stage, error):
-                self._run_rest(stages[stages.index(stage) + 1 :], data)
+            at = stages.index(stage)
+            if self._is_bytes(stages[:at], data) and self._owner.filter_failed(stage, error):
+                self._run_rest(stages[at + 1 :], data)
             return
-        self._deliver(data)
+        try:
+            self._deliver(data)
+        except TypeError:
+            if self._is_bytes(stages, data):
+                raise
+
+    def _is_bytes(self, stages: tuple[Stage, ...], data: object) -> bool:
+        """Whether what came out of ``stages`` can be sent. Only asked when something has failed; then the filter is
+        named that returned it, for the one that raised has no part in it."""
+        if _sendable(data):
+            return True
+        stage = next(stage for stage in reversed(stages) if hasattr(stage, "__self__"))
+        self._owner.filter_failed(stage, _not_bytes(stage, data), lost=True)
+        return False
 
     def _run_rest(self, stages: tuple[Stage, ...], data: bytes | None) -> None:
         for stage in stages:
@@ -227,14 +246,24 @@ class Path:
 
     def _call(self, stage: Stage, data: bytes) -> bytes | None:
         try:
-            return stage(data)
+            passed = stage(data)
         except Exception as error:
             return data if self._owner.filter_failed(stage, error) else None
+        if passed and not _sendable(passed):
+            self._owner.filter_failed(stage, _not_bytes(stage, passed), lost=True)
+            return None
+        return passed
 
     def inject(self, position: int, data: bytes) -> None:
         """Send ``data`` on from the filter at ``position``: only those further along see it."""
-        if data:
+        if not _sendable(data):
+            raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
+        sink = self.sink
+        if sink is not None and sink.blocked and sink.buffered > INJECT_LIMIT:
+            self._owner.overflow(f"{sink.buffered} bytes wait for a peer that does not read, and a filter sends more")
+        elif data:
             self._pass(self._index(position + 1), data)
+            self._show()
 
     def _pass(self, index: int, data: bytes) -> None:
         """Walk the nodes from ``index`` on."""
@@ -253,7 +282,6 @@ class Path:
                 return
             data = passed
         self._deliver(data)
-        self._show()
 
     # Waiting
 
@@ -263,7 +291,7 @@ class Path:
         node.size += len(data)
         if node.size > self.hold_limit:
             if node.size > self.hold_limit + READ_SIZE_MAX:
-                self._owner.overflow()
+                self._owner.overflow("too much waits in front of a paused filter")
             elif self.source is not None:
                 self.source.hold_reading(PAUSED)
 
@@ -299,8 +327,9 @@ class Path:
                     data = self._call(node.stage, data)
             if data:
                 self._pass(self._index(node.position + 1), data)
+            self._show()
         node.draining = False
-        if node.paused:
+        if node.paused or node not in self._nodes:  # paused again, or the connection is closing
             return
         node.chunks = None
         if node.stage is None and node.on_eof is None:
@@ -347,6 +376,14 @@ class Path:
                         return
         if self.sink is not None:
             self._owner.path_ended(self, self.sink)
+
+
+def _sendable(data: object) -> bool:
+    return isinstance(data, bytes | bytearray | memoryview)
+
+
+def _not_bytes(stage: Stage, data: object) -> TypeError:
+    return TypeError(f"{stage.__name__} returned {type(data).__name__}, not bytes")
 
 
 def _drop(*_: object) -> None:

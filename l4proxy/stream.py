@@ -255,6 +255,8 @@ class Stream:
     def _enqueue(self, data: bytes | memoryview) -> None:
         if self.closed:
             return
+        if type(data) is not bytes:
+            data = memoryview(data)  # TypeError now, where whoever wrote it is known, and not when the queue is sent
         if self._queue is None:
             self._queue = deque()
         self._queue.append(data)
