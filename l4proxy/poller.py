@@ -24,7 +24,7 @@ import logging
 import select
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 __all__ = [
@@ -107,7 +107,7 @@ class Poller:
                 continue
             try:
                 callback(event[1])
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 log.exception("the callback of descriptor %d failed", event[0])
         if self._deferred:
             self.run_deferred()
@@ -119,7 +119,7 @@ class Poller:
             for call in batch:
                 try:
                     call()
-                except Exception:
+                except (Exception, asyncio.CancelledError):
                     log.exception("a deferred call failed")
 
     def close(self) -> None:
@@ -153,29 +153,29 @@ class PollerSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self.poller = Poller()
         self._epoll = self.poller.epoll
-        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._keys = _Keys()
         self.interrupted = False
         """Set by the loop when something was scheduled: `select` must return to it."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = selectors.SelectorKey(fileobj, _fd(fileobj), events, data)
-        if key.fd in self._keys:
+        if key.fd in self._keys.by_fd:
             raise KeyError(f"{fileobj!r} is already registered")
         self._epoll.register(key.fd, _mask(events))
-        self._keys[key.fd] = key
+        self._keys.by_fd[key.fd] = key
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        key = self._keys.pop(_fd(fileobj))
+        key = self._keys.by_fd.pop(self._keys[fileobj].fd)
         with contextlib.suppress(OSError):  # a closed descriptor has left the epoll by itself
             self._epoll.unregister(key.fd)
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        key = self._keys[_fd(fileobj)]
+        key = self._keys[fileobj]
         if events != key.events:
             self._epoll.modify(key.fd, _mask(events))
-        key = self._keys[key.fd] = selectors.SelectorKey(fileobj, key.fd, events, data)
+        key = self._keys.by_fd[key.fd] = selectors.SelectorKey(fileobj, key.fd, events, data)
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -200,7 +200,7 @@ class PollerSelector(selectors.BaseSelector):
             return []
         ready = []
         for fd, mask in others:
-            key = self._keys.get(fd)
+            key = self._keys.by_fd.get(fd)
             if key is not None:
                 wanted = (selectors.EVENT_READ if mask & ~WRITE else 0) | (selectors.EVENT_WRITE if mask & ~READ else 0)
                 if wanted & key.events:
@@ -211,11 +211,33 @@ class PollerSelector(selectors.BaseSelector):
         return self._keys
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._keys[_fd(fileobj)]
+        return self._keys[fileobj]
 
     def close(self) -> None:
-        self._keys.clear()
+        self._keys.by_fd.clear()
         self.poller.close()
+
+
+class _Keys(Mapping[Any, selectors.SelectorKey]):
+    """What is registered, by descriptor or by file object, the latter also when it was closed meanwhile."""
+
+    def __init__(self) -> None:
+        self.by_fd: dict[int, selectors.SelectorKey] = {}
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        try:
+            return self.by_fd[_fd(fileobj)]
+        except ValueError:
+            for key in self.by_fd.values():
+                if key.fileobj is fileobj:
+                    return key
+            raise
+
+    def __len__(self) -> int:
+        return len(self.by_fd)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.by_fd)
 
 
 def _fd(fileobj: Any) -> int:
@@ -250,8 +272,12 @@ class _Loop(asyncio.SelectorEventLoop):
         self._our_selector.interrupted = True
         return super().call_at(*args, **kwargs)
 
+    def stop(self) -> None:
+        self._our_selector.interrupted = True
+        super().stop()
+
 
 def poller_of(loop: asyncio.AbstractEventLoop) -> Poller:
-    """The poller of a loop: its selector's own, or a nested one that is made now. One per loop."""
+    """The poller of a loop: its selector's own, or a nested one that is made now, and closed by who asked for it."""
     poller: Poller | None = getattr(loop, "l4proxy_poller", None)
     return poller if poller is not None else NestedPoller(loop)
