@@ -229,10 +229,13 @@ class Stream:
         self.on_eof()
 
     def discard_input(self) -> None:
-        """Read on and drop what comes, whoever held it: closing with bytes unread would send RST."""
+        """Read on, or begin to, and drop what comes, whoever held it: closing with bytes unread would send RST."""
         self.on_data = _ignore
         self._holds = 0
-        self.rearm()
+        if self._started:
+            self.rearm()
+        elif not self.closed:
+            self.start()
 
     # Writing
 
