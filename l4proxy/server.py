@@ -23,6 +23,7 @@ from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.generation import Generation, SocketStore
 from l4proxy.poller import poller_of
 from l4proxy.sockets import bound_address
+from l4proxy.splice import close_spare_pipes
 from l4proxy.stats import Stats, counter, gauge
 from l4proxy.stats_push import Feed, StatsPush
 from l4proxy.stats_registry import StatsRegistry
@@ -99,9 +100,14 @@ class Server:
         self.stats.on_collect(self._collect)
         self._supervised = supervised
         self._sinks = StatsPush(self._snapshot, self.stats)
-        change = self.clusters.prepare(config.clusters)
-        sinks = self._prepare_sinks(config)
-        self._generation = Generation(config, self)
+        self._stopped = False
+        try:
+            change = self.clusters.prepare(config.clusters)
+            sinks = self._prepare_sinks(config)
+            self._generation = Generation(config, self)
+        except BaseException:
+            self._release()
+            raise
         change.apply()
         self._sinks.switch(sinks)
 
@@ -125,8 +131,9 @@ class Server:
 
     @property
     def addresses(self) -> dict[str, list[Address]]:
-        """What each listener is bound to, by its name: the real ports where the configuration says 0."""
-        return {one.name: [bound_address(sock) for sock in one.sockets] for one in self.listeners}
+        """What each listener is bound to, by its name: the real ports where the configuration says 0. Nothing, once it
+        is closed."""
+        return {one.name: [bound_address(sock) for sock in one.sockets if sock.fileno() >= 0] for one in self.listeners}
 
     async def start(self) -> None:
         self.own_stats.start_time_seconds = int(time.time())
@@ -160,18 +167,28 @@ class Server:
 
     async def stop(self, drain_time: float | None = None) -> None:
         """Drain: stop accepting, tell the filters, wait up to ``drain_time`` seconds (None: the configuration's), then
-        close what is left."""
-        await self.drain(self.config.drain_time if drain_time is None else drain_time)
-        for generation in self.generations:
-            for listener in generation.listeners:
-                listener.close_connections("drain_timeout")
-        await self._idle.wait()
-        self._generation.retire()
-        await self._sinks.close()
-        await self.clusters.stop()
-        self.plugins.shutdown(self)
+        close what is left; at once when this is cancelled. A server that was stopped before has nothing left to do."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            await self.drain(self.config.drain_time if drain_time is None else drain_time)
+        finally:
+            for generation in self.generations:
+                for listener in generation.listeners:
+                    listener.close_connections("drain_timeout")
+            await self._idle.wait()
+            self._generation.retire()
+            await self._sinks.close()
+            await self.clusters.stop()
+            self.plugins.shutdown(self)
+            self._release()
+
+    def _release(self) -> None:
+        """Give back what the server has taken from the process and the loop."""
         self.sockets.keep_only(set())
         self.timers.close()
+        close_spare_pipes()
         if self.poller is not getattr(self.loop, "l4proxy_poller", None):
             self.poller.close()
 
@@ -196,9 +213,11 @@ class Server:
         self.begin_drain(close_listeners=self.config.drain_listeners == "close")
         if self.active and drain_time > 0:
             waits = [self.loop.create_task(event.wait()) for event in (self._idle, self._hurry)]
-            await asyncio.wait(waits, timeout=drain_time, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
+            try:
+                await asyncio.wait(waits, timeout=drain_time, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
 
     def begin_drain(self, *, close_listeners: bool) -> None:
         """Say no in ``/ready``, close the listeners or not, and tell the filters, once, that connections shall end
@@ -263,18 +282,22 @@ def _connections_for_descriptors() -> int:
 
 @contextlib.asynccontextmanager
 async def serve(config: Config | Mapping[str, Any], *, plugins: PluginManager | None = None) -> AsyncIterator[Server]:
-    """Run a proxy inside this program, until the block ends.
+    """Run a proxy inside this program. When the block ends, however that is, the proxy drains.
 
-    ``config`` is a ``Config`` or the same as a mapping. Raises ConfigError before any socket is opened. Ports given as
-    0 are in ``server.addresses``.
+    ``config`` is a ``Config`` or the same as a mapping. Ports given as 0 are in ``server.addresses``. ``plugins`` are
+    those that may be named; without, all that are installed. Runs in any event loop, several at a time; in the one
+    that ``l4proxy run`` uses (``l4proxy.poller.new_event_loop``) it is faster.
+
+    Raises ConfigError, before anything is served, and PluginError. Signals and the set-up of logging are left to the
+    program.
     """
     from l4proxy.config import load_mapping
     from l4proxy.plugin_manager import load_plugins
 
     manager = plugins or load_plugins()
     server = Server(load_mapping(config, manager.registry), manager)
-    await server.start()
     try:
+        await server.start()
         yield server
     finally:
         await server.stop()

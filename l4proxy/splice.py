@@ -19,7 +19,7 @@ from l4proxy.poller import URGENT
 if TYPE_CHECKING:
     from l4proxy.stream import Stream
 
-__all__ = ["AVAILABLE", "Splicer"]
+__all__ = ["AVAILABLE", "Splicer", "close_spare_pipes"]
 
 AVAILABLE = hasattr(os, "splice")
 PIPE_SIZE = 1024 * 1024
@@ -46,6 +46,12 @@ def _take_pipe() -> tuple[int, int]:
 def _close_pipe(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
     os.close(pipe[1])
+
+
+def close_spare_pipes() -> None:
+    """Give the pipes back that nobody uses now: a server has ended. Another one makes new ones."""
+    while _spare:
+        _close_pipe(_spare.pop())
 
 
 class Splicer:
