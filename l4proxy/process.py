@@ -28,11 +28,13 @@ __all__ = ["Announce", "Launch", "log_addresses", "run_process"]
 
 log = logging.getLogger("l4proxy.process")
 
-Announce = Callable[["Mapping[str, list[Address]]"], None]
-"""Called once, when the process serves, with the addresses that each listener is bound to."""
+Announce = Callable[["Mapping[str, list[Address]]", int], None]
+"""Called once, when everything serves: with the addresses that each listener is bound to, and the number of workers."""
 
 
-def log_addresses(addresses: Mapping[str, list[Address]]) -> None:
+def log_addresses(addresses: Mapping[str, list[Address]], workers: int) -> None:
+    if workers > 1:
+        log.info("%d workers serve", workers)
     for name, bound in addresses.items():
         at = ", ".join(map(str, bound))
         log.info("listening on %s%s", at, "" if name == at else f" ({name})")

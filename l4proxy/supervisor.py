@@ -102,8 +102,7 @@ class Supervisor:
 
             self._admin = await start_admin(self._config.admin, self)
         if not self._stop.is_set():
-            log.info("%d workers serve", len(self._slots))
-            self._launch.announce(self._addresses())
+            self._launch.announce(self._addresses(), len(self._slots))
             announce_ready()
         await self._stop.wait()
         notify("STOPPING=1")

@@ -83,7 +83,7 @@ class Worker:
             self._spawn(self._obey(self._parent))
         else:
             await self._start_admin()
-            self._launch.announce(self.server.addresses)
+            self._launch.announce(self.server.addresses, 1)
             announce_ready()
         if interval := watchdog_interval():
             self._spawn(_feed_watchdog(interval))

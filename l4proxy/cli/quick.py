@@ -98,11 +98,11 @@ class QuickCommand(Command):
         def load() -> Config:
             return load_mapping(draft.config, plugins.registry)
 
-        def announce(addresses: Mapping[str, list[Address]]) -> None:
+        def announce(addresses: Mapping[str, list[Address]], workers: int) -> None:
             if sys.stderr.isatty():
                 print(_banner(args, addresses), file=sys.stderr)
             else:
-                log_addresses(addresses)
+                log_addresses(addresses, workers)
 
         try:
             return serve_configuration(load, plugins, announce=announce)
@@ -177,4 +177,4 @@ def _banner(args: argparse.Namespace, addresses: Mapping[str, list[Address]]) ->
         ", ".join(colour(upstream, BOLD) for upstream in args.upstream),
     ]
     admin = f" The admin interface is at {args.admin}." if args.admin else ""
-    return " -> ".join(way) + "\n" + colour(f"Ctrl-C stops it.{admin}", DIM)
+    return f"listening on {' -> '.join(way)}\n" + colour(f"Ctrl-C stops it.{admin}", DIM)
