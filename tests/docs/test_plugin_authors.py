@@ -80,11 +80,9 @@ def of_hook(name: str) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize("block", [block for block in PYTHON if block not in CENSOR], ids=str)
-def test_a_block_runs(block: Block, tmp_path: Path) -> None:
+def test_a_block_is_a_module_that_keeps_the_contracts(block: Block, tmp_path: Path) -> None:
     module = imported(block, tmp_path)
-    for name, value in vars(module).items():
-        if name.startswith("test_"):
-            value()
+    for value in vars(module).values():
         if inspect.isclass(value) and issubclass(value, Filter) and value is not Filter:
             PluginManager().registry.register(Kind.FILTER, value, "guide")
     if any(name in HOOKS for name in vars(module)):
@@ -103,6 +101,15 @@ def test_every_callback_is_mentioned() -> None:
     for name, value in vars(Filter).items():
         if not name.startswith("_") and (callable(value) or isinstance(value, classmethod)):
             assert f"`{name}(" in text, name
+
+
+def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
+    tests = [block for block in PYTHON if block.heading == "Testing"]
+    for at, block in enumerate(tests):
+        (tmp_path / f"test_{at}.py").write_text(block.text)
+    (tmp_path / "conftest.py").write_text("from l4proxy.pytest_plugin import proxy")  # as an installed l4proxy has it
+    said = run("pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", cwd=tmp_path, env=environment())
+    assert f"{sum(block.text.count('def test_') for block in tests)} passed" in said
 
 
 # From nothing to an installed filter
@@ -131,8 +138,8 @@ def test_from_nothing_to_an_installed_filter(tmp_path: Path) -> None:
         (package / name).write_text(block.text)
     entry = blocks(AUTHORS, "ini")[0].text
     assert entry in (package / "pyproject.toml").read_text()
-    quietly = ["pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--no-warn-script-location"]
-    run(*quietly, "--target", str(site), str(package), cwd=tmp_path)
+    offline = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    run("pip", "install", *offline, "--target", str(site), str(package), cwd=tmp_path)
 
     run("pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=package, env=environment(site))
     assert re.search(r"\bcensor\b", run("l4proxy", "plugins", cwd=tmp_path, env=environment(site)))
@@ -272,7 +279,7 @@ def test_register_message_filters(module: ModuleType) -> None:
 
 @of_hook("register_matchers")
 def test_register_matchers(plugins: PluginManager) -> None:
-    chains = [{"match": {"prefix": "up"}, "filters": ["echo"]}, {"filters": [{"use": "direct_response", "body": "no"}]}]
+    chains = [{"match": {"prefix": "up"}, "filters": ["echo"]}, {"filters": [{"use": "direct_response", "text": "no"}]}]
 
     async def conversation(server: Server) -> None:
         assert await say(server, b"upward") == b"upward"

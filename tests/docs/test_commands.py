@@ -1,0 +1,63 @@
+"""What a reader is told to type, on any page: commands of l4proxy are run, those that serve until they would."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from docs.pages import AUTHORS, OPERATORS, PAGES, blocks, commands
+from l4proxy.cli.main import COMMANDS, main
+from services.certs import Certs
+from source_tree import ROOT
+
+SERVE = {"run", "tcp"}
+TYPED = sorted(
+    {
+        (page, command)
+        for page in PAGES
+        for _, command in commands(page)
+        if Path(command.split()[0]).name == "l4proxy" and "wrod" not in command
+    }
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path, certs: Certs, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with what the commands name: a configuration, certificates, the README's filter; beside them a plugin
+    that the reader has installed."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(certs.server.cert, "cert.pem")
+    shutil.copy(certs.server.key, "key.pem")
+    Path("l4proxy.toml").write_text(blocks(OPERATORS, "toml")[0].text)
+    Path("filters").mkdir()
+    Path("filters/shout.py").write_text(blocks("README.md", "python")[0].text)
+    Path("installed").mkdir()
+    Path("installed/censor.py").write_text(blocks(AUTHORS, "python")[0].text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("page", "command"), TYPED)
+def test_a_command_is_understood(page: str, command: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[object] = []
+    monkeypatch.setattr("l4proxy.cli.run.run_process", lambda launch: bool(served.append(launch.load())))
+    words = shlex.split(command)[1:]
+    if "censor" in command and words[0] != "new-plugin":
+        words += ["--plugin-dir", "installed"]
+    assert main(words) == 0
+    assert bool(served) == (words[0] in SERVE)
+
+
+def test_every_command_is_mentioned() -> None:
+    text = "".join((ROOT / page).read_text() for page in PAGES)
+    assert not [name for name in COMMANDS if f"l4proxy {name}" not in text]
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for page in PAGES:
+        for _, command in commands(page):
+            if command.startswith("make "):
+                assert f"\n{command.split()[1]}:" in makefile
