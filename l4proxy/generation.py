@@ -7,13 +7,14 @@ When anything in the new one is wrong, it is dropped and nothing has happened.
 
 from __future__ import annotations
 
+import logging
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.access_log.logger import AccessLogStats
 from l4proxy.chain import FilterChain, FilterUse
-from l4proxy.errors import ConfigError, ConfigProblem
+from l4proxy.errors import ConfigError, ConfigProblem, PluginError
 from l4proxy.listener import Listener
 from l4proxy.sockets import bound_address, open_listening
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from l4proxy.sockets import SocketOptions
 
 __all__ = ["Generation", "SocketStore"]
+
+log = logging.getLogger("l4proxy.generation")
 
 
 class SocketStore:
@@ -173,7 +176,10 @@ class Generation:
 
     def _cleanup(self) -> None:
         for use in self._uses:
-            use.cleanup()
+            try:
+                use.cleanup()
+            except Exception:
+                log.exception("cleanup of filter %s failed", use.name)
         for logger in self._loggers:
             logger.close()
         self.server.generation_gone(self)
@@ -185,3 +191,6 @@ def _make(use: Use, make: Callable[..., Any], *arguments: Any) -> Any:
         return make(*arguments)
     except (ValueError, LookupError, OSError) as error:
         raise ConfigError([ConfigProblem(use.path, str(error))]) from error
+    except Exception as error:
+        log.exception("%s: %s could not be made", use.path, use.name)
+        raise PluginError(f"{use.path}: {use.name} could not be made: {type(error).__name__}: {error}") from error

@@ -15,6 +15,7 @@ same checks as a configuration file. A test that needs real sockets uses the ``p
 
 from __future__ import annotations
 
+import threading
 import weakref
 from types import SimpleNamespace
 from typing import Any, cast
@@ -132,6 +133,7 @@ class Harness:
         self.upstream = End(self)
         self.buffer_limit = buffer_limit
         self.access_loggers = ()
+        self.thread = threading.get_ident()
         self.chain = FilterChain("harness", server.uses)
         if not (server.uses and server.uses[-1].cls.terminal):
             last = FilterUse(_Upstream, NoConfig(), cast(Any, server))

@@ -83,7 +83,7 @@ class Proxy:
         made = [
             one if isinstance(one, tuple) else use(one, **({} if at else options)) for at, one in enumerate(filters)
         ]
-        chain = [Use(cls.name, config, "bypass" if bypass else "close", cls) for cls, config, bypass in made]
+        chain = [Use(cls.name, config, "bypass" if bypass else "close", cls, cls.name) for cls, config, bypass in made]
         self.records: list[AccessRecord] = []
         """What the access log would say of each connection that has ended, in order."""
         self.failures: list[str] = []
