@@ -46,10 +46,10 @@ _last_id = 0
 class Connection:
     """Made by a listener for an accepted socket whose chain is chosen and whose TLS handshake, if any, is done."""
 
-    __slots__ = ("_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers", "_upstream_peer",
-                 "attempts", "chain", "client", "cluster", "connect_seconds", "counted", "down", "endpoint", "filters",
-                 "handshake_seconds", "id", "info", "listener", "phase", "reason", "started", "tls", "up",
-                 "upstream")  # fmt: skip
+    __slots__ = ("_detached", "_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers",
+                 "_upstream_peer", "attempts", "chain", "client", "cluster", "connect_seconds", "counted", "down",
+                 "endpoint", "filters", "handshake_seconds", "id", "info", "listener", "phase", "reason", "started",
+                 "tls", "up", "upstream")  # fmt: skip
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] | None = None
         self._timers: set[Timer] | None = None
         self._flush_timer: Timer | None = None
+        self._detached: tuple[int, ...] = ()
         self._first_to_end = ""
         self._resets = False
 
@@ -96,7 +97,11 @@ class Connection:
         client.on_lost = self._client_lost
 
     def _instantiate(self, use: FilterUse, position: int) -> Filter[Any]:
-        instance = use.cls()
+        try:
+            instance = use.cls()
+        except Exception as error:
+            use.stats.errors_total += 1
+            raise RuntimeError(f"filter {use.name} could not be made: {error!r}") from error
         instance.conn = FilterConn(self, position)
         instance.config = use.config
         instance.shared = use.shared
@@ -221,7 +226,7 @@ class Connection:
     def path_writable(self, path: Path, writable: bool) -> None:
         side = Side.CLIENT if path is self.down else Side.UPSTREAM
         for at, use in enumerate(self.chain.filters):
-            if use.writable and self.reason is None:
+            if use.writable and self.reason is None and at not in self._detached:
                 callback = self.filters[at].on_writable
                 try:
                     callback(side, writable)
@@ -248,6 +253,7 @@ class Connection:
     # What the filters ask for
 
     def detach(self, position: int) -> None:
+        self._detached = (*self._detached, position)
         self.up.remove(position)
         self.down.remove(len(self.filters) - 1 - position)
 
@@ -303,7 +309,7 @@ class Connection:
     def drain(self) -> None:
         """Tell the filters that the server wants this connection to end soon."""
         for at, use in enumerate(self.chain.filters):
-            if use.drains and self.reason is None:
+            if use.drains and self.reason is None and at not in self._detached:
                 callback = self.filters[at].on_drain
                 try:
                     callback()

@@ -7,6 +7,7 @@ positions on the way down are counted from the other end.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -77,17 +78,28 @@ class FilterConn(Conn):
     def _name(self) -> str:
         return self._connection.chain.filters[self.position].name
 
+    def _here(self) -> Connection:
+        """The connection, for who is in its thread. Whatever changes it is asked for in this way."""
+        connection = self._connection
+        if threading.get_ident() != connection.listener.thread:
+            raise RuntimeError(
+                f"a connection was touched in the thread {threading.current_thread().name!r}, which is not its event"
+                " loop's: await asyncio.to_thread(...) within conn.spawn(...), and use the result there"
+            )
+        return connection
+
     def send_upstream(self, data: bytes) -> None:
-        if self._connection.reason is None:
-            self._connection.up.inject(self.position, data)
+        connection = self._here()
+        if connection.reason is None:
+            connection.up.inject(self.position, data)
 
     def send_client(self, data: bytes) -> None:
-        connection = self._connection
+        connection = self._here()
         if connection.reason is None:
             connection.down.inject(len(connection.filters) - 1 - self.position, data)
 
     def pause(self, side: Side | None = None) -> None:
-        connection = self._connection
+        connection = self._here()
         if connection.reason is None:
             if side is not Side.UPSTREAM:
                 connection.up.pause(self.position)
@@ -95,7 +107,7 @@ class FilterConn(Conn):
                 connection.down.pause(len(connection.filters) - 1 - self.position)
 
     def resume(self, side: Side | None = None) -> None:
-        connection = self._connection
+        connection = self._here()
         if connection.reason is None and side is not Side.UPSTREAM:
             connection.up.resume(self.position)
         if connection.reason is None and side is not Side.CLIENT:
@@ -139,18 +151,19 @@ class FilterConn(Conn):
         connection.close(reason)
 
     def detach(self) -> None:
-        if self._connection.reason is None:
-            self._connection.detach(self.position)
+        connection = self._here()
+        if connection.reason is None:
+            connection.detach(self.position)
 
     def close(self, why: str | CloseReason, *, flush: bool = True, reset: bool = False) -> None:
         reason = CloseReason("filter", self._connection.phase, why, self._name) if isinstance(why, str) else why
-        self._connection.close(reason, flush=flush, reset=reset)
+        self._here().close(reason, flush=flush, reset=reset)
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
-        self._connection.spawn(coro, self.position)
+        self._here().spawn(coro, self.position)
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
-        return self._connection.call_later(delay, callback, self.position)
+        return self._here().call_later(delay, callback, self.position)
 
 
 class ConnectionLog(logging.LoggerAdapter[logging.Logger]):

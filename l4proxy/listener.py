@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,6 +89,7 @@ class Listener:
         self.access_loggers = access_loggers
         self.server = server
         self.loop = server.loop
+        self.thread = threading.get_ident()
         self.poller = server.poller
         self.timers = server.timers
         self.clusters = server.clusters
@@ -222,7 +224,13 @@ class Listener:
     def _serve(
         self, client: Stream, info: PeekInfo, chain: FilterChain, tls: TlsInfo | None = None, seconds: float = 0.0
     ) -> None:
-        connection = Connection(self, chain, client, info, tls, seconds)
+        try:
+            connection = Connection(self, chain, client, info, tls, seconds)
+        except Exception as error:
+            log.exception("listener %s could not make the filters of a connection", self.name)
+            client.close(reset=True)
+            self._give_up(client.sock, info, CloseReason("filter", "accept", "filter_error", message=str(error)))
+            return
         self.connections[connection.id] = connection
         connection.start()
 
