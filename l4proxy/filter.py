@@ -152,7 +152,10 @@ class Filter(Generic[C]):
 
 class Conn:
     """The connection, seen from one filter's place in its chain. Documentation and types; the core's object implements
-    it."""
+    it.
+
+    It belongs to the thread of its event loop: what changes it raises RuntimeError in any other. After the close all of
+    it is harmless, and nothing is sent."""
 
     __slots__ = ()
 
@@ -208,7 +211,10 @@ class Conn:
 
     def send_upstream(self, data: bytes) -> None:
         """Send bytes as if the client had: only the filters after this one see them. They go before what the running
-        callback returns. Before the upstream is connected they are held, in order."""
+        callback returns. Before the upstream is connected they are held, in order.
+
+        Raises TypeError for anything but bytes. Who goes on sending to a side that is not writable (``on_writable``) may
+        be 16 MiB ahead of it; then the connection is closed as ``overflow``."""
         raise NotImplementedError
 
     def send_client(self, data: bytes) -> None:
