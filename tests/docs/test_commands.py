@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from docs.pages import AUTHORS, OPERATORS, PAGES, blocks, commands
+from l4proxy import Config
 from l4proxy.cli.main import COMMANDS, main
+from l4proxy.process import Launch
 from services.certs import Certs
 from source_tree import ROOT
 
@@ -41,8 +43,13 @@ def here(tmp_path: Path, certs: Certs, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(("page", "command"), TYPED)
 def test_a_command_is_understood(page: str, command: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    served: list[object] = []
-    monkeypatch.setattr("l4proxy.cli.run.run_process", lambda launch: bool(served.append(launch.load())))
+    served: list[Config] = []
+
+    def run_process(launch: Launch) -> int:
+        served.append(launch.load())
+        return 0
+
+    monkeypatch.setattr("l4proxy.cli.run.run_process", run_process)
     words = shlex.split(command)[1:]
     if "censor" in command and words[0] != "new-plugin":
         words += ["--plugin-dir", "installed"]

@@ -1,0 +1,1 @@
+"""What the pages say is tried: their commands, configurations, programs and tables."""
