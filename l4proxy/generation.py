@@ -37,22 +37,25 @@ class SocketStore:
     """The listening sockets of a process, by what they are bound to. They outlive generations."""
 
     def __init__(self) -> None:
-        self._sockets: dict[tuple[object, ...], list[socket.socket]] = {}
+        self._sockets: dict[tuple[str, bool], list[socket.socket]] = {}
+        """By address, and whether they are transparent; other options can change without opening new ones."""
         self.inherited: dict[str, list[socket.socket]] = {}
         """Sockets from a service manager or an older process, by address text; used before any is opened."""
 
     def take(
-        self, address: Address, config: SocketOptions, *, beside: SocketStore | None = None
+        self, address: Address, config: SocketOptions, *, owner: str = "", beside: SocketStore | None = None
     ) -> list[socket.socket]:
         """The sockets of an address, opened now if there are none. Raises OSError.
 
+        ``owner`` is the listener's name: what one got who asked for any free port (0) is not for another one.
         ``beside``: another worker's store that has them already. TCP addresses are then opened once more on the same
         port (``SO_REUSEPORT``); a unix socket cannot be, and is shared.
         """
-        key = _socket_key(address, config)
+        label = str(address) if address.is_unix or address.port else f"{address} {owner}"
+        key = (label, config.transparent or config.original_destination == "tproxy")
         sockets = self._sockets.get(key)
         if sockets is None:
-            sockets = self.inherited.pop(str(address), None) or _open_beside(address, config, beside)
+            sockets = self.inherited.pop(label, None) or _open_beside(address, config, owner, beside)
             self._sockets[key] = sockets
         return sockets
 
@@ -74,21 +77,18 @@ class SocketStore:
         self.inherited.clear()
 
     def all(self) -> dict[str, list[socket.socket]]:
-        return {str(key[0]): sockets for key, sockets in self._sockets.items()}
+        return {label: sockets for (label, _), sockets in self._sockets.items()}
 
 
-def _open_beside(address: Address, config: SocketOptions, beside: SocketStore | None) -> list[socket.socket]:
+def _open_beside(
+    address: Address, config: SocketOptions, owner: str, beside: SocketStore | None
+) -> list[socket.socket]:
     if beside is None:
         return open_listening(address, config)
-    others = beside.take(address, config)
+    others = beside.take(address, config, owner=owner)
     if address.is_unix:
         return [sock.dup() for sock in others]
     return open_listening(replace(address, port=bound_address(others[0]).port), config)
-
-
-def _socket_key(address: Address, config: SocketOptions) -> tuple[object, ...]:
-    """What makes two listening sockets different; other options can change without opening a new one."""
-    return address, config.transparent or config.original_destination == "tproxy"
 
 
 class Generation:
@@ -118,7 +118,7 @@ class Generation:
         sockets: list[socket.socket] = []
         for address in config.addresses:
             try:
-                sockets += self.server.sockets.take(address, config)
+                sockets += self.server.sockets.take(address, config, owner=config.name)
             except OSError as error:
                 raise ConfigError([ConfigProblem(f"{path}.address", str(error.strerror or error))]) from error
         return Listener(config, sockets, chains, preambles, loggers, self.server)

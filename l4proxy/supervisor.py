@@ -127,7 +127,7 @@ class Supervisor:
                 shared = replace(listener, reuse_port=True)
                 for address in listener.addresses:
                     try:
-                        slot.store.take(address, shared, beside=first)
+                        slot.store.take(address, shared, owner=listener.name, beside=first)
                     except OSError as error:
                         problem = ConfigProblem(f"listeners[{at}].address", str(error.strerror or error))
                         raise ConfigError([problem]) from error
@@ -137,13 +137,17 @@ class Supervisor:
         """What each listener is bound to; the workers' sockets all share their ports."""
         store = self._slots[0].store
         return {
-            one.name: [bound_address(sock) for address in one.addresses for sock in store.take(address, one)]
+            one.name: [
+                bound_address(sock) for address in one.addresses for sock in store.take(address, one, owner=one.name)
+            ]
             for one in self._config.listeners
         }
 
     def _close_unused(self, config: Config) -> None:
         for slot in self._slots:
-            wanted = [slot.store.take(address, one) for one in config.listeners for address in one.addresses]
+            wanted = [
+                slot.store.take(address, one, owner=one.name) for one in config.listeners for address in one.addresses
+            ]
             slot.store.keep_only({sock.fileno() for sockets in wanted for sock in sockets})
 
     # Keeping workers alive

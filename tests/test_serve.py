@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 import l4proxy
+from l4proxy.config import load_mapping
 from l4proxy.config.schema import Cluster, EndpointConfig, Listener
 from l4proxy.config.types import Use
 from l4proxy.listener import ListenerStats
@@ -329,3 +330,17 @@ def test_stopping_early_and_twice(run: Any) -> None:
             await server.stop()
 
     run(main)
+
+
+def test_any_free_port_is_another_one_for_each_listener_and_stays_over_a_reload() -> None:
+    listeners = [{"name": name, "address": "127.0.0.1:0", "filters": ["echo"]} for name in ("a", "b")]
+
+    async def main() -> None:
+        async with l4proxy.serve({"listeners": listeners}) as server:
+            before = server.addresses
+            assert before["a"] != before["b"]
+            assert await exchange(server, b"a", "a") + await exchange(server, b"b", "b") == b"ab"
+            server.reload(load_mapping({"listeners": listeners[::-1]}, server.plugins.registry))
+            assert server.addresses == before
+
+    asyncio.run(main())
