@@ -213,8 +213,8 @@ class Conn:
         """Send bytes as if the client had: only the filters after this one see them. They go before what the running
         callback returns. Before the upstream is connected they are held, in order.
 
-        Raises TypeError for anything but bytes. Who goes on sending to a side that is not writable (``on_writable``) may
-        be 16 MiB ahead of it; then the connection is closed as ``overflow``."""
+        Raises TypeError for anything but bytes. Who goes on sending to a side that is not writable (``on_writable``)
+        may be 16 MiB ahead of it; then the connection is closed as ``overflow``."""
         raise NotImplementedError
 
     def send_client(self, data: bytes) -> None:
