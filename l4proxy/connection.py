@@ -35,7 +35,7 @@ log = logging.getLogger("l4proxy.connection")
 CONNECTING = 8
 """Why the client is not read: an ``on_connect`` is not done."""
 FLUSH_TIMEOUT = 5.0
-"""Seconds that a closing connection has to send what was written to it."""
+"""Seconds in which a closing connection has to send something of what was written to it; else it is reset."""
 LINGER_TIMEOUT = 1.0
 """Seconds that a client has to send its own end of stream after ours. Closing before it does could turn into a reset
 that destroys the last bytes we sent."""
@@ -242,7 +242,7 @@ class Connection:
             self.close(CloseReason(self._first_to_end, self.phase, "eof"))
 
     def overflow(self, message: str) -> None:
-        self.close(CloseReason("proxy", self.phase, "overflow", message=message))
+        self.close(CloseReason("proxy", self.phase, "overflow", message=message), reset=True)
 
     def _client_lost(self, error: OSError) -> None:
         self.close(_lost("client", self.phase, error), flush=False, reset=True)
@@ -331,6 +331,13 @@ class Connection:
             timer.cancel()
         self.listener.poller.defer(self._begin_flush if flush else self._finish)
 
+    def cut_off(self, detail: str) -> None:
+        """End now, also where it is closing and flushes. What the upstream has not ended shall not look complete to the
+        client: it ends with RST."""
+        unfinished = self.upstream is not None and not self.upstream.eof_received
+        self.close(CloseReason("proxy", self.phase, detail), flush=False, reset=unfinished)
+        self.listener.poller.defer(self._finish)
+
     def _begin_flush(self) -> None:
         for stream in (self.client, self.upstream):
             if stream is not None:
@@ -342,8 +349,23 @@ class Connection:
         if self.client.eof_received and self._flushed():
             self._finish()
         else:
-            self._flush_timer = self.listener.timers.call_later(FLUSH_TIMEOUT, self._finish)
+            self._await_flush()
             self._check_flush()
+
+    def _await_flush(self) -> None:
+        """Wait as long as bytes leave."""
+        sent = self._sent()
+
+        def look() -> None:
+            if self._sent() == sent:
+                self._finish()
+            else:
+                self._await_flush()
+
+        self._flush_timer = self.listener.timers.call_later(FLUSH_TIMEOUT, look)
+
+    def _sent(self) -> int:
+        return self.client.sent + (self.upstream.sent if self.upstream is not None else 0)
 
     def _flushed(self) -> bool:
         return not (self.client.buffered or (self.upstream is not None and self.upstream.buffered))
@@ -360,7 +382,10 @@ class Connection:
             self._flush_timer = self.listener.timers.call_later(LINGER_TIMEOUT, self._finish)
 
     def _finish(self) -> None:
-        """Release everything. Runs once: after it no callback of this connection is left anywhere."""
+        """Release everything. Works once: after it no callback of this connection is left anywhere."""
+        if self.phase == "closed":
+            return
+        self.phase = "closed"
         assert self.reason is not None
         if self._flush_timer is not None:
             self._flush_timer.cancel()

@@ -297,7 +297,7 @@ class Listener:
             self._give_up(pending.sock, pending.info, CloseReason("proxy", "peek", detail))
         self.pending.clear()
         for connection in list(self.connections.values()):
-            connection.close(CloseReason("proxy", connection.phase, detail), flush=False)
+            connection.cut_off(detail)
 
 
 def _who(why: str) -> str:

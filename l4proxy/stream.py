@@ -354,14 +354,14 @@ class Stream:
         on_lost(error)
 
     def close(self, *, reset: bool = False) -> None:
-        """Close now; buffered bytes are dropped. ``reset`` sends RST, so that the peer cannot mistake it for a clean
-        end."""
+        """Close now; buffered bytes are dropped. With ``reset``, or where bytes are dropped, RST is sent, so that the
+        peer cannot mistake it for a clean end."""
         if self.closed:
             return
         self.closed = True
         if self._started:
             self._poller.forget(self.fd)
-        if reset and self.sock.family != socket.AF_UNIX:
+        if (reset or self.buffered) and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.sock.close()
         if self.piped is not None:

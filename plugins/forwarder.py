@@ -80,7 +80,8 @@ class Forwarder(Filter[C]):
 
     def _too_old(self) -> None:
         phase = "connecting" if self._attempt else "relay"
-        self.conn.close(CloseReason("proxy", phase, "max_connection_duration", flags=("DT",)))
+        reason = CloseReason("proxy", phase, "max_connection_duration", flags=("DT",))
+        self.conn.close(reason, reset=phase == "relay")  # what is cut off shall not look complete
 
     def on_close(self, reason: CloseReason) -> None:
         if self._attempt is not None:
