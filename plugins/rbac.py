@@ -60,8 +60,10 @@ class Rbac(Filter[RbacConfig]):
 
     Only the office, and only to two ports:
 
-        { use = "rbac", rules = { action = "allow", policies = {
-            office = { source = ["10.0.0.0/8"], port = [443, "8000-8999"] } } } }
+        [[listeners.filters]]
+        use = "rbac"
+        rules.action = "allow"
+        rules.policies.office = { source = ["10.0.0.0/8"], port = [443, "8000-8999"] }
 
     It decides before a byte passes and before anything is connected. Who is denied is disconnected as `rbac_denied`.
     Several uses in a chain all have to allow it. Access logs show what shadow rules say with

@@ -108,7 +108,9 @@ class SniDynamicForward(Forwarder[SniDynamicForwardConfig]):
 
     An outgoing gateway that passes TLS through:
 
-        match = { tls = {} }, filters = [{ use = "sni_dynamic_forward", allow = ["*.example.com", "pypi.org"] }]
+        [[listeners.filter_chains]]
+        match = { tls = true }
+        filters = [{ use = "sni_dynamic_forward", allow = ["*.example.com", "pypi.org"] }]
 
     The chain needs the `tls` matcher, or terminates TLS itself; a connection without a server name is refused. Names
     are looked up when they are asked for, and kept for as long as the answer says. Addresses that are not public are

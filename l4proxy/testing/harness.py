@@ -80,6 +80,8 @@ class End:
     def stop_reading(self, room: int = 0) -> None:
         """Take ``room`` bytes more, then none."""
         self.sock.room = room
+        if room:
+            self._happened()
 
     def read_again(self) -> None:
         self.sock.room = None
@@ -191,7 +193,7 @@ class Harness:
         while True:
             worked = self.poller.run()
             self.loop.run_ready()
-            if not worked:
+            if not worked and not self.poller.pending:
                 return
 
 

@@ -131,6 +131,11 @@ class MemoryPoller:
     def defer(self, call: Callable[[], None]) -> None:
         self._deferred.append(call)
 
+    @property
+    def pending(self) -> bool:
+        """Something has happened that the next turn tells of."""
+        return bool(self._edges or self._deferred)
+
     def run(self) -> bool:
         """One turn. False: nothing happened."""
         edges, self._edges = self._edges, {}
