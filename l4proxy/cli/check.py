@@ -26,7 +26,7 @@ WRONG = 2
 class Check(Command):
     """Say everything that is wrong with a configuration file.
 
-    Certificates are loaded, too; no socket is opened, no log file, no filter is made. Ends with status 0 where nothing
+    Certificates are loaded, too. No socket is opened, no log file, and no filter is made. The status is 0 where nothing
     is wrong, else 2.
 
     With --json, one object: "ok", "file", "problems" (a list of objects with "path", "file", "line" and "cause"; the

@@ -17,8 +17,10 @@ __all__ = ["Demo"]
 
 
 class Demo(Command):
-    """Show the main job in a few seconds: servers, clients and a proxy with a plugin, all in this process."""
+    """Show a proxy with a plugin at work, between servers and clients.
 
+    All of it is in this one process, takes a few seconds, and needs nothing else.
+    """
     name = "demo"
     needs_all_plugins = False
 

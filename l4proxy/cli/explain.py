@@ -41,7 +41,7 @@ NO_LIMIT = 10_000
 
 
 class Explain(Command):
-    """Describe what a configuration can name, with its options: filters, matchers, policies, sections.
+    """Describe a filter, matcher, policy or section, with its options.
 
     examples:
       l4proxy explain                everything there is, by kind

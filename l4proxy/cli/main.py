@@ -9,7 +9,9 @@ import argparse
 import importlib
 import inspect
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -105,13 +107,20 @@ def _common() -> _Parser:
 def _parser_of(name: str, command: Command) -> _Parser:
     parser = _Parser(
         prog=f"l4proxy {name}",
-        description=inspect.getdoc(command),
+        description=_filled(inspect.getdoc(command) or ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         parents=[_common()],
     )
     command.add_arguments(parser)
     return parser
+
+
+def _filled(text: str) -> str:
+    """Prose in lines as long as argparse makes its own; what has indented lines (examples) stays as it is."""
+    width = shutil.get_terminal_size().columns - 2
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(part if "\n " in part else textwrap.fill(part, width) for part in paragraphs)
 
 
 def _refuse(word: str, parser: _Parser) -> NoReturn:

@@ -15,7 +15,7 @@ __all__ = ["NewPlugin"]
 
 
 class NewPlugin(Command):
-    """Write the package of a new plugin: a filter with an option, and its tests.
+    """Write the package of a new plugin: a filter and its tests.
 
     example:
       l4proxy new-plugin rate_limit

@@ -15,9 +15,11 @@ __all__ = ["Schema"]
 
 
 class Schema(Command):
-    """Print the JSON Schema of the configuration, the options of installed plugins included.
+    """Print the JSON Schema of the configuration, for editors.
 
-    For editors, which then complete and check a configuration while it is written:
+    These then complete and check a configuration while it is written. The options of installed plugins are in it.
+
+    example:
       l4proxy schema > l4proxy.schema.json
     """
 
