@@ -105,8 +105,8 @@ def start_proxy(
 
 
 class Clients:
-    """Threads that use a port until they are told to stop, each exchange on a new connection or all on one; ``errors`` is
-    what a user would have seen."""
+    """Threads that use a port until they are told to stop, each exchange on a new connection or all on one; ``errors``
+    is what a user would have seen."""
 
     def __init__(self, port: int, *, short: int = 4, kept: int = 4) -> None:
         self.port = port

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from proxy_process import Clients, echo_server, start_proxy, wait_until
 
-TWO = dict(top="workers = 2", ready="2 workers serve")
+TWO = {"top": "workers = 2", "ready": "2 workers serve"}
 
 
 def test_a_killed_worker_costs_only_its_own_connections(tmp_path: Path) -> None:

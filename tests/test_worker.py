@@ -16,7 +16,6 @@ import pytest
 from proxy_process import Clients, echo_server, start_proxy, wait_until
 from services.process import HOST, accepts, free_port
 
-
 Connect = Callable[[int], socket.socket]
 
 
