@@ -13,7 +13,7 @@ from typing import Any
 from l4proxy.histograms import quantile
 from l4proxy.snapshot import Family, Sample, Snapshot
 
-__all__ = ["CONTENT_TYPE", "iter_prometheus", "label_text", "render_json", "render_prometheus"]
+__all__ = ["CONTENT_TYPE", "QUANTILES", "iter_prometheus", "label_text", "render_json", "render_prometheus"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -9,6 +9,7 @@ bytes; it reloads the workers, sums up their statistics, and serves the admin in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -17,14 +18,17 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.admin_host import AdminHost
+from l4proxy.all_workers import AllWorkers
 from l4proxy.control import Control, ControlError
 from l4proxy.errors import ConfigError, ConfigProblem, L4ProxyError
 from l4proxy.generation import SocketStore
 from l4proxy.handoff import SOCKETS, Sockets, send_sockets, sockets_for_child
 from l4proxy.process import Launch, own_command, worker_count
-from l4proxy.snapshot import merge
+from l4proxy.process_stats import collect_process_stats
 from l4proxy.sockets import bound_address
 from l4proxy.stats import Stats, counter, gauge
+from l4proxy.stats_push import StatsPush
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.successor import announce_ready, start_successor
 from l4proxy.systemd import notify
@@ -33,7 +37,6 @@ from l4proxy.worker import CONTROL
 if TYPE_CHECKING:
     from l4proxy.address import Address
     from l4proxy.config.schema import Config
-    from l4proxy.snapshot import Snapshot
 
 __all__ = ["Supervisor", "SupervisorStats"]
 
@@ -77,11 +80,15 @@ class Supervisor:
         self._stats = StatsRegistry()
         self._own = self._stats.group(SupervisorStats)
         self._slots = [Slot(number) for number in range(worker_count(config))]
+        collect_process_stats(self._stats)
+        self._workers = AllWorkers(self._slots, self._stats, reload=self._reload_and_say, stop=self.stop)
+        self._sinks = StatsPush(self._workers.snapshot, self._stats)
+        self._admin = AdminHost(lambda: self._workers)
         self._stop = asyncio.Event()
         self._signal = signal.SIGTERM
         self._keepers: list[asyncio.Task[None]] = []
-        self._admin: Any = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._admin.inherit(config, inherited)
         self._deal(inherited)
 
     def _deal(self, inherited: Sockets) -> None:
@@ -94,14 +101,13 @@ class Supervisor:
     async def run(self) -> int:
         self._open_sockets(self._config)
         self._close_unused(self._config)
+        self._sinks.switch(self._sinks.prepare(self._config.stats_sinks))
         self._listen_to_signals()
         self._keepers = [asyncio.get_running_loop().create_task(self._keep(slot)) for slot in self._slots]
         await self._all_ready()
-        if self._config.admin is not None and not self._stop.is_set():
-            from l4proxy.admin import start_admin
-
-            self._admin = await start_admin(self._config.admin, self)
         if not self._stop.is_set():
+            await self._admin.apply(self._config.admin)
+            self._sinks.start()
             self._launch.announce(self._addresses(), len(self._slots))
             announce_ready()
         await self._stop.wait()
@@ -162,7 +168,8 @@ class Supervisor:
             self._own.workers -= 1
             slot.ready.clear()
             slot.process = slot.control = None
-            if self._stop.is_set():
+            self._workers.died(slot)
+            if self._stop.is_set() or self._workers.draining:
                 return
             if time.monotonic() - began > STEADY:
                 slot.pause = FIRST_PAUSE
@@ -189,9 +196,13 @@ class Supervisor:
         their_channel.close()
         control.setblocking(False)
         slot.process, slot.channel = process, channel
-        slot.control = Control({"ready": slot.ready.set})
+        slot.control = Control({"ready": lambda: self._ready(slot)})
         self._spawn(self._talk(slot.control, control, channel))
         return process
+
+    def _ready(self, slot: Slot) -> None:
+        slot.ready.set()
+        self._workers.ready(slot)
 
     async def _talk(self, control: Control, sock: socket.socket, channel: socket.socket) -> None:
         await control.run(sock)
@@ -209,8 +220,8 @@ class Supervisor:
             log.error("%d workers did not end within %.0f s and are killed", len(left), limit)
             self._tell_workers(signal.SIGKILL)
             await asyncio.wait(left)
-        if self._admin is not None:
-            await self._admin.close()
+        await self._sinks.close()
+        await self._admin.close()
 
     def _tell_workers(self, number: int) -> None:
         for slot in self._slots:
@@ -224,7 +235,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGUSR1, self._tell_workers, signal.SIGUSR1)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_and_say()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
         loop.add_signal_handler(signal.SIGUSR2, lambda: self._spawn(self._hand_over()))
 
     def _told_to_stop(self, number: int) -> None:
@@ -237,6 +248,7 @@ class Supervisor:
     def stop(self, drain_time: float | None = None) -> None:
         if drain_time == 0.0:
             self._signal = signal.SIGINT
+        self._workers.draining = True
         self._stop.set()
 
     def _spawn(self, coro: Any) -> None:
@@ -246,7 +258,10 @@ class Supervisor:
 
     async def reload(self) -> None:
         """Check the configuration here, open its new sockets, then have each worker read it. Raises ConfigError."""
+        if self._workers.draining:
+            raise ConfigError([ConfigProblem("", "the workers are draining, they take over no other configuration")])
         config = self._launch.load()
+        sinks = self._sinks.prepare(config.stats_sinks)
         known = [set(slot.store.all()) for slot in self._slots]
         self._open_sockets(config)
         self._config = config
@@ -254,6 +269,8 @@ class Supervisor:
         self._close_unused(config)
         if any(problems):
             raise ConfigError([ConfigProblem("", problem) for problem in problems if problem])
+        self._sinks.switch(sinks)
+        await self._admin.apply(config.admin)
 
     async def _reload_worker(self, slot: Slot, known: set[str]) -> str:
         if slot.control is None or slot.channel is None:
@@ -269,42 +286,23 @@ class Supervisor:
     async def _reload_and_say(self) -> None:
         try:
             await self.reload()
-            log.info("the configuration was reloaded")
         except L4ProxyError as error:
             log.error("the configuration was not reloaded everywhere:\n%s", error)
+            raise
+        log.info("the configuration was reloaded")
+
+    async def _reload_on_signal(self) -> None:
+        with contextlib.suppress(L4ProxyError):
+            await self._reload_and_say()
 
     async def _hand_over(self) -> None:
-        everything: Sockets = {}
+        everything = self._admin.sockets()
         for slot in self._slots:
             for address, sockets in slot.store.all().items():
                 everything.setdefault(address, []).extend(sockets)
         if await start_successor(everything):
+            await self._admin.close()
             self.stop()
-
-    # What the admin interface asks
-
-    async def snapshot(self) -> Snapshot:
-        """The statistics of all workers in one."""
-        answers = await self._ask("snapshot")
-        return merge([self._stats.snapshot(), *(answer for _, answer in answers)])
-
-    async def describe(self, what: str) -> list[tuple[int, Any]]:
-        return await self._ask("describe", what=what)
-
-    async def change(self, what: str, **arguments: Any) -> list[tuple[int, Any]]:
-        return await self._ask("change", what=what, **arguments)
-
-    async def _ask(self, call: str, **arguments: Any) -> list[tuple[int, Any]]:
-        """Ask every worker; leave out those that do not answer."""
-        slots = [slot for slot in self._slots if slot.control is not None and slot.ready.is_set()]
-        answers = await asyncio.gather(
-            *(slot.control.call(call, **arguments) for slot in slots if slot.control), return_exceptions=True
-        )
-        return [
-            (slot.number, answer)
-            for slot, answer in zip(slots, answers, strict=True)
-            if not isinstance(answer, BaseException)
-        ]
 
 
 def _ended(status: int) -> str:

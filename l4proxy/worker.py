@@ -7,6 +7,7 @@ SIGTERM or SIGINT ends the drain. A worker takes its orders from its supervisor,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -14,18 +15,21 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.admin_host import AdminHost
 from l4proxy.control import Control
 from l4proxy.errors import ConfigError, L4ProxyError
 from l4proxy.generation import SocketStore
 from l4proxy.handoff import Sockets, receive_sockets
+from l4proxy.loop_watch import LoopWatch
 from l4proxy.process import Launch
+from l4proxy.process_stats import collect_process_stats
 from l4proxy.server import Server
 from l4proxy.successor import announce_ready, start_successor
 from l4proxy.systemd import notify, watchdog_interval
 
 if TYPE_CHECKING:
+    from l4proxy.admin_target import AdminTarget
     from l4proxy.config.schema import Config
-    from l4proxy.snapshot import Snapshot
 
 __all__ = ["CONTROL", "Parent", "Worker", "supervisor_of_this"]
 
@@ -71,20 +75,28 @@ class Worker:
         self._sockets.inherited = inherited
         self._stop = asyncio.Event()
         self._drain_time: float | None = None
-        self._admin: Any = None
+        self._admin = AdminHost(self._target)
+        if parent is None:
+            self._admin.inherit(config, inherited)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> int:
-        self.server = Server(self._config, self._launch.plugins, sockets=self._sockets)
+        self.server = Server(
+            self._config, self._launch.plugins, sockets=self._sockets, supervised=self._parent is not None
+        )
+        collect_process_stats(self.server.stats)
         await self.server.start()
         self._sockets.close_unused()
         self._listen_to_signals()
         if self._parent is not None:
             self._spawn(self._obey(self._parent))
         else:
-            await self._start_admin()
+            await self._admin.apply(self._config.admin)
             self._launch.announce(self.server.addresses, 1)
             announce_ready()
+        watch = LoopWatch(self.server.stats, self._config.slow_callback) if self._config.slow_callback else None
+        if watch is not None:
+            watch.start()
         if interval := watchdog_interval():
             self._spawn(_feed_watchdog(interval))
         gc.collect()
@@ -93,6 +105,8 @@ class Worker:
         await self._stop.wait()
         notify("STOPPING=1")
         await self._end()
+        if watch is not None:
+            watch.close()
         return 0
 
     async def _end(self) -> None:
@@ -104,16 +118,14 @@ class Worker:
             self.server.hurry()
         await draining
         hurry.cancel()
-        if self._admin is not None:
-            await self._admin.close()
+        await self._admin.close()
         for task in self._tasks:
             task.cancel()
 
-    async def _start_admin(self) -> None:
-        if self._config.admin is not None:
-            from l4proxy.admin import start_admin
+    def _target(self) -> AdminTarget:
+        from l4proxy.admin import ServerTarget
 
-            self._admin = await start_admin(self._config.admin, self)
+        return ServerTarget(self.server, reload=self._reload_and_say, stop=self.stop)
 
     def _spawn(self, coro: Any) -> None:
         task = asyncio.get_running_loop().create_task(coro)
@@ -131,7 +143,7 @@ class Worker:
                 add(ignored, int)
             return
         add(signal.SIGINT, self.stop, 0.0)
-        add(signal.SIGHUP, lambda: self._spawn(self._reload_and_say()))
+        add(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
         add(signal.SIGUSR2, lambda: self._spawn(self._hand_over()))
 
     def stop(self, drain_time: float | None = None) -> None:
@@ -158,23 +170,30 @@ class Worker:
     async def _reload_and_say(self) -> None:
         try:
             self.reload()
-            log.info("the configuration was reloaded")
         except L4ProxyError as error:
             self.server.reload_failed()
             log.error("the configuration was not reloaded, the old one stays:\n%s", error)
+            raise
+        log.info("the configuration was reloaded")
+        await self._admin.apply(self._config.admin)
+
+    async def _reload_on_signal(self) -> None:
+        with contextlib.suppress(L4ProxyError):
+            await self._reload_and_say()
 
     async def _hand_over(self) -> None:
-        if await start_successor(self._sockets.all()):
+        if await start_successor({**self._sockets.all(), **self._admin.sockets()}):
+            await self._admin.close()
             self.stop()
 
     # A supervisor's questions
 
     async def _obey(self, parent: Parent) -> None:
         control = Control({
-            "snapshot": self.snapshot,
-            "describe": self.describe,
+            "snapshot": self.server.stats.snapshot,
+            "describe": self._describe,
             "reload": self._reload_as_told,
-            "change": self.change,
+            "change": self._change,
         })  # fmt: skip
         await control.run(parent.control, hello="ready")
         log.warning("the supervisor is gone: worker %d drains", parent.number)
@@ -188,22 +207,15 @@ class Worker:
             return str(error)
         return ""
 
-    # What the admin interface asks; a supervisor answers the same for all its workers
+    async def _describe(self, what: str, **arguments: Any) -> Any:
+        from l4proxy.describe import describe
 
-    def snapshot(self) -> Snapshot:
-        return self.server.stats.snapshot()
+        return await describe(self.server, what, **arguments)
 
-    def describe(self, what: str) -> Any:
-        """State of this process as plain data; ``what`` is one of ``l4proxy.describe.DESCRIPTIONS``."""
-        from l4proxy.describe import DESCRIPTIONS
+    async def _change(self, what: str, **arguments: Any) -> Any:
+        from l4proxy.describe import change
 
-        return DESCRIPTIONS[what](self.server)
-
-    def change(self, what: str, **arguments: Any) -> Any:
-        """A mutation by the admin interface; ``what`` is one of ``l4proxy.describe.CHANGES``."""
-        from l4proxy.describe import CHANGES
-
-        return CHANGES[what](self.server, **arguments)
+        return await change(self.server, what, **arguments)
 
 
 async def _feed_watchdog(interval: float) -> None:

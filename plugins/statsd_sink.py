@@ -21,13 +21,13 @@ from l4proxy import Register, hookimpl
 from l4proxy.address import Address
 from l4proxy.config.types import Duration, Range, Size
 from l4proxy.histograms import quantile
+from l4proxy.prometheus import QUANTILES
 from l4proxy.snapshot import Family, Sample, Snapshot, increase
 from l4proxy.stats_sink import StatsSink
 from l4proxy.turns import in_turns
 
 __all__ = ["StatsdConfig", "StatsdSink", "metric_lines", "packets"]
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _NOT_IN_TAGS = re.compile(r"[\s,|#]+")
 

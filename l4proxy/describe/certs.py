@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.describe.times import utc_seconds
+
 if TYPE_CHECKING:
     from l4proxy.server import Server
     from l4proxy.tls.certificate import Certificate
@@ -40,11 +42,7 @@ def _certificate(used_by: str, one: Certificate) -> dict[str, Any]:
         "issuer": one.issuer,
         "names": list(one.names),
         "serial": one.serial,
-        "valid_from": _utc(one.not_before),
-        "valid_until": _utc(one.not_after),
+        "valid_from": utc_seconds(one.not_before),
+        "valid_until": utc_seconds(one.not_after),
         "days_left": int((one.not_after - time.time()) // DAY),
     }
-
-
-def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from l4proxy.logging_setup import set_all_levels, set_level
-from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
     from l4proxy.server import Server
@@ -32,11 +31,11 @@ def drain_listeners(server: Server) -> None:
 
 
 def close_connection(server: Server, id: int) -> bool:
-    """Reset one connection on both sides. False: there is none with this number."""
+    """End one connection at once. False: there is none with this number."""
     for generation in server.generations:
         for listener in generation.listeners:
             if (one := listener.connections.get(id)) is not None:
-                one.close(CloseReason("proxy", one.phase, "closed_by_admin"), flush=False, reset=True)
+                one.cut_off("closed_by_admin")
                 return True
     return False
 

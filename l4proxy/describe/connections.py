@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.address import format_host_port
 from l4proxy.connection import CONNECTING
+from l4proxy.describe.times import utc
 from l4proxy.path import FULL, GATE, PAUSED
 from l4proxy.splice import PIPED
 
@@ -71,7 +72,7 @@ def closed_connections(server: Server, limit: int = 200) -> list[dict[str, Any]]
 def _closed_row(record: AccessRecord) -> dict[str, Any]:
     return {
         "id": record.connection_id,
-        "ended": _utc(record.started + record.duration),
+        "ended": utc(record.started + record.duration),
         "duration_seconds": round(record.duration, 3),
         "listener": record.listener,
         "client": str(record.client),
@@ -99,10 +100,10 @@ def _open_in_full(one: Connection) -> dict[str, Any]:
     age = time.monotonic() - one.started
     last = len(one.chain.filters) - 1
     return {
-        **_about(one.listener.name, one.chain.name, one.client_peer, one.info.direct_source, one.tls),
         "id": one.id,
         "state": "open" if one.reason is None else "closing",
-        "started": _utc(time.time() - age),
+        **_about(one.listener.name, one.chain.name, one.client_peer, one.info.direct_source, one.tls),
+        "started": utc(time.time() - age),
         "age_seconds": round(age, 3),
         "phase": one.phase,
         "protocol": one.info.protocol,
@@ -123,11 +124,11 @@ def _open_in_full(one: Connection) -> dict[str, Any]:
 
 def _closed_in_full(record: AccessRecord) -> dict[str, Any]:
     return {
-        **_about(record.listener, record.chain, record.client, record.direct_client, record.tls),
         "id": record.connection_id,
         "state": "closed",
-        "started": _utc(record.started),
-        "ended": _utc(record.started + record.duration),
+        **_about(record.listener, record.chain, record.client, record.direct_client, record.tls),
+        "started": utc(record.started),
+        "ended": utc(record.started + record.duration),
         "duration_seconds": round(record.duration, 3),
         "protocol": record.protocol,
         "server_name": record.server_name,
@@ -164,7 +165,7 @@ def _upstream(
         "address": str(peer) if peer is not None else "",
         "local_address": _host_port(peer.local_host, peer.local_port) if peer is not None else "",
         "attempts": attempts,
-        "connect_seconds": connect_seconds,
+        "connect_seconds": round(connect_seconds, 6) if connect_seconds is not None else None,
     }
 
 
@@ -201,7 +202,3 @@ def _reason(reason: CloseReason | None) -> dict[str, Any] | None:
 def _host_port(host: str, port: int) -> str:
     """Empty for a unix socket, which has neither."""
     return format_host_port(host, port) if port else ""
-
-
-def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

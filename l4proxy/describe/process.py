@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from l4proxy import __version__
+from l4proxy.describe.times import utc
 from l4proxy.logging_setup import current_levels
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def server_info(server: Server) -> dict[str, Any]:
         "state": server.state,
         "pid": os.getpid(),
         "parent_pid": os.getppid(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - uptime)),
+        "started": utc(time.time() - uptime),
         "uptime_seconds": int(uptime),
         "connections": server.active,
         "max_connections": server.max_connections,
