@@ -16,7 +16,7 @@ from source_tree import ROOT
 RULES = dict(re.findall(r"<!-- (.*?) -->\n```sh\n(.*?)```", (ROOT / OPERATORS).read_text(), re.DOTALL))
 (CONFIG,) = (block.text for block in blocks(OPERATORS, "toml") if block.heading == "Transparent mode")
 
-# A server at 10.2.0.2 and a client at 10.1.0.2, each in a namespace behind a cable of its own; we are the machine between them.
+# A server at 10.2.0.2 and a client at 10.1.0.2, each in a namespace of its own; we are the machine between them.
 NETWORK = """
 import asyncio, contextlib, os, socket, subprocess, sys, tomllib
 from l4proxy import serve
