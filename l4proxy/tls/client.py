@@ -1,0 +1,143 @@
+"""TLS towards endpoints: verified unless the configuration says otherwise, sessions resumed."""
+
+from __future__ import annotations
+
+import ssl
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from l4proxy.filter import TlsInfo
+from l4proxy.tls.failures import HandshakeFailed, explain
+from l4proxy.tls.handshake import Handshake, OnFailed, OnReady, Side
+from l4proxy.tls.loading import load_authorities, load_key_pair, new_context, read_chain, trust_system
+from l4proxy.tls.names import SanRules, peer_names
+from l4proxy.tls.stats import TlsStats, unregistered
+from l4proxy.tls.stream import SCRATCH
+
+if TYPE_CHECKING:
+    import socket
+
+    from l4proxy.config.schema import ClientTls
+    from l4proxy.poller import Poller
+    from l4proxy.timers import Timers
+    from l4proxy.tls.certificate import Certificate
+
+__all__ = ["ClientTlsContext"]
+
+MAX_SESSIONS = 1000
+"""Sessions kept to be resumed, one per server name and address; beyond, the oldest is forgotten."""
+
+SessionKey = tuple[str, object]
+
+
+class _ClientObject(ssl.SSLObject):
+    """Remembers for whom its session is good."""
+
+    session_key: SessionKey
+
+
+class ClientTlsContext(Side):
+    """Made from the files when a configuration is loaded, and anew at each reload. Raises ValueError that begins with
+    the option at fault.
+
+    A session is kept when its first connection closes: by then the server has sent its tickets. It spares the
+    connections that follow most of a handshake's cost, and the endpoint even more.
+    """
+
+    def __init__(self, config: ClientTls, stats: TlsStats | None = None) -> None:
+        self.config = config
+        self.timeout = config.handshake_timeout
+        self.stats = stats or unregistered()
+        self._sans = SanRules(config.sans)
+        self._certificates: list[Certificate] = []
+        self._sessions: dict[SessionKey, ssl.SSLSession] = {}
+        context = self._context = new_context(ssl.PROTOCOL_TLS_CLIENT, config.min_version, config.alpn)
+        context.sslobject_class = _ClientObject
+        context.check_hostname = config.verify and not self._sans
+        context.verify_mode = ssl.CERT_REQUIRED if config.verify else ssl.CERT_NONE
+        if config.ca:
+            load_authorities(context, config.ca, "ca")
+        elif config.verify:
+            trust_system(context)
+        if config.cert and config.key:
+            own = read_chain(config.cert)
+            load_key_pair(context, own, config.key, config.password)
+            self._certificates.append(own)
+        if config.server_name:
+            try:
+                self._wrap(config.server_name, None)
+            except ValueError as error:
+                raise ValueError(f"server_name: {config.server_name!r} is no host name ({error})") from None
+
+    def certificates(self) -> list[Certificate]:
+        """What is presented to endpoints that ask for it."""
+        return self._certificates
+
+    def connect(
+        self,
+        sock: socket.socket,
+        hostname: str,
+        poller: Poller,
+        timers: Timers,
+        on_ready: OnReady,
+        on_failed: OnFailed,
+        high: int = 64 * 1024,
+    ) -> Handshake:
+        """Begin the handshake on a connected, nonblocking socket. ``hostname`` is the endpoint's, empty where only its
+        address is known: then its certificate must be for that address."""
+        return Handshake(
+            self, lambda: self._begin(sock, hostname), sock, poller, timers, on_ready, on_failed, high, opens=True
+        )
+
+    def _begin(self, sock: socket.socket, hostname: str) -> ssl.SSLObject:
+        peer = sock.getpeername()
+        name = (self.config.server_name or hostname or _address(peer)).rstrip(".")
+        if self._context.check_hostname and not name:
+            raise HandshakeFailed(
+                "tls_no_server_name", "the endpoint has no host name to check its certificate against: set server_name"
+            )
+        key = (name, peer)
+        try:
+            tls = self._wrap(name, self._sessions.get(key))
+        except ValueError as error:
+            raise HandshakeFailed("tls_bad_server_name", f"{name!r} is no host name ({error})") from None
+        tls.session_key = key
+        return tls
+
+    def _wrap(self, name: str, session: ssl.SSLSession | None) -> _ClientObject:
+        tls = self._context.wrap_bio(SCRATCH.incoming, SCRATCH.outgoing, server_hostname=name or None, session=session)
+        assert isinstance(tls, _ClientObject)
+        return tls
+
+    def approve(self, tls: ssl.SSLObject) -> TlsInfo:
+        if self._sans:
+            names = peer_names(tls.getpeercert() or {})
+            if not self._sans.allow(names):
+                shown = ", ".join(f"{kind}:{text}" for kind, text in names) or "none"
+                raise HandshakeFailed("tls_san_mismatch", f"the certificate has none of the names asked for: {shown}")
+        cipher = tls.cipher()
+        return TlsInfo(
+            tls.server_hostname or "",
+            tls.selected_alpn_protocol() or "",
+            tls.version() or "",
+            cipher[0] if cipher else "",
+        )
+
+    def explain(self, tls: ssl.SSLObject, error: ssl.SSLError) -> tuple[str, str]:
+        return explain(error, "tls_")
+
+    def ended(self, tls: ssl.SSLObject) -> None:
+        assert isinstance(tls, _ClientObject)
+        if tls.session_reused:
+            return
+        session = tls.session
+        if session is not None and session.has_ticket:
+            self._sessions.pop(tls.session_key, None)
+            if len(self._sessions) >= MAX_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+            self._sessions[tls.session_key] = session
+
+
+def _address(peer: object) -> str:
+    """The IP address of what ``getpeername`` returned; empty for a unix socket."""
+    return str(ip_address(peer[0].partition("%")[0])) if isinstance(peer, tuple) else ""

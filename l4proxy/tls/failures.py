@@ -1,0 +1,79 @@
+"""What went wrong in a handshake: a name for counters and logs, and a sentence for people.
+
+OpenSSL says it by a reason (``WRONG_VERSION_NUMBER``), or by an alert that came from the peer, or by a number of its
+certificate verification (``X509_V_ERR_...``). The names are few and stable; what OpenSSL said stands in the sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from errno import EPROTO
+
+__all__ = ["HandshakeFailed", "broken_stream", "explain"]
+
+
+class HandshakeFailed(Exception):
+    """A handshake that is refused for a reason of our own. ``why`` is the name."""
+
+    def __init__(self, why: str, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+_REASONS = {
+    "HTTP_REQUEST": ("tls_plaintext_http", "the client speaks plain HTTP to a port that expects TLS"),
+    "HTTPS_PROXY_REQUEST": ("tls_plaintext_http", "the client takes this port for a plain HTTP proxy; it expects TLS"),
+    "WRONG_VERSION_NUMBER": ("tls_plaintext", "the peer does not speak TLS"),
+    "RECORD_LAYER_FAILURE": ("tls_plaintext", "the peer does not speak TLS"),
+    "UNSUPPORTED_PROTOCOL": ("tls_version", "the peer speaks only versions of TLS that are not allowed here"),
+    "VERSION_TOO_LOW": ("tls_version", "the peer speaks only versions of TLS that are not allowed here"),
+    "NO_SHARED_CIPHER": ("tls_no_shared_cipher", "the peer offers no cipher that is allowed here"),
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("tls_no_certificate", "the client showed no certificate"),
+}
+_ALERT = re.compile(r"(?:SSLV3_ALERT|TLSV13_ALERT|TLSV1_ALERT|TLSV1)_(\w+)")
+_DISTRUST = {"unknown_ca", "bad_certificate", "certificate_unknown", "certificate_expired", "certificate_revoked"}
+
+_VERIFY = {
+    9: "not_yet_valid",
+    10: "expired",
+    18: "self_signed",
+    23: "revoked",
+    26: "wrong_purpose",
+    62: "wrong_host",
+    63: "wrong_host",
+    64: "wrong_host",
+}
+
+
+def explain(error: ssl.SSLError, certificate: str) -> tuple[str, str]:
+    """The name and the sentence. ``certificate`` is what names begin with that are about the peer's certificate."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return certificate + _VERIFY.get(error.verify_code, "untrusted"), _inner(error.verify_message)
+    reason = error.reason or ""
+    if reason in _REASONS:
+        return _REASONS[reason]
+    if alert := _ALERT.fullmatch(reason):
+        name = alert[1].lower()
+        hint = ": it does not trust our certificate" if name in _DISTRUST else ""
+        return f"tls_alert_{name}", f"the peer ended the handshake with the alert {name!r}{hint}"
+    return "tls_protocol_error", f"the handshake broke: {_words(reason) or error}"
+
+
+def _inner(text: str) -> str:
+    """OpenSSL's sentence in the middle of one of ours."""
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _words(reason: str) -> str:
+    return reason.lower().replace("_", " ")
+
+
+def broken_stream(error: OSError) -> OSError:
+    """An error of ``ssl`` after the handshake, as an OSError that says so: its own number is none of the system's."""
+    if not isinstance(error, ssl.SSLError):
+        return error
+    reason = error.reason or ""
+    if alert := _ALERT.fullmatch(reason):
+        return OSError(EPROTO, f"TLS: the peer sent the alert {alert[1].lower()!r}")
+    return OSError(EPROTO, f"TLS: {_words(reason) or error}")
