@@ -51,7 +51,8 @@ class End:
 
     @property
     def got_eof(self) -> bool:
-        return self.sock.shut
+        """Everything has reached this peer, and an orderly end (FIN) behind it."""
+        return self.sock.shut or (self.sock.closed and not self.sock.reset)
 
     @property
     def got_reset(self) -> bool:
