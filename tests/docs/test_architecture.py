@@ -46,8 +46,8 @@ def test_the_figures_are_those_of_the_code() -> None:
     assert f"at most {2 * (buffer_limit + READ_SIZE_MAX) // KIB} KiB" in PAGE
     assert f"a pipe of up to {PIPE_SIZE // KIB // KIB} MiB" in PAGE
     assert f"at most `peek_limit` ({peek_limit // KIB} KiB)" in PAGE
-    assert f"for at most {FLUSH_TIMEOUT:g} seconds" in PAGE
-    assert f"then has {LINGER_TIMEOUT:g} second" in PAGE
+    assert f"some of it leaves every {FLUSH_TIMEOUT:g} seconds" in PAGE
+    assert f"then has {LINGER_TIMEOUT:g} second to end" in PAGE
 
 
 class Read(Filter[NoConfig]):

@@ -8,17 +8,21 @@ import importlib
 import os
 import pkgutil
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import l4proxy
-from docs.pages import OPERATORS, Block, blocks
+from docs.pages import OPERATORS, Block, blocks, commands
 from l4proxy import Stats
 from l4proxy.access_log.flags import RESPONSE_FLAGS
 from l4proxy.access_log.operators import OPERATORS as ACCESS_LOG_OPERATORS
+from l4proxy.admin.routes import ADMIN, METRICS
 from l4proxy.cli.explain import PLURALS, sections
 from l4proxy.cli.main import main
 from l4proxy.config.schema import Config
@@ -27,6 +31,8 @@ from l4proxy.dial import connect_failure, lost_detail
 from l4proxy.endpoint_set import EndpointRemoved
 from l4proxy.tls.failures import _VERIFY as CERTIFICATE_PROBLEMS
 from services.certs import Authority
+from services.needs import needs
+from services.process import accepts, free_port, running
 from source_tree import PACKAGES, ROOT, modules, parse
 
 PAGE = (ROOT / OPERATORS).read_text()
@@ -58,6 +64,7 @@ def test_a_configuration_is_right(block: Block, authority: Authority, tmp_path: 
         shutil.copy(issued.key, tmp_path / f"{name}.key")
     for name in ("ca.pem", "clients.pem"):
         shutil.copy(authority.cert, tmp_path / name)
+    (tmp_path / "admin.token").write_text("secret\n")
     file = tmp_path / "l4proxy.toml"
     file.write_text(block.text + ("" if "[[listeners]]" in block.text else ECHO))
     assert main(["check", str(file)]) == 0
@@ -99,6 +106,25 @@ def test_every_section_is_listed() -> None:
 
 def test_every_setting_at_the_top_is_mentioned() -> None:
     assert not [name for name in Config.__dataclass_fields__ if name not in PAGE]
+
+
+def test_every_page_of_the_admin_interface_is_listed() -> None:
+    listed = [(method, path.strip("`")) for method, path, _ in table("The admin interface")]
+    assert listed == [(route.method, route.path) for route in ADMIN.routes]
+    text = PAGE.partition("# The admin interface\n")[2]
+    assert not [route.path for route in METRICS.routes if f"`{route.path}`" not in text.partition("```console")[0]]
+
+
+@needs("curl")
+def test_the_admin_interface_answers_what_the_page_asks(tmp_path: Path) -> None:
+    port = free_port()
+    file, log = tmp_path / "l4proxy.toml", tmp_path / "log"
+    file.write_text(f'[admin]\naddress = "127.0.0.1:{port}"\n{ECHO}'.replace('127.0.0.1:9"', '127.0.0.1:0"'))
+    asked = [command.replace("9901", str(port)) for _, command in commands(OPERATORS) if command.startswith("curl ")]
+    assert len(asked) > 4
+    with running([sys.executable, "-m", "l4proxy", "run", str(file)], log=log, ready=lambda: accepts(port)):
+        for command in asked:
+            subprocess.run([*shlex.split(command), "--fail", "--silent"], check=True, capture_output=True)
 
 
 def test_every_plugin_is_listed() -> None:
@@ -145,7 +171,7 @@ def in_a_family(reason: str, known: set[str]) -> bool:
 
 
 CLOSES = {"CloseReason": 2, "UpstreamError": 1, "NoSuchCluster": 1, "HandshakeFailed": 0, "close": 0, "_fail": 0,
-          "close_connections": 0}  # fmt: skip
+          "close_connections": 0, "cut_off": 0}  # fmt: skip
 """Which argument of a call is a close reason."""
 
 
