@@ -101,12 +101,14 @@ class $cls(Filter[${cls}Config]):
         self.received = 0
 
     def on_client_data(self, data: bytes) -> bytes | None:
+        room = self.config.max_bytes - self.received
         self.received += len(data)
-        if self.received > self.config.max_bytes:
-            self.conn.log.info("more than %d bytes from %s", self.config.max_bytes, self.conn.client)
-            self.conn.close("too_much_sent")
-            return None
-        return data
+        if len(data) <= room:
+            return data
+        self.conn.log.info("more than %d bytes from %s", self.config.max_bytes, self.conn.client)
+        self.conn.send_upstream(data[:room])  # the same bytes pass, however they are cut into chunks
+        self.conn.close("too_much_sent")
+        return None
 
 
 @hookimpl
@@ -121,7 +123,7 @@ import pytest
 from l4proxy import ConfigError
 from l4proxy.plugin_manager import load_plugins
 from l4proxy.registry import Kind
-from l4proxy.testing import harness
+from l4proxy.testing import StartProxy, check_filter, harness
 
 from $module import $cls
 
@@ -147,11 +149,20 @@ def test_too_much_closes_the_connection() -> None:
     assert h.upstream.received == b"1234567890"
 
 
-def test_connections_are_counted_apart() -> None:
+def test_connections_are_counted_apart(proxy: StartProxy) -> None:
+    running = proxy($cls, max_bytes=10)  # a real one, in front of a server that echoes
     for _ in range(2):
-        h = harness($cls, max_bytes=10)
-        h.client.send(b"1234567890")
-        assert h.closed is None
+        with running.connect() as client:
+            client.send(b"1234567890")
+            assert client.receive(10) == b"1234567890"
+            client.send(b"!")
+            assert client.receive_all() == b""
+    assert [reason.detail for reason in running.wait_closed(2)] == ["too_much_sent", "too_much_sent"]
+
+
+def test_the_same_comes_out_however_the_bytes_arrive() -> None:
+    check_filter($cls, client=[b"12345"], upstream=[b"hi"], expect_upstream=b"12345", max_bytes=10)
+    check_filter($cls, client=[b"1234567890!"], expect_upstream=b"1234567890", max_bytes=10)
 
 
 def test_options_are_checked() -> None:

@@ -32,12 +32,14 @@ class LimitUpload(Filter[LimitUploadConfig]):
         self.received = 0
 
     def on_client_data(self, data: bytes) -> bytes | None:
+        room = self.config.max_bytes - self.received
         self.received += len(data)
-        if self.received > self.config.max_bytes:
-            self.conn.log.info("more than %d bytes from %s", self.config.max_bytes, self.conn.client)
-            self.conn.close("too_much_sent")
-            return None
-        return data
+        if len(data) <= room:
+            return data
+        self.conn.log.info("more than %d bytes from %s", self.config.max_bytes, self.conn.client)
+        self.conn.send_upstream(data[:room])  # the same bytes pass, however they are cut into chunks
+        self.conn.close("too_much_sent")
+        return None
 
 
 @hookimpl

@@ -4,7 +4,7 @@ import pytest
 from l4proxy import ConfigError
 from l4proxy.plugin_manager import load_plugins
 from l4proxy.registry import Kind
-from l4proxy.testing import harness
+from l4proxy.testing import StartProxy, check_filter, harness
 
 from l4proxy_limit_upload import LimitUpload
 
@@ -30,11 +30,20 @@ def test_too_much_closes_the_connection() -> None:
     assert h.upstream.received == b"1234567890"
 
 
-def test_connections_are_counted_apart() -> None:
+def test_connections_are_counted_apart(proxy: StartProxy) -> None:
+    running = proxy(LimitUpload, max_bytes=10)  # a real one, in front of a server that echoes
     for _ in range(2):
-        h = harness(LimitUpload, max_bytes=10)
-        h.client.send(b"1234567890")
-        assert h.closed is None
+        with running.connect() as client:
+            client.send(b"1234567890")
+            assert client.receive(10) == b"1234567890"
+            client.send(b"!")
+            assert client.receive_all() == b""
+    assert [reason.detail for reason in running.wait_closed(2)] == ["too_much_sent", "too_much_sent"]
+
+
+def test_the_same_comes_out_however_the_bytes_arrive() -> None:
+    check_filter(LimitUpload, client=[b"12345"], upstream=[b"hi"], expect_upstream=b"12345", max_bytes=10)
+    check_filter(LimitUpload, client=[b"1234567890!"], expect_upstream=b"1234567890", max_bytes=10)
 
 
 def test_options_are_checked() -> None:
