@@ -21,6 +21,7 @@ class Demo(Command):
 
     All of it is in this one process, takes a few seconds, and needs nothing else.
     """
+
     name = "demo"
     needs_all_plugins = False
 

@@ -27,8 +27,8 @@ HEADER = ("PLUGIN", "VERSION", "FROM", "BRINGS", "STATUS")
 class Plugins(Command):
     """List plugins and what they bring.
 
-    The broken ones come at the end, with the reason, and then the status is 1. STATUS is what a filter's author says of it: stable, alpha or wip; and untrusted_client where it may face the
-    Internet, else trusted_client.
+    The broken ones come at the end, with the reason, and then the status is 1. STATUS is what a filter's author says of
+    it: stable, alpha or wip; and untrusted_client where it may face the Internet, else trusted_client.
 
     With --json, an array of objects with "name", "distribution", "version", "source", "loaded", "hooks", "registered"
     (objects with "kind", "name", "protocol", "status", "posture" and "doc") and "problem" (empty where all is well).

@@ -16,7 +16,6 @@ from l4proxy.cli.command import Command
 from l4proxy.cli.options import in_words_of_options
 from l4proxy.cli.use import parse_use
 from l4proxy.config import Config, load_mapping
-from l4proxy.config.structure import EnvironmentText
 from l4proxy.errors import ConfigError
 from l4proxy.process import log_addresses
 from l4proxy.terminal import BOLD, DIM, painter
@@ -145,7 +144,8 @@ def shared_draft(args: argparse.Namespace) -> Draft:
     draft = Draft()
     listener = {"address": args.listen, "filters": [parse_use(text) for text in args.use]}
     cluster = {"name": CLUSTER, "endpoints": args.upstream}
-    draft.config = {"listeners": [listener], "clusters": [cluster], "workers": EnvironmentText(args.workers)}
+    workers = int(args.workers) if args.workers.isdecimal() else args.workers
+    draft.config = {"listeners": [listener], "clusters": [cluster], "workers": workers}
     draft.options = {
         "listeners[0].address": "LISTEN",
         **{f"listeners[0].filters[{at}]": f"--use {text}" for at, text in enumerate(args.use)},

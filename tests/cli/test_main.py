@@ -100,7 +100,10 @@ def test_version(l4proxy) -> None:
             "error: 'b:2' is one argument too many (the arguments of a kind stand together)\n"
             "  l4proxy tcp --help tells more\n",
         ),
-        (["check", "--plugin-dir"], "error: argument --plugin-dir: expected one argument\n  l4proxy --help tells more\n"),
+        (
+            ["check", "--plugin-dir"],
+            "error: argument --plugin-dir: expected one argument\n  l4proxy --help tells more\n",
+        ),
         (["check", "f", "--plugin-dir", "nix"], "error: --plugin-dir nix: no such directory\n"),
         (["check", "f", "--disable-plugin", "nix"], "error: --disable-plugin: there is no plugin 'nix'"),
         (["tcp", "--adm", "x", ":1", "a:1"], "error: there is no option --adm (did you mean '--admin'?)\n"),
