@@ -19,8 +19,8 @@ The poller watches a stream edge-triggered and for everything, once, for its who
 asking again after every read, and holding, releasing and waiting to write need no system call. The price is a rule: an
 edge is told once, so whoever leaves bytes unread must ask for it again (``rearm``). A read that comes back shorter than
 asked has emptied the socket, and if the peer had ended its side before that read, there is nothing behind but the end.
-Urgent data is the exception: a read stops in front of it. The next one goes on behind it; the byte itself is not
-relayed.
+There are two exceptions, in front of which a read stops and behind which the next one goes on: a reset, which must not
+be taken for an end, and urgent data (the byte itself is not relayed).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ JOIN_LIMIT = 64 * 1024
 
 EVERYTHING = READ | WRITE | PEER_ENDED | URGENT | EDGE
 SOMETHING_TO_READ = READ | PEER_ENDED | ERROR
-MORE_BEHIND = PEER_ENDED | URGENT
+SOMETHING_BEHIND = PEER_ENDED | URGENT | ERROR
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -193,8 +193,8 @@ class Stream:
             self.on_data(data)
         else:
             self.on_data(data)
-            if mask & MORE_BEHIND and not self.closed:
-                if mask & URGENT:
+            if mask & SOMETHING_BEHIND and not self.closed:
+                if mask & (URGENT | ERROR):
                     self.rearm()
                 else:
                     self.end()
