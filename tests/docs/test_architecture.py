@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from l4proxy import Filter, Matcher, NoConfig, PeekInfo, PluginManager, Register, hookimpl, serve
+from l4proxy import Address, Filter, Matcher, NoConfig, PeekInfo, PluginManager, Register, hookimpl, serve
 from l4proxy.config.schema import Listener
+from l4proxy.config.types import Use
 from l4proxy.connection import FLUSH_TIMEOUT, LINGER_TIMEOUT, Connection
 from l4proxy.splice import PIPE_SIZE
 from l4proxy.stream import READ_SIZE_MAX
@@ -40,8 +41,8 @@ def test_every_test_that_is_mentioned_exists() -> None:
 
 
 def test_the_figures_are_those_of_the_code() -> None:
-    fields = Listener.__dataclass_fields__
-    buffer_limit, peek_limit = fields["buffer_limit"].default, fields["peek_limit"].default
+    listener = Listener(Address("127.0.0.1"), filters=(Use("echo"),))
+    buffer_limit, peek_limit = listener.buffer_limit, listener.peek_limit
     assert f"`buffer_limit` + one read: {buffer_limit // KIB} KiB + {READ_SIZE_MAX // KIB} KiB" in PAGE
     assert f"at most {2 * (buffer_limit + READ_SIZE_MAX) // KIB} KiB" in PAGE
     assert f"a pipe of up to {PIPE_SIZE // KIB // KIB} MiB" in PAGE
