@@ -109,12 +109,14 @@ class TcpProxy(Forwarder[TcpProxyConfig]):
         return stable_hash("\0".join(parts[part] for part in self.config.hash_policy).encode())
 
     def _proxy_header(self) -> bytes:
-        """A client without an IP address (a unix socket) is sent as unknown, and two families as IPv6."""
+        """A client without an IP address (a unix socket) is ``UNKNOWN`` or ``LOCAL``: HAProxy takes nothing else."""
         from l4proxy.protocols.proxy_protocol import encode_v1, encode_v2
 
-        client = self.conn.client
+        client, destination = self.conn.client, self.conn.destination
         encode = encode_v1 if self.config.proxy_protocol == "v1" else encode_v2
-        return encode((client.host, client.port), self.conn.destination)
+        if not client.host or not destination[0]:
+            return encode(None, None)
+        return encode((client.host, client.port), destination)
 
 
 @hookimpl

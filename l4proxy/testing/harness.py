@@ -51,7 +51,7 @@ class End:
 
     @property
     def got_eof(self) -> bool:
-        """Everything has reached this peer, and an orderly end (FIN) behind it."""
+        """An orderly end (FIN) has reached this peer."""
         return self.sock.shut or (self.sock.closed and not self.sock.reset)
 
     @property

@@ -21,7 +21,7 @@ defaults
     timeout client 1m
     timeout server 1m
 listen test
-    bind {host}:{port}
+    bind {host}:{port} {bind_options}
     server upstream {host}:{upstream_port} {options}
 """
 
@@ -36,14 +36,15 @@ class HaproxyServer:
 def start_haproxy(tmp_path: Path) -> Iterator[Callable[..., HaproxyServer]]:
     """``start_haproxy(upstream_port, options="send-proxy-v2")``: one more HAProxy, until the test ends.
 
-    ``options`` are those of HAProxy's ``server`` line.
+    ``options`` are those of HAProxy's ``server`` line, ``bind_options`` those of its ``bind`` line.
     """
     with contextlib.ExitStack() as servers:
 
-        def start(upstream_port: int, options: str = "") -> HaproxyServer:
+        def start(upstream_port: int, options: str = "", bind_options: str = "") -> HaproxyServer:
             server = HaproxyServer(HOST, free_port())
             config = tmp_path / f"haproxy-{server.port}.cfg"
-            config.write_text(CONFIG.format(host=HOST, port=server.port, upstream_port=upstream_port, options=options))
+            places = {"host": HOST, "port": server.port, "upstream_port": upstream_port}
+            config.write_text(CONFIG.format(**places, options=options, bind_options=bind_options))
             argv = [program("haproxy"), "-db", "-f", str(config)]
             servers.enter_context(running(argv, log=config.with_suffix(".log"), ready=lambda: accepts(server.port)))
             return server
