@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from l4proxy.generation import SocketStore
 
 if TYPE_CHECKING:
+    from l4proxy.address import Address
     from l4proxy.admin import AdminServer, AdminTarget
     from l4proxy.config.schema import Admin, Config
     from l4proxy.handoff import Sockets
@@ -26,6 +27,11 @@ class AdminHost:
         self._target = target
         self._server: AdminServer | None = None
         self._sockets = SocketStore()
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens: the interface, then the metrics; empty where there is none."""
+        return self._server.addresses if self._server is not None else []
 
     def inherit(self, config: Config, sockets: Sockets) -> None:
         """Take a predecessor's sockets out of ``sockets``, those for the admin interface."""

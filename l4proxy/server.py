@@ -30,6 +30,7 @@ from l4proxy.stats_registry import StatsRegistry
 from l4proxy.timers import Timers
 
 if TYPE_CHECKING:
+    from l4proxy.admin import AdminTarget
     from l4proxy.config.schema import Config
     from l4proxy.listener import Listener
     from l4proxy.plugin_manager import PluginManager
@@ -92,6 +93,8 @@ class Server:
         self.withdrawn = False
         """Connections are taken, but ``/ready`` says no: an operator wants them to go elsewhere."""
         self.recent = RecentRecords()
+        self.admin_addresses: list[Address] = []
+        """Where the admin interface listens, then the metrics. Set by ``serve``."""
         self.clusters = ClusterManager(self)
         self._old: list[Generation] = []
         self._hurry = asyncio.Event()
@@ -284,20 +287,35 @@ def _connections_for_descriptors() -> int:
 async def serve(config: Config | Mapping[str, Any], *, plugins: PluginManager | None = None) -> AsyncIterator[Server]:
     """Run a proxy inside this program. When the block ends, however that is, the proxy drains.
 
-    ``config`` is a ``Config`` or the same as a mapping. Ports given as 0 are in ``server.addresses``. ``plugins`` are
-    those that may be named; without, all that are installed. Runs in any event loop, several at a time; in the one
-    that ``l4proxy run`` uses (``l4proxy.poller.new_event_loop``) it is faster.
+    ``config`` is a ``Config`` or the same as a mapping. Ports given as 0 are in ``server.addresses``, that of the admin
+    interface in ``server.admin_addresses``. ``plugins`` are those that may be named; without, all that are installed.
+
+    Runs in any event loop, several at a time; in the one that ``l4proxy run`` uses (``l4proxy.poller.new_event_loop``)
+    it is faster.
 
     Raises ConfigError, before anything is served, and PluginError. Signals and the set-up of logging are left to the
     program.
     """
+    from l4proxy.admin_host import AdminHost
     from l4proxy.config import load_mapping
     from l4proxy.plugin_manager import load_plugins
 
     manager = plugins or load_plugins()
     server = Server(load_mapping(config, manager.registry), manager)
+    admin = AdminHost(lambda: _admin_target(server))
     try:
         await server.start()
+        await admin.apply(server.config.admin)
+        server.admin_addresses = admin.addresses
         yield server
     finally:
-        await server.stop()
+        try:
+            await server.stop()
+        finally:
+            await admin.close()
+
+
+def _admin_target(server: Server) -> AdminTarget:
+    from l4proxy.admin import ServerTarget
+
+    return ServerTarget(server)

@@ -344,3 +344,25 @@ def test_any_free_port_is_another_one_for_each_listener_and_stays_over_a_reload(
             assert server.addresses == before
 
     asyncio.run(main())
+
+
+def test_the_admin_interface_that_the_configuration_asks_for() -> None:
+    async def main() -> None:
+        async with nothing_left(), l4proxy.serve(echo(admin={"address": "127.0.0.1:0"})) as server:
+            (address,) = server.admin_addresses
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(f"GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(main())
+
+
+def test_no_admin_interface_unless_it_is_asked_for() -> None:
+    async def main() -> None:
+        async with l4proxy.serve(echo()) as server:
+            assert server.admin_addresses == []
+
+    asyncio.run(main())

@@ -8,8 +8,8 @@ from typing import Any
 
 from l4proxy import Filter, Register, Server, hookimpl
 
-ALL_BUT_LAST_FOUR = re.compile(rb"\b(?:\d{4}[ -]?){3}(?=\d{4}\b)")
-MAYBE_BEGINNING = re.compile(rb"\d[\d -]{0,18}\Z")
+CARD = re.compile(rb"(?<!\d)((?:\d{4}[ -]?){3})(\d{4})(?=\D)|(?<!\d)\d[\d -]{0,18}\Z")
+"""A card number, or at the end of a chunk what may be the beginning of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,17 @@ class Mask(Filter[MaskConfig]):
         self.held = b""
 
     def on_upstream_data(self, data: bytes) -> bytes | None:
-        data = self.held + data
-        beginning = MAYBE_BEGINNING.search(data)  # of a number whose rest comes with the next chunk
-        self.held = beginning[0] if beginning else b""
-        return self._mask(data[: len(data) - len(self.held)])
+        data, self.held = self.held + data, b""
+        return CARD.sub(self._mask, data)
+
+    def _mask(self, found: re.Match[bytes]) -> bytes:
+        if found[1]:
+            return found[1].translate(self.shared) + found[2]
+        self.held = found[0]  # the rest comes with the next chunk
+        return b""
 
     def on_upstream_eof(self) -> None:
-        self.conn.send_client(self._mask(self.held))
-
-    def _mask(self, data: bytes) -> bytes:
-        return ALL_BUT_LAST_FOUR.sub(lambda found: found[0].translate(self.shared), data)
+        self.conn.send_client(CARD.sub(self._mask, self.held + b"\n")[:-1])
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 import tomllib
+from http.client import HTTPConnection
 from pathlib import Path
 
 from l4proxy import Address, L4ProxyError, PluginManager, Server, serve
@@ -15,12 +16,12 @@ from l4proxy.demo import plugin
 from l4proxy.demo.orders import Client, Orders, exchange_many
 from l4proxy.demo.stage import Stage
 from l4proxy.listener import ListenerStats
-from l4proxy.prometheus import render_prometheus
 
 __all__ = ["tell"]
 
 CLIENTS, EXCHANGES = 20, 100
 BULK = 128 << 20
+STATISTICS = "/stats/prometheus"
 SHOWN = (
     "l4proxy_listener_connections_total",
     "l4proxy_listener_received_bytes_total",
@@ -46,6 +47,9 @@ endpoints = ["{alpha}", "{beta}"]
 [[access_log]]
 use = "file"
 path = "{log}"
+
+[admin]
+address = "127.0.0.1:0"
 """
 
 
@@ -76,6 +80,7 @@ async def tell(stage: Stage, directory: Path, *, keep: bool = False) -> None:
             if keep:
                 stage.scene("It stays")
                 stage.say(f"Try it: nc {orders.host} {orders.port}, then type: order ada. Ctrl-C ends it.")
+                stage.say(f"The admin interface: http://{server.admin_addresses[0]}/")
                 await asyncio.Event().wait()
             asked = asyncio.Event()
             late = asyncio.create_task(_late_clients(server, orders, asked))
@@ -135,8 +140,9 @@ async def _watch(stage: Stage, server: Server, log: Path) -> None:
     lines = await _lines_of(log, 3 + CLIENTS + 1)
     stage.say("The access log, a line per connection; the first and the last of them:")
     stage.quote("\n".join([*lines[:3], "...", lines[-1]]))
-    stage.say("The statistics, as Prometheus scrapes them; a few of them:")
-    text = render_prometheus(server.stats.snapshot())
+    (admin,) = server.admin_addresses
+    stage.say(f"The statistics, as Prometheus scrapes them from http://{admin}{STATISTICS}; a few of them:")
+    text = await asyncio.to_thread(_get, admin, STATISTICS)
     stage.quote("\n".join(line for line in text.splitlines() if line.startswith(SHOWN)))
 
 
@@ -199,6 +205,14 @@ async def _drained(stage: Stage, server: Server, late: asyncio.Task[tuple[str, b
         "connections cut", str(server.stats.group(ListenerStats, listener="orders").closed_total["drain_timeout"])
     )
     stage.fact("drained in", f"{seconds:.2f} s")
+
+
+def _get(address: Address, path: str) -> str:
+    connection = HTTPConnection(address.host, address.port)
+    connection.request("GET", path)
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
 
 
 async def _lines_of(log: Path, count: int) -> list[str]:
