@@ -22,14 +22,14 @@ import pytest
 
 import l4proxy
 from docs.pages import AUTHORS, Block, blocks, commands, headings
-from l4proxy import CloseReason, ConfigError, Filter, hookspecs
+from l4proxy import CloseReason, ConfigError, Filter, PeekInfo, hookspecs
 from l4proxy.cli.main import main
 from l4proxy.config import load_file, load_mapping
 from l4proxy.kind import Kind
 from l4proxy.plugin_check import HOOKS
 from l4proxy.plugin_manager import PluginManager
 from l4proxy.server import Server, serve
-from l4proxy.testing import harness
+from l4proxy.testing import check_filter, check_matcher, harness
 from source_tree import ROOT
 
 PYTHON = blocks(AUTHORS, "python")
@@ -169,21 +169,33 @@ def test_the_censored_text_does_not_depend_on_where_it_is_cut(tmp_path: Path) ->
 @of_chapter("Sending")
 def test_greet(module: ModuleType) -> None:
     h = harness(module.Greet)
-    h.client.send(b"ann\n", b"more")
+    h.client.send(b"an", b"n\nmo", b"re")
     assert (h.client.received, h.upstream.received) == (b"welcome\n", b"ann\nmore")
     h = harness(module.Greet)
-    h.client.send(b"ann")
+    h.client.send(b"a" * 101)
     assert h.closed == CloseReason("filter", "relay", "no_name", "greet")
 
 
-@pytest.mark.parametrize(("sent", "reason"), [(b"good", None), (b"evil", "not_agreed")])
-def test_ask_first(sent: bytes, reason: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "script"), [
+    ("Slowly", {"client": [b"a"], "expect_upstream": b"a", "seconds": 2}),
+    ("AskFirst", {"client": [b"one"], "expect_upstream": b"one", "seconds": 1}),
+    ("Greet", {"client": [b"ann\n", b"more"], "expect_upstream": b"ann\nmore", "expect_client": b"welcome\n"}),
+    ("Meter", {"client": [b"GET a\nPUT b\n"], "expect_upstream": b"GET a\nPUT b\n"}),
+    ("Tap", {"client": [b"ab"], "upstream": [b"cd"], "expect_upstream": b"ab", "expect_client": b"cd"}),
+])  # fmt: skip
+def test_examples_do_the_same_however_bytes_arrive(name: str, script: dict[str, Any], tmp_path: Path) -> None:
+    block = next(block for block in PYTHON if f"class {name}(" in block.text)
+    check_filter(getattr(imported(block, tmp_path), name), **script)
+
+
+@pytest.mark.parametrize(("host", "reason"), [("192.0.2.7", None), ("203.0.113.7", "not_agreed")])
+def test_ask_first(host: str, reason: str | None, tmp_path: Path) -> None:
     asking = next(block for block in PYTHON if "class AskFirst" in block.text)
-    h = harness(imported(asking, tmp_path).AskFirst)
-    h.client.send(sent, b" and more")
+    h = harness(imported(asking, tmp_path).AskFirst, info=PeekInfo((host, 40000), ("192.0.2.1", 80)))
+    h.client.send(b"one", b" and more")
     assert h.upstream.received == b""
     h.advance(0.6)
-    assert h.upstream.received == (b"" if reason else sent + b" and more")
+    assert h.upstream.received == (b"" if reason else b"one and more")
     assert (h.closed and h.closed.detail) == reason
 
 
@@ -198,13 +210,14 @@ def test_every_option_can_be_written(module: ModuleType) -> None:
 @of_chapter("Statistics")
 def test_meter(module: ModuleType) -> None:
     h = harness(module.Meter)
-    h.client.send(b"GET a\nGE", b"T b\nPUT c\nend")
-    snapshot = h.stats.snapshot()
-    assert snapshot["l4proxy_meter_lines_total"]["samples"] == [{"labels": [], "value": 3}]
-    words = snapshot["l4proxy_meter_first_words_total"]["samples"]
-    assert words == [{"labels": ["GET"], "value": 2}, {"labels": ["PUT"], "value": 1}]
+    h.client.send(b"one\ntw", b"o\nthr")
     h.client.reset()
-    assert h.connection.state["meter:lines"] == 3
+    snapshot = h.stats.snapshot()
+    assert snapshot["l4proxy_meter_lines_total"]["samples"] == [{"labels": [], "value": 2}]
+    by_client = snapshot["l4proxy_meter_connections_total"]["samples"]
+    assert by_client == [{"labels": ["198.51.100.1"], "value": 1}]
+    assert snapshot["l4proxy_meter_sent_bytes"]["samples"][0]["value"] == {"counts": [1, 0, 0, 0], "sum": 11}
+    assert h.connection.state["meter:lines"] == 2
 
 
 @of_chapter("Watching")
@@ -222,8 +235,10 @@ def test_reverse(module: ModuleType) -> None:
     h.client.send(b"abc\nde", b"f\n")
     assert h.client.received == b"cba\nfed\n"
     h.client.eof()
-    assert h.closed is not None
-    assert h.closed.detail == "eof"
+    assert str(h.closed) == "filter:eof:reverse phase=relay"
+    h = harness(module.Reverse)
+    h.client.send(b"x" * 65537)
+    assert str(h.closed) == "filter:line_too_long:reverse phase=relay"
 
 
 # What the hooks' examples do
@@ -278,7 +293,8 @@ def test_register_message_filters(module: ModuleType) -> None:
 
 
 @of_hook("register_matchers")
-def test_register_matchers(plugins: PluginManager) -> None:
+def test_register_matchers(module: ModuleType, plugins: PluginManager) -> None:
+    check_matcher(lambda: module.Prefix("SSH-"), yes=[b"SSH-2.0-client"], no=[b"GET / HTTP/1.1", b"SSL"])
     chains = [{"match": {"prefix": "up"}, "filters": ["echo"]}, {"filters": [{"use": "direct_response", "text": "no"}]}]
 
     async def conversation(server: Server) -> None:
