@@ -197,7 +197,10 @@ class Proxy:
         return total
 
     def stop(self) -> None:
-        """Close everything, connections included. Raises AssertionError when a filter raised and may not."""
+        """Close everything, connections included. Raises AssertionError when a filter raised and may not. Once is
+        enough."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._release()
         failures = [] if self._may_fail else list(self.failures)
