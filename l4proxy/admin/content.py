@@ -144,22 +144,22 @@ def human_bytes(count: int) -> str:
     """``512 B``, ``1.5 KiB``, ``12 MiB``: three digits at most."""
     if count < 1024:
         return f"{count} B"
-    size = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        size /= 1024
-        if size < 999.5 or unit == "TiB":
-            return f"{size:.3g} {unit}" if size < 999.5 else f"{size:.0f} {unit}"
-    raise AssertionError
+    size, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.3g} {unit}" if size < 999.5 else f"{size:.0f} {unit}"
 
 
 def human_seconds(seconds: float) -> str:
     """``0.25s``, ``12s``, ``3m05s``, ``2h03m``, ``4d05h``: two units at most."""
     if seconds < 10:
-        return f"{seconds:.2f}s"
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
     if seconds < 60:
         return f"{seconds:.0f}s"
-    for unit, lower, size in (("m", "s", 60), ("h", "m", 3600), ("d", "h", 86400)):
-        whole, rest = divmod(int(seconds), size)
-        if unit == "d" or whole < (60 if unit == "m" else 24):
-            return f"{whole}{unit}{rest * 60 // size if unit != 'd' else rest // 3600:02}{lower}"
-    raise AssertionError
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 24 else f"{hours // 24}d{hours % 24:02}h"

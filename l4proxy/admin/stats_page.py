@@ -81,7 +81,7 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
 def _value(family: Family, sample: Sample) -> str:
     value = sample["value"]
     if not isinstance(value, dict):
-        return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else f"{value:.0f}"
+        return f"{value:.6g}" if abs(value) < 1e6 and value % 1 else f"{value:.0f}"
     count = sum(value["counts"])
     if not count:
         return "no values"
