@@ -340,12 +340,13 @@ class Connection:
 
     def _begin_flush(self) -> None:
         for stream in (self.client, self.upstream):
-            if stream is not None:
+            if stream is not None and not stream.closed:
                 stream.on_lost = stream.on_flushed = self._check_flush
                 if not self._resets:
                     stream.write_last_eof()
-        self.client.on_eof = self._check_flush
-        self.client.discard_input()
+        if not self.client.closed:
+            self.client.on_eof = self._check_flush
+            self.client.discard_input()
         if self.client.eof_received and self._flushed():
             self._finish()
         else:

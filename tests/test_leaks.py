@@ -163,6 +163,23 @@ def test_nothing_stays_of_connections(ending: str, caplog: pytest.LogCaptureFixt
         hold_to(before, running)
 
 
+@pytest.mark.parametrize("ending", ["both ends end", "the upstream resets", "a filter closes", "a filter resets"])
+def test_connections_go_without_the_garbage_collector(ending: str, proxy: StartProxy) -> None:
+    """Collections are rare in a proxy, and a cycle per connection is memory until the next one."""
+    running = proxy(Obeys, upstream=upstream)
+
+    def alive() -> int:
+        return sum(type(thing) is Connection for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        end_many(running, *ENDINGS[ending])
+        until(lambda: running.call(alive) == 0)
+    finally:
+        gc.enable()
+
+
 def test_nothing_stays_of_connections_that_the_kernel_moves() -> None:
     with Proxy(upstream=upstream) as running:
         before = left_behind(running)
