@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from docs.pages import AUTHORS, OPERATORS, PAGES, blocks, commands
+from docs.pages import AUTHORS, OPERATORS, PAGES, Block, blocks, commands
 from l4proxy import Config
 from l4proxy.cli.main import COMMANDS, main
 from l4proxy.process import Launch
@@ -68,3 +70,15 @@ def test_make_targets_exist() -> None:
         for _, command in commands(page):
             if command.startswith("make "):
                 assert f"\n{command.split()[1]}:" in makefile
+
+
+@pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "sh")], ids=str)
+def test_a_script_is_a_script(block: Block) -> None:
+    subprocess.run(["sh", "-n"], input=block.text, text=True, check=True)
+
+
+def test_files_that_commands_name_exist() -> None:
+    text = "".join(block.text for page in PAGES for language in ("sh", "console") for block in blocks(page, language))
+    named = set(re.findall(r"(?:contrib|tests)/[\w./-]+", text))
+    assert len(named) > 5
+    assert not [name for name in named if not (ROOT / name).exists()]
