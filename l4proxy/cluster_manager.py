@@ -72,6 +72,9 @@ class ClusterManager:
         self._clusters: dict[str, Cluster] = {}
         self._removed: list[Cluster] = []
         """They may still have connections."""
+        self.own: dict[str, Cluster] = {}
+        """Clusters that filters have made for themselves, by name. No configuration can name them; they stay for as
+        long as the server does."""
         self._started = False
         self._stop_collecting = runtime.stats.on_collect(self._collect)
 
@@ -84,7 +87,7 @@ class ClusterManager:
         return cluster
 
     def __iter__(self) -> Iterator[Cluster]:
-        return iter(self._clusters.values())
+        return iter((*self._clusters.values(), *self.own.values()))
 
     def prepare(self, configs: Sequence[schema.Cluster]) -> ClusterChange:
         """Make everything of a configuration that can fail. Raises ConfigError with all that is wrong; then, and also
@@ -100,10 +103,10 @@ class ClusterManager:
     async def stop(self) -> None:
         """Close whatever is still open."""
         self._stop_collecting()
-        await asyncio.gather(*(cluster.stop() for cluster in (*self._clusters.values(), *self._removed)))
+        await asyncio.gather(*(cluster.stop() for cluster in (*self, *self._removed)))
 
     def _collect(self) -> None:
-        for cluster in (*self._clusters.values(), *self._removed):
+        for cluster in (*self, *self._removed):
             cluster.collect()
         for cluster in [cluster for cluster in self._removed if not cluster.endpoints.open]:
             self._removed.remove(cluster)

@@ -63,14 +63,11 @@ class NameCache:
         task = self._look_ups.get(name)
         if task is None:
             task = self._look_ups[name] = asyncio.create_task(self._look_up(name))
+            task.add_done_callback(lambda _: self._look_ups.pop(name))
         return await asyncio.shield(task)
 
     async def _look_up(self, name: str) -> KnownName:
-        try:
-            found = await self._ask(name)
-        finally:
-            del self._look_ups[name]
-        self._known[name] = found
+        found = self._known[name] = await self._ask(name)
         self._known.move_to_end(name)
         if len(self._known) > self._max_names:
             self._known.popitem(last=False)

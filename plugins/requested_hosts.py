@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from l4proxy import NoConfig
 from l4proxy.cluster import Cluster, Parts
@@ -39,9 +38,6 @@ class RequestedHosts(OnDemandDiscovery[NoConfig]):
         found(request.host)
 
 
-_clusters: WeakKeyDictionary[Server, dict[str, Cluster]] = WeakKeyDictionary()
-
-
 def host_cluster(name: str, connect_timeout: float, max_connections: int, server: Server) -> Cluster:
     """The server's cluster of this name, made the first time. It outlives reloads, as configured clusters do, so that
     connections and statistics go on; the settings given last hold."""
@@ -49,14 +45,14 @@ def host_cluster(name: str, connect_timeout: float, max_connections: int, server
         name,
         connect_timeout=Duration(connect_timeout),
         max_connections=max_connections,
+        discovery=Use(RequestedHosts.name, NoConfig(), cls=RequestedHosts),
         load_balancer=Use("random", NoConfig(), cls=RandomChoice),  # never asked
     )
-    clusters = _clusters.setdefault(server, {})
+    clusters = server.clusters.own
     cluster = clusters.get(name)
     if cluster is None:
         parts = Parts(settings, RequestedHosts(NoConfig(), settings), (), None, None)
         cluster = clusters[name] = Cluster(parts, server)
-        server.stats.on_collect(cluster.collect)
     else:
         cluster.take_over(Parts(settings, cluster.discovery, None, None, None))
     return cluster
