@@ -47,6 +47,14 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert reached == set(PAGES)
 
 
+def test_everything_in_contrib_is_listed() -> None:
+    text = (ROOT / "contrib" / "README.md").read_text()
+    there = {
+        path.name for path in (ROOT / "contrib").iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
+    }
+    assert not [name for name in there if f"`{name}/" not in text]
+
+
 def test_every_picture_is_shown() -> None:
     shown = {path for page in PAGES for path, _ in links(page)}
     assert {str(path.relative_to(ROOT)) for path in PICTURES} <= shown
