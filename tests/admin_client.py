@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import http.client
 import json
-import socket
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -14,8 +13,9 @@ from l4proxy import Server, serve
 from l4proxy.address import Address
 from l4proxy.admin import AdminServer, AdminTarget, ServerTarget, start_admin
 from l4proxy.config.schema import Admin
+from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["Admins", "Reply", "administered", "ask", "reads", "talk"]
+__all__ = ["Admins", "Reply", "administered", "ask", "talk"]
 
 HOST = "127.0.0.1"
 
@@ -54,7 +54,11 @@ class Admins(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def administered(
-    config: dict[str, Any] | None = None, *, admin: Admin | None = None, target: AdminTarget | None = None
+    config: dict[str, Any] | None = None,
+    *,
+    admin: Admin | None = None,
+    target: AdminTarget | None = None,
+    plugins: PluginManager | None = None,
 ) -> AsyncIterator[Admins]:
     """A proxy with one listener that echoes, unless ``config`` says otherwise, and its admin interface."""
     address = f"{HOST}:0"
@@ -63,7 +67,7 @@ async def administered(
         "listeners": [{"name": "echo", "address": address, "filters": ["echo"]}],
         "drain_time": 0,
     }
-    async with serve(given | (config or {})) as server:
+    async with serve(given | (config or {}), plugins=plugins) as server:
         running = await start_admin(admin or Admin(Address(HOST, 0)), target or ServerTarget(server))
         try:
             yield Admins(server, running)
@@ -99,8 +103,3 @@ async def talk(port: int, *pieces: bytes) -> bytes:
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
-
-
-def reads(sock: socket.socket) -> bytes:
-    """Everything until the end."""
-    return b"".join(iter(lambda: sock.recv(65536), b""))

@@ -190,6 +190,7 @@ def _waiting(path: Path | None, one: Connection, place: Callable[[int], int]) ->
             "paused": paused,
         }
         for position, size, paused in (path.waiting() if path is not None else ())
+        if size or position != GATE  # it also stands where no upstream ever comes
     ]
 
 
