@@ -29,7 +29,7 @@ bench: $(VENV)/.installed ## compare with Envoy, HAProxy and nginx on this machi
 .PHONY: lint
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p l4proxy -p services
+	$(BIN)/mypy -p l4proxy -p services -p examples
 
 .PHONY: venv
 venv: $(VENV)/.installed ## an editable install with all tools

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from l4proxy.balancer import LoadBalancer
     from l4proxy.cli.command import Command
     from l4proxy.config.schema import Config
+    from l4proxy.connect import ConnectRequest
     from l4proxy.discovery import Discovery
     from l4proxy.endpoint import Endpoint, EndpointSpec
     from l4proxy.errors import ConfigError, ConfigProblem, L4ProxyError, PluginError, UpstreamError
@@ -39,6 +40,7 @@ __all__ = [
     "ConfigError",
     "ConfigProblem",
     "Conn",
+    "ConnectRequest",
     "Discovery",
     "Endpoint",
     "EndpointSpec",
@@ -82,6 +84,7 @@ _NAMES = {
     "l4proxy.balancer": ("LoadBalancer",),
     "l4proxy.cli.command": ("Command",),
     "l4proxy.config.schema": ("Config",),
+    "l4proxy.connect": ("ConnectRequest",),
     "l4proxy.discovery": ("Discovery",),
     "l4proxy.endpoint": ("Endpoint", "EndpointSpec"),
     "l4proxy.errors": ("ConfigError", "ConfigProblem", "L4ProxyError", "PluginError", "UpstreamError"),

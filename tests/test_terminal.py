@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l4proxy.terminal import RED, paint, printable, wants_colour
+from l4proxy.terminal import RED, paint, painter, printable, wants_colour
 
 
 class Terminal(io.StringIO):
@@ -52,3 +52,10 @@ def test_strangers_text_is_shown_on_one_line(text: str, shown: str) -> None:
 @given(st.text())
 def test_nothing_unprintable_is_left(text: str) -> None:
     assert printable(text).isprintable()
+
+
+def test_a_painter_paints_what_wants_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert painter(Terminal())("x", RED) == "\x1b[31mx\x1b[0m"
+    assert painter(io.StringIO())("x", RED) == "x"
