@@ -8,7 +8,7 @@ help: ## show this
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: demo
-demo: $(VENV)/.installed servers ## a tour of the proxy in front of real servers
+demo: $(VENV)/.installed ## a proxy with a plugin at work, in a few seconds (ARGS=--keep leaves it running)
 	$(BIN)/python -m l4proxy demo $(ARGS)
 
 # The whole suite runs once, against the built wheel: what passes there is what a user gets. The checkout is held by
