@@ -31,7 +31,7 @@ class Address:
         if text.startswith("unix:"):
             path = text[5:]
             if not path or path == "@":
-                raise ValueError(f"{text!r} has no path (write unix:/run/app.sock, or unix:@name for an abstract one)")
+                raise ValueError(f"{text!r} has no path (write unix:/run/app.sock, or unix:@name for an abstract socket)")
             if "\0" in path:
                 raise ValueError(f"{text!r}: a path has no NUL")
             if len(os.fsencode(path)) > 107:

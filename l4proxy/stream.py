@@ -230,12 +230,15 @@ class Stream:
 
     def discard_input(self) -> None:
         """Read on, or begin to, and drop what comes, whoever held it: closing with bytes unread would send RST."""
-        self.on_data = _ignore
+        self.on_data = self._discard
         self._holds = 0
         if self._started:
             self.rearm()
         elif not self.closed:
             self.start()
+
+    def _discard(self, data: bytes) -> None:
+        self.received -= len(data)  # nobody has received it
 
     # Writing
 
