@@ -114,7 +114,9 @@ class Tcp(QuickCommand):
 
     examples:
       l4proxy tcp :8080 db.example.com:5432
-      l4proxy tcp 127.0.0.1:6380 cache1:6379 cache2:6379 --use shout
+      l4proxy tcp 127.0.0.1:6380 cache1:6379 cache2:6379 --access-log -
+      l4proxy tcp :8443 [::1]:80 --tls-cert cert.pem --tls-key key.pem
+      l4proxy tcp :8080 db:5432 --use connection_limit:max_connections=100
     """
 
     name = "tcp"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from l4proxy import Config
+from l4proxy.cli.quick import Tcp
 from l4proxy.process import Launch
 from proxy_process import echo_server
 from services.certs import Certs
@@ -125,6 +127,13 @@ def test_the_configuration_that_options_make(l4proxy: Any, served: list[Config],
     assert str(config.admin.address) == "127.0.0.1:9901"
     (log,) = config.access_log
     assert (log.name, log.config.path) == ("file", "-")
+
+
+def test_the_examples_of_the_help(l4proxy: Any, served: list[Config]) -> None:
+    examples = re.findall(r"^ +l4proxy (tcp .*)", inspect.getdoc(Tcp) or "", re.MULTILINE)
+    for example in examples:
+        assert l4proxy(*example.split()) == (0, "", "")
+    assert len(served) == len(examples) > 2
 
 
 def test_defaults(l4proxy: Any, served: list[Config]) -> None:
