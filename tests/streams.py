@@ -13,8 +13,8 @@ from l4proxy.stream import Stream
 
 __all__ = ["Watched", "nonblocking", "open_descriptors", "reset", "tcp_pair", "turn", "turn_until"]
 
-TURNS = 2000
-"""Turns of a tenth of a second at most: far more than anything needs."""
+TURNS = 10_000
+"""Far more than anything needs: they only end a test that fails."""
 
 
 class Watched:
@@ -69,7 +69,7 @@ def turn_until(poller: Poller, condition: Callable[[], object]) -> None:
     for _ in range(TURNS):
         if condition():
             return
-        turn(poller, 0.1)
+        turn(poller, 0.001)
     raise AssertionError("it never happened")
 
 
