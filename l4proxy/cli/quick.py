@@ -46,7 +46,7 @@ class QuickCommand(Command):
     two names, and a docstring as every command has it::
 
         class Redis(QuickCommand):
-            \"\"\"Proxy Redis servers, without a configuration file.\"\"\"
+            '''Proxy Redis servers, without a configuration file.'''
 
             name = "redis"
             terminal_filter = "redis_proxy"
