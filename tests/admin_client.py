@@ -15,7 +15,7 @@ from l4proxy.admin import AdminServer, AdminTarget, ServerTarget, start_admin
 from l4proxy.config.schema import Admin
 from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["Admins", "Reply", "administered", "ask", "talk"]
+__all__ = ["Admins", "Reply", "administered", "ask", "request", "talk"]
 
 HOST = "127.0.0.1"
 
@@ -75,20 +75,20 @@ async def administered(
             await running.close()
 
 
-async def ask(port: int, method: str, path: str, body: str | None = None, **headers: str) -> Reply:
+def request(port: int, method: str, path: str, body: str | None = None, **headers: str) -> Reply:
     """One request by Python's own client; ``_`` in the names of headers stands for ``-``."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=20)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        reply = connection.getresponse()
+        return Reply(reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read())
+    finally:
+        connection.close()
 
-    def request() -> Reply:
-        connection = http.client.HTTPConnection(HOST, port, timeout=20)
-        try:
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-            reply = connection.getresponse()
-            names = {name.lower(): value for name, value in reply.getheaders()}
-            return Reply(reply.status, names, reply.read())
-        finally:
-            connection.close()
 
-    return await asyncio.to_thread(request)
+async def ask(port: int, method: str, path: str, body: str | None = None, **headers: str) -> Reply:
+    """The same from a coroutine."""
+    return await asyncio.to_thread(request, port, method, path, body, **headers)
 
 
 async def talk(port: int, *pieces: bytes) -> bytes:
