@@ -14,7 +14,7 @@ from typing import Any
 from proxy_process import ProxyProcess, wait_until
 from services.process import HOST, free_port, running
 
-__all__ = ["Proxy", "run", "tcp"]
+__all__ = ["Proxy", "between", "run", "tcp"]
 
 L4PROXY = (sys.executable, "-m", "l4proxy")
 
@@ -67,6 +67,30 @@ def run(directory: Path, config: Mapping[str, Any], port: int, *, prefix: Sequen
     with_log = {"access_log": [{"use": "file", "flush_interval": 0}], **config}
     (directory / "proxy.json").write_text(json.dumps(with_log))
     with _running([*prefix, *L4PROXY, "run", str(directory / "proxy.json")], directory, port) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def between(
+    directory: Path,
+    upstream: int | str,
+    *,
+    listener: Mapping[str, Any] | None = None,
+    cluster: Mapping[str, Any] | None = None,
+    prefix: Sequence[str] = (),
+    top: Mapping[str, Any] | None = None,
+    **tcp_proxy: Any,
+) -> Iterator[Proxy]:
+    """A proxy in front of ``upstream``, with further options of its listener, its cluster and ``tcp_proxy``."""
+    port = free_port()
+    where = f"{HOST}:{upstream}" if isinstance(upstream, int) else upstream
+    forward = {"use": "tcp_proxy", "cluster": "up", **tcp_proxy}
+    config = {
+        "listeners": [{"name": "l", "address": f"{HOST}:{port}", "filters": [forward], **(listener or {})}],
+        "clusters": [{"name": "up", "endpoints": [where], **(cluster or {})}],
+        **(top or {}),
+    }
+    with run(directory, config, port, prefix=prefix) as proxy:
         yield proxy
 
 

@@ -24,7 +24,9 @@ def proxy(nginx: NginxServer, tmp_path: Path) -> Iterator[Proxy]:
 
 
 def curl(*options: str) -> bytes:
-    return subprocess.run([program("curl"), "--silent", "--show-error", *options], check=True, capture_output=True).stdout
+    return subprocess.run(
+        [program("curl"), "--silent", "--show-error", *options], check=True, capture_output=True
+    ).stdout
 
 
 @needs("curl")
