@@ -46,7 +46,7 @@ _last_id = 0
 class Connection:
     """Made by a listener for an accepted socket whose chain is chosen and whose TLS handshake, if any, is done."""
 
-    __slots__ = ("_detached", "_first_to_end", "_flush_timer", "_resets", "_state", "_tasks", "_timers",
+    __slots__ = ("_detached", "_ending", "_flush_timer", "_resets", "_state", "_tasks", "_timers",
                  "_upstream_peer", "attempts", "chain", "client", "cluster", "connect_seconds", "counted", "down",
                  "endpoint", "filters", "handshake_seconds", "id", "info", "listener", "phase", "reason", "started",
                  "tls", "up", "upstream")  # fmt: skip
@@ -86,7 +86,8 @@ class Connection:
         self._timers: set[Timer] | None = None
         self._flush_timer: Timer | None = None
         self._detached: tuple[int, ...] = ()
-        self._first_to_end = ""
+        self._ending: CloseReason | None = None
+        """What it will be closed as when both directions have ended."""
         self._resets = False
 
         self.filters = tuple(self._instantiate(use, at) for at, use in enumerate(chain.filters))
@@ -235,11 +236,11 @@ class Connection:
 
     def path_ended(self, path: Path, sink: Stream) -> None:
         """One end has said its last: the other is told. Both have: a clean end, named after the side that was first."""
-        if not self._first_to_end:
-            self._first_to_end = "client" if path is self.up else "upstream"
+        if self._ending is None:
+            self._ending = CloseReason("client" if path is self.up else "upstream", self.phase, "eof")
             sink.write_eof()
         else:
-            self.close(CloseReason(self._first_to_end, self.phase, "eof"))
+            self.close(self._ending)
 
     def overflow(self, message: str) -> None:
         self.close(CloseReason("proxy", self.phase, "overflow", message=message), reset=True)
@@ -251,6 +252,12 @@ class Connection:
         self.close(_lost("upstream", self.phase, error), reset=True)
 
     # What the filters ask for
+
+    def finish(self, reason: CloseReason, position: int) -> None:
+        """Close when everything that the filter at ``position`` has sent to the client has left the path."""
+        if self.reason is None:
+            self._ending = reason
+            self.down.end_behind(len(self.filters) - 1 - position)
 
     def detach(self, position: int) -> None:
         self._detached = (*self._detached, position)

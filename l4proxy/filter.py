@@ -268,6 +268,12 @@ class Conn:
         lets bytes on their way out leave first (bounded by a timeout), ``reset`` then ends it with a TCP RST."""
         raise NotImplementedError
 
+    def finish(self, why: str | CloseReason) -> None:
+        """For terminal filters that answer themselves: close the connection, named as by ``close``, as soon as all that
+        was sent to the client has passed the filters before this one, also what waits where one has paused. Nothing may
+        be sent to the client after this."""
+        raise NotImplementedError
+
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the connection; it is cancelled when the connection closes, and when it raises the
         connection closes as ``filter_error``."""

@@ -156,8 +156,13 @@ class FilterConn(Conn):
             connection.detach(self.position)
 
     def close(self, why: str | CloseReason, *, flush: bool = True, reset: bool = False) -> None:
-        reason = CloseReason("filter", self._connection.phase, why, self._name) if isinstance(why, str) else why
-        self._here().close(reason, flush=flush, reset=reset)
+        self._here().close(self._reason(why), flush=flush, reset=reset)
+
+    def finish(self, why: str | CloseReason) -> None:
+        self._here().finish(self._reason(why), self.position)
+
+    def _reason(self, why: str | CloseReason) -> CloseReason:
+        return CloseReason("filter", self._connection.phase, why, self._name) if isinstance(why, str) else why
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
         self._here().spawn(coro, self.position)

@@ -362,6 +362,10 @@ class Path:
         """The source has sent its last byte."""
         self._end_from(0)
 
+    def end_behind(self, position: int) -> None:
+        """The filter at ``position`` has sent its last byte: what stands in for the end of a source."""
+        self._end_from(position + 1)
+
     def _end_from(self, position: int) -> None:
         for node in self._nodes[self._index(position) :] if position else self._nodes:
             if node.chunks is not None:

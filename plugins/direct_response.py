@@ -137,7 +137,7 @@ class DirectResponse(Filter[DirectResponseConfig]):
             self.conn.send_client(piece)
         if self._at == len(body):
             self.shared.stats.completed_total += 1
-            self.conn.close("direct_response")
+            self.conn.finish("direct_response")
 
     def _too_slow(self) -> None:
         """A client that has a part of the response must not take it for the whole."""

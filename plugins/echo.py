@@ -22,7 +22,7 @@ class Echo(Filter[NoConfig]):
         self.conn.send_client(data)
 
     def on_client_eof(self) -> None:
-        self.conn.close(CloseReason("client", "relay", "eof"))
+        self.conn.finish(CloseReason("client", "relay", "eof"))
 
     def on_writable(self, side: Side, writable: bool) -> None:
         if side is Side.CLIENT:

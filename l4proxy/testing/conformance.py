@@ -23,6 +23,7 @@ from l4proxy.stream import READ_SIZE_MAX
 from l4proxy.testing.harness import End, Harness, harness, use
 from l4proxy.testing.script import WHOLE, SideName, Turn, Way, turns, ways
 from l4proxy.testing.splits import difference, pieces
+from l4proxy.timers import TICK
 
 __all__ = ["check_filter"]
 
@@ -196,8 +197,9 @@ class _Check:
 
     def _pass_time(self, h: Harness) -> None:
         self._settle(h)
-        if self._seconds:
-            h.advance(self._seconds)
+        end = h.loop.now + self._seconds
+        while h.loop.now < end:
+            h.advance(TICK)
             self._settle(h)
 
     def _settle(self, h: Harness) -> None:

@@ -171,7 +171,7 @@ def in_a_family(reason: str, known: set[str]) -> bool:
 
 
 CLOSES = {"CloseReason": 2, "UpstreamError": 1, "NoSuchCluster": 1, "HandshakeFailed": 0, "close": 0, "_fail": 0,
-          "close_connections": 0, "cut_off": 0}  # fmt: skip
+          "close_connections": 0, "cut_off": 0, "finish": 0}  # fmt: skip
 """Which argument of a call is a close reason."""
 
 

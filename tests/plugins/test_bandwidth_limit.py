@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clusters import run
 from l4proxy import ConfigError
 from l4proxy.plugins.bandwidth_limit import BandwidthLimit, BandwidthLimitStats
-from l4proxy.testing import Harness, harness, use
+from l4proxy.testing import Harness, check_filter, harness, use
 from proxying import exchange, proxy, server
 
 KIB = 1024
@@ -171,6 +171,13 @@ def test_nothing_is_lost_or_reordered(sizes: list[int], rate: str, ends: bool) -
     h.advance(sum(sizes) / 1000 + 1)
     assert h.upstream.received == h.client.received == data
     assert h.upstream.got_eof is ends
+
+
+@pytest.mark.parametrize(
+    "options", [{"upload": "100B/s", "download": "50B/s"}, {"upload": "30B/s", "per": "connection"}]
+)
+def test_keeps_the_contract(options: dict[str, Any]) -> None:
+    check_filter(BandwidthLimit, client=[b"question" * 3, b"!"], upstream=[b"answer" * 3], seconds=3, **options)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from clusters import run
 from l4proxy import ConfigError, PeekInfo
 from l4proxy.plugins.connection_limit import ConnectionLimit, ConnectionLimitStats
 from l4proxy.plugins.direct_response import DirectResponse
-from l4proxy.testing import Harness, harness, use
+from l4proxy.testing import Harness, check_filter, harness, use
 from proxying import HOST, exchange, proxy, server
 
 
@@ -107,6 +107,10 @@ def test_a_connection_that_a_filter_before_it_has_refused_is_not_counted() -> No
     assert stats(h).connections_total == 0
     h.client.eof()
     assert stats(h).connections_active == 0
+
+
+def test_keeps_the_contract() -> None:
+    check_filter(ConnectionLimit, client=[b"question", b"!"], upstream=[b"answer"], max_connections=1)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 
 from clusters import run
 from l4proxy import ConfigError
+from l4proxy.plugins.bandwidth_limit import BandwidthLimit
 from l4proxy.plugins.direct_response import PIECE, DirectResponse
-from l4proxy.testing import Harness, harness
+from l4proxy.testing import Harness, check_filter, harness, use
 from proxying import exchange, proxy
 
 
@@ -95,6 +96,23 @@ def test_a_client_that_resets() -> None:
     h.client.send(b"x")
     h.client.reset()
     assert h.finished
+
+
+@pytest.mark.parametrize("after", ["connect", "data"])
+def test_keeps_the_contract(after: str) -> None:
+    check_filter(
+        DirectResponse, client=[b"hello", b"?"], expect_client=b"sorry", half_close=False, text="sorry", after=after
+    )
+
+
+def test_what_a_filter_before_it_holds_arrives_too() -> None:
+    h = harness(use(BandwidthLimit, download="1KiB/s"), use(DirectResponse, text="x" * 2000))
+    assert len(h.client.received) == 256
+    h.advance(1)
+    assert detail(h) == ""
+    h.advance(2)
+    assert h.client.received == b"x" * 2000
+    assert detail(h) == "direct_response"
 
 
 def test_it_counts() -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 
 from clusters import run
+from l4proxy.plugins.bandwidth_limit import BandwidthLimit
 from l4proxy.plugins.echo import Echo
-from l4proxy.testing import harness
+from l4proxy.testing import check_filter, harness, use
 from proxying import HOST, exchange, proxy
 
 
@@ -41,6 +42,19 @@ def test_a_client_that_resets_while_it_is_held() -> None:
     h.client.stop_reading()
     h.client.send(*[b"x" * 512] * 10)
     h.client.reset()
+    assert h.finished
+
+
+def test_keeps_the_contract() -> None:
+    check_filter(Echo, client=[b"hello" * 5, b"!"], expect_client=b"hello" * 5 + b"!")
+
+
+def test_what_a_filter_before_it_holds_comes_back_too() -> None:
+    h = harness(use(BandwidthLimit, download="1KiB/s"), Echo)
+    h.client.send(b"x" * 2000)
+    h.client.eof()
+    h.advance(3)
+    assert h.client.received == b"x" * 2000
     assert h.finished
 
 

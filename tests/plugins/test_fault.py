@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clusters import run
 from l4proxy import ConfigError
 from l4proxy.plugins.fault import Fault, FaultStats
-from l4proxy.testing import Harness, harness, use
+from l4proxy.testing import Harness, check_filter, harness, use
 from proxying import HOST, exchange, proxy, server
 
 
@@ -193,6 +193,20 @@ def test_two_in_one_chain() -> None:
     h.advance(5)
     assert h.upstream.received == b"abcde"
     assert h.upstream.got_eof
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"connect_delay": "1s"},
+        {"chunk_delay": "100ms"},
+        {"drip_size": 3, "drip_interval": "100ms"},
+        {"reset_after_upload": 1000},
+    ],
+)
+def test_keeps_the_contract(options: dict[str, Any]) -> None:
+    made = use(Fault, **options)
+    check_filter(made, client=[b"question" * 2, b"!"], upstream=[b"answer"], seconds=5, rounds=5)
 
 
 @pytest.mark.parametrize(

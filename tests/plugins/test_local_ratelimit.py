@@ -10,7 +10,7 @@ from l4proxy import ConfigError, PeekInfo
 from l4proxy.config.types import Duration
 from l4proxy.plugins.local_ratelimit import LocalRatelimit, LocalRatelimitConfig, LocalRatelimitStats, TokenBuckets
 from l4proxy.stats_registry import StatsRegistry
-from l4proxy.testing import Harness, harness
+from l4proxy.testing import Harness, check_filter, harness
 
 
 def client(host: str) -> PeekInfo:
@@ -106,6 +106,10 @@ def test_full_buckets_are_forgotten_as_others_come() -> None:
         buckets.take(b"same")
     assert buckets.stats.sources == 1
     assert buckets.stats.sources_forgotten_total == 0
+
+
+def test_keeps_the_contract() -> None:
+    check_filter(LocalRatelimit, client=[b"question", b"!"], upstream=[b"answer"], max_tokens=1)
 
 
 @pytest.mark.parametrize(

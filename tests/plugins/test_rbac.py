@@ -9,7 +9,7 @@ from clusters import run
 from l4proxy import ConfigError, PeekInfo, TlsInfo
 from l4proxy.plugins.rbac import Rbac, RbacStats
 from l4proxy.protocols.proxy_protocol import encode_v1
-from l4proxy.testing import Harness, harness, use
+from l4proxy.testing import Harness, check_filter, harness, use
 from proxying import exchange, proxy
 
 OFFICE = {"action": "allow", "policies": {"office": {"source": ["198.51.100.0/24"]}}}
@@ -98,6 +98,10 @@ def test_a_client_that_resets_while_it_is_kept() -> None:
     assert h.closed is not None
     assert h.closed.detail == "reset"
     h.advance(2)
+
+
+def test_keeps_the_contract() -> None:
+    check_filter(Rbac, client=[b"question", b"!"], upstream=[b"answer"], rules=OFFICE, shadow_rules=NOT_OFFICE)
 
 
 @pytest.mark.parametrize(
