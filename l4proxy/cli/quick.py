@@ -7,6 +7,7 @@ what comes out is the same mapping that a file would hold, checked in the same w
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,12 +98,13 @@ class QuickCommand(Command):
         def load() -> Config:
             return load_mapping(draft.config, plugins.registry)
 
-        def announce(addresses: Mapping[str, list[Address]], workers: int) -> None:
-            if sys.stderr.isatty():
-                print(_banner(args, addresses), file=sys.stderr)
-            else:
-                log_addresses(addresses, workers)
+        def show_banner(addresses: Mapping[str, list[Address]], workers: int) -> None:
+            print(_banner(args, addresses), file=sys.stderr)
 
+        announce = log_addresses
+        if sys.stderr.isatty():
+            announce = show_banner
+            logging.getLogger("l4proxy.admin").setLevel(logging.WARNING)  # the banner says where it is
         try:
             return serve_configuration(load, plugins, announce=announce)
         except ConfigError as error:

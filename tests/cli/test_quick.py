@@ -316,13 +316,15 @@ def test_admin(upstream: str, tmp_path: Path) -> None:
 
 
 def test_a_person_at_a_terminal_sees_where_it_listens_and_how_to_stop_it(upstream: str, plugin_dir: str) -> None:
-    words = [upstream, "127.0.0.1:1", "--use", "shout", "--plugin-dir", plugin_dir]
+    admin = f"unix:{plugin_dir}/admin.sock"
+    words = [upstream, "127.0.0.1:1", "--use", "shout", "--plugin-dir", plugin_dir, "--admin", admin]
     with quick(*words, terminal=True) as proxy:
-        proxy.wait_for(rb"Ctrl-C stops it.\x1b\[0m\r\n")
+        proxy.wait_for(rb"Ctrl-C stops it.*\x1b\[0m\r\n")
         assert re.fullmatch(
             rb"listening on \x1b\[1m127.0.0.1:\d+\x1b\[0m -> shout -> "
             rb"\x1b\[1m%b\x1b\[0m, \x1b\[1m127.0.0.1:1\x1b\[0m\r\n"
-            rb"\x1b\[2mCtrl-C stops it.\x1b\[0m\r\n" % upstream.encode(),
+            rb"\x1b\[2mCtrl-C stops it. The admin interface is at %b.\x1b\[0m\r\n"
+            % (upstream.encode(), admin.encode()),
             proxy.said,
         )
         assert proxy.stop(signal.SIGINT) == 0
