@@ -255,7 +255,7 @@ class Connection:
 
     def finish(self, reason: CloseReason, position: int) -> None:
         """Close when everything that the filter at ``position`` has sent to the client has left the path."""
-        if self.reason is None:
+        if self._ending is None:
             self._ending = reason
             self.down.end_behind(len(self.filters) - 1 - position)
 

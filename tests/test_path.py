@@ -499,3 +499,44 @@ def test_memory_sockets_keep_bytes_that_did_not_fit_a_read() -> None:
     sock = MemorySocket()
     sock.arrived.append(b"abc")
     assert [sock.recv(2), sock.recv(2)] == [b"ab", b"c"]
+
+
+class Answer(Filter[NoConfig]):
+    """Terminal: answers and is done."""
+
+    name = "answer"
+    terminal = True
+
+    def on_client_data(self, data: bytes) -> None:
+        if data == b"question":
+            self.conn.send_client(b"answer")
+            self.conn.finish("answered")
+            self.conn.finish("again")
+
+
+def test_finish_waits_for_what_filters_hold() -> None:
+    h = harness(Log, Hold, Answer)
+    hold = h.filters[1]
+    hold.conn.pause(Side.UPSTREAM)
+    h.client.send(b"question", b"more")
+    assert (h.client.received, h.closed) == (b"", None)
+    hold.conn.resume(Side.UPSTREAM)
+    h.run()
+    assert h.client.received == b"answer"
+    assert log_of(h)[:5] == [
+        "connect",
+        ("client", b"question"),
+        ("client", b"more"),
+        ("upstream", b"answer"),
+        "upstream eof",
+    ]
+    assert h.closed == CloseReason("filter", "relay", "answered", "answer")
+    h.client.eof()
+    assert h.finished
+
+
+def test_finish_without_anything_held_is_close() -> None:
+    h = harness(Answer)
+    h.client.send(b"question")
+    assert h.client.received == b"answer"
+    assert h.closed == CloseReason("filter", "relay", "answered", "answer")
