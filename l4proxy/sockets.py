@@ -12,7 +12,8 @@ import os
 import socket
 import stat
 import struct
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from l4proxy.address import Address
 
@@ -56,7 +57,7 @@ def open_listening(address: Address, config: SocketOptions) -> list[socket.socke
     port = address.port
     try:
         for family, host in _resolve(address):
-            opened.append(_open_tcp(family, host, port, config))
+            opened.append(_open_tcp(family, (host[0], port, *host[2:]), config))
             port = port or opened[0].getsockname()[1]
         return [_listen(sock, config) for sock in opened]
     except OSError as error:
@@ -65,12 +66,16 @@ def open_listening(address: Address, config: SocketOptions) -> list[socket.socke
         raise OSError(error.errno, f"cannot listen on {address}: {_advice(error, address)}") from None
 
 
-def _resolve(address: Address) -> list[tuple[socket.AddressFamily, str]]:
+def _resolve(address: Address) -> Sequence[tuple[int, tuple[Any, ...]]]:
+    """Families, and names of sockets as the ``socket`` module has them: host, port, and for IPv6 flow and scope."""
     if not address.host:
-        both = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
+        both = [(socket.AF_INET, ("0.0.0.0", 0)), (socket.AF_INET6, ("::", 0))]
         return both if _has_ipv6() else both[:1]
-    found = socket.getaddrinfo(address.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((family, str(name[0])) for family, _type, _proto, _canon, name in found))
+    try:
+        found = socket.getaddrinfo(address.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:
+        raise OSError(errno.EINVAL, f"{address.host!r} is not a host name") from None
+    return list(dict.fromkeys((family, name) for family, _type, _proto, _canon, name in found))
 
 
 def _has_ipv6() -> bool:
@@ -82,7 +87,7 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _open_tcp(family: int, host: str, port: int, config: SocketOptions) -> socket.socket:
+def _open_tcp(family: int, name: tuple[Any, ...], config: SocketOptions) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,7 +103,7 @@ def _open_tcp(family: int, host: str, port: int, config: SocketOptions) -> socke
         if config.nodelay:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_keepalive(sock, config.keepalive)
-        sock.bind((host, port))
+        sock.bind(name)
     except OSError:
         sock.close()
         raise
@@ -140,13 +145,16 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        else:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            return
+        except BlockingIOError:  # somebody listens, and is behind with accepting
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _listen(sock: socket.socket, config: SocketOptions) -> socket.socket:
@@ -174,7 +182,7 @@ def bound_address(sock: socket.socket) -> Address:
     name = sock.getsockname()
     if isinstance(name, tuple):
         return Address(str(name[0]), int(name[1]))
-    text = name.decode() if isinstance(name, bytes) else str(name)
+    text = os.fsdecode(name)
     return Address(path="@" + text[1:] if text.startswith("\0") else text)
 
 
