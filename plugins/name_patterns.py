@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 __all__ = ["NamePattern", "NamePatterns"]
 
@@ -16,6 +17,9 @@ _PATTERN = re.compile(rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
 class NamePattern:
     """One name, or with ``*.`` in front every name below it, however deep, but not itself; ``*`` alone is every
     name."""
+
+    shown_as: ClassVar[str] = "a host name"
+    example: ClassVar[str] = '"*.example.com"'
 
     text: str
 

@@ -56,7 +56,8 @@ def shape_of(hint: Any) -> Shape:
         if issubclass(hint, Enum):
             return Choice({member.value: member for member in hint})
         if hasattr(hint, "from_config"):
-            return Scalar(f"a {hint.__name__}", "", hint, hint.from_config, str)
+            name, example = getattr(hint, "shown_as", f"a {hint.__name__}"), getattr(hint, "example", "")
+            return Scalar(name, "", hint, hint.from_config, str, example)
         if dataclasses.is_dataclass(hint):
             return table_of(hint)
     raise PluginError(f"an option cannot have the type {hint!r}")

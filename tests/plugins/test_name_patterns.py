@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l4proxy.config.reference import reference
+from l4proxy.plugins.matchers import Tls
 from l4proxy.plugins.name_patterns import NamePattern, NamePatterns
+from l4proxy.registry import Kind
 
 
 def patterns(*texts: str) -> NamePatterns:
@@ -65,3 +68,8 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
     except ValueError:
         return
     assert NamePattern.from_config(str(pattern)) == pattern
+
+
+def test_pages_show_it_as_a_host_name() -> None:
+    page = reference(Tls, Kind.MATCHER)
+    assert 'server_names = ["*.example.com"]\n      an array (of items each a host name)' in page
