@@ -1,8 +1,8 @@
 """The scalar types that an option can have: how each is called, read, written, and described in a JSON Schema.
 
 A further type is one more entry. A class of a plugin's own needs none, only a classmethod ``from_config(raw)`` that
-raises ValueError, and ``__str__``; the class variables ``shown_as`` ("a host name") and ``example`` (TOML) say how pages
-show it.
+raises ValueError, and ``__str__``; the class variables ``shown_as`` ("a host name") and ``example`` (TOML) say how
+pages show it.
 """
 
 from __future__ import annotations
