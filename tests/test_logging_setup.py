@@ -12,7 +12,15 @@ from collections.abc import Iterator
 import pytest
 
 from l4proxy import logging_setup
-from l4proxy.logging_setup import JsonFormatter, TextFormatter, current_levels, once_per, set_level, set_up_logging
+from l4proxy.logging_setup import (
+    JsonFormatter,
+    TextFormatter,
+    current_levels,
+    once_per,
+    set_all_levels,
+    set_level,
+    set_up_logging,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +166,13 @@ def test_formatters_are_ready_to_be_used_by_others() -> None:
     entry = logging.LogRecord("mine", logging.INFO, "f.py", 1, "hello", (), None)
     assert TextFormatter().format(entry).endswith("INFO    mine: hello")
     assert json.loads(JsonFormatter().format(entry))["message"] == "hello"
+
+
+def test_one_level_for_all_takes_back_those_of_single_loggers() -> None:
+    set_level("l4proxy.listener", "debug")
+    set_level("another.program", "debug")
+    set_all_levels("error")
+    levels = current_levels()
+    assert (levels[""], levels["l4proxy.listener"], levels["another.program"]) == ("error", "error", "debug")
+    with pytest.raises(ValueError, match="unknown log level 'loud'"):
+        set_all_levels("loud")
