@@ -58,7 +58,7 @@ class Control:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        future = self._waiting.pop(message["id"], None)
+        future = self._waiting.pop(message.get("id", 0), None)
         if future is None or future.done():
             return
         if "error" in message:
@@ -67,15 +67,18 @@ class Control:
             future.set_result(message["answer"])
 
     async def _answer(self, message: dict[str, Any]) -> None:
+        number = message.get("id")
         try:
+            if message["call"] not in self._handlers:
+                raise ControlError(f"there is no call {message['call']!r}")
             answer = self._handlers[message["call"]](**message.get("with", {}))
             if isinstance(answer, Awaitable):
                 answer = await answer
-            reply = {"id": message.get("id"), "answer": answer}
+            if number is not None:
+                self._send({"id": number, "answer": answer})
         except Exception as error:
-            reply = {"id": message.get("id"), "error": str(error) or type(error).__name__}
-        if "id" in message:
-            self._send(reply)
+            if number is not None:
+                self._send({"id": number, "error": str(error) or type(error).__name__})
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._writer is not None
