@@ -32,9 +32,8 @@ def announce_ready() -> None:
     """Tell whoever started us (a predecessor, a service manager) that we serve."""
     pipe = os.environ.pop(READY_PIPE, "")
     if pipe:
-        with contextlib.suppress(OSError):
-            os.write(int(pipe), b"1")
-            os.close(int(pipe))
+        with contextlib.suppress(OSError), open(int(pipe), "wb", buffering=0) as predecessor:
+            predecessor.write(b"1")
     notify("READY=1", f"MAINPID={os.getpid()}")
 
 
@@ -46,6 +45,7 @@ async def start_successor(sockets: Mapping[str, list[socket.socket]]) -> bool:
     text, numbers = sockets_for_child(sockets)
     reading, writing = os.pipe()
     environment = {**os.environ, SOCKETS: text, READY_PIPE: str(writing)}
+    environment.pop("WATCHDOG_PID", None)  # it will be the one to feed it
     try:
         child = subprocess.Popen(own_command(), env=environment, pass_fds=(*numbers, writing))
     except OSError as error:
