@@ -59,7 +59,7 @@ async def connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamW
 def test_a_connection_over_the_limit(
     limit: str, why: str, plugins: PluginManager, caplog: pytest.LogCaptureFixture
 ) -> None:
-    listener = {"name": "web", "address": "127.0.0.1:0", "filters": [{"use": "echo"}]}
+    listener: dict[str, Any] = {"name": "web", "address": "127.0.0.1:0", "filters": [{"use": "echo"}]}
     config: dict[str, Any] = {"listeners": [listener], "access_log": [{"use": "remember"}]}
     (listener if limit == "listener" else config)["max_connections"] = 1
 

@@ -55,7 +55,7 @@ class Tally(StatsSink[TallyConfig]):
             self.pushed.append(-1)
             raise OSError(111, "Connection refused")
         (sample,) = increase(snapshot, previous)["l4proxy_job_done_total"]["samples"]
-        assert isinstance(sample["value"], int)
+        assert not isinstance(sample["value"], dict)
         self.pushed.append(sample["value"])
 
     def close(self) -> None:

@@ -43,6 +43,7 @@ PLUGINS: Mapping[str, Column] = {
     "version": "version",
     "registers": "registered",
     "source": "source",
+    "problem": "problem",
 }
 TYPES: Mapping[str, Column] = {"type": "type", "objects": "count"}
 ALLOCATIONS: Mapping[str, Column] = {

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from l4proxy.admin.content import Content, human_bytes, human_seconds, outline, records, render, table
+from l4proxy.admin.content import Column, Content, human_bytes, human_seconds, outline, records, render, table
 from l4proxy.admin.http import HttpError, Request, Response
 
 
@@ -37,7 +37,12 @@ def test_what_strangers_chose_cannot_drive_a_terminal() -> None:
 
 def test_rows_that_are_data() -> None:
     rows = [{"id": 1, "names": ["a", "b"], "tls": True, "size": 2048}, {"id": 2, "names": [], "tls": False, "size": 0}]
-    columns = {"id": "id", "names": "names", "TLS": "tls", "size": lambda row: human_bytes(row["size"])}
+    columns: dict[str, Column] = {
+        "id": "id",
+        "names": "names",
+        "TLS": "tls",
+        "size": lambda row: human_bytes(row["size"]),
+    }
     assert "".join(records(columns, rows)) == "id  names  TLS   size\n 1  a, b   yes  2 KiB\n 2  -      no     0 B\n"
 
 
@@ -97,7 +102,7 @@ def test_a_long_page_lets_others_have_their_turn() -> None:
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(other())
-        rows = ([at, f"name {at}"] for at in range(20_000))
+        rows: Iterable[list[str | int]] = ([at, f"name {at}"] for at in range(20_000))
         await render(Content(None, lambda _: table(["id", "name"], rows)), Request("GET", "/", {}, {}))
         done = True
         await task

@@ -16,6 +16,7 @@ import pytest
 from admin_client import HOST, Reply, administered, ask, talk
 from clusters import run, until
 from l4proxy.address import Address
+from l4proxy.admin import exchange
 from l4proxy.admin import server as admin_server
 from l4proxy.admin.http import HEAD_LIMIT
 from l4proxy.config.schema import Admin
@@ -114,7 +115,7 @@ def test_a_request_that_is_cut_off() -> None:
 
 
 def test_a_head_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_server, "REQUEST_TIMEOUT", 0.2)
+    monkeypatch.setattr(exchange, "REQUEST_TIMEOUT", 0.2)
 
     async def main() -> None:
         async with administered() as admins:
@@ -136,8 +137,8 @@ def test_a_head_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_who_says_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_server, "REQUEST_TIMEOUT", 0.1)
-    monkeypatch.setattr(admin_server, "IDLE_TIMEOUT", 0.1)
+    monkeypatch.setattr(exchange, "REQUEST_TIMEOUT", 0.1)
+    monkeypatch.setattr(exchange, "IDLE_TIMEOUT", 0.1)
 
     async def main() -> None:
         async with administered() as admins:
@@ -148,7 +149,7 @@ def test_who_says_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_who_takes_no_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_server, "WRITE_TIMEOUT", 0.1)
+    monkeypatch.setattr(exchange, "WRITE_TIMEOUT", 0.1)
 
     async def main() -> None:
         async with administered() as admins:
@@ -156,7 +157,7 @@ def test_who_takes_no_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch) ->
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 sock.connect((HOST, admins.port))
                 sock.setblocking(False)
-                handlers = admins.admin._handlers
+                handlers = admins.admin._exchanges
                 requests = GET.replace(b"/ready", b"/") * 3000  # 18 MB of answers
                 sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(sock, requests))
                 await until(lambda: handlers)
@@ -172,11 +173,11 @@ def test_connections_are_limited(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     async def main() -> None:
         async with administered() as admins:
             kept = [await asyncio.open_connection(HOST, admins.port) for _ in range(2)]
-            await until(lambda: len(admins.admin._handlers) == 2)
+            await until(lambda: len(admins.admin._exchanges) == 2)
             assert await talk(admins.port) == b""
             for _, writer in kept:
                 writer.close()
-            await until(lambda: not admins.admin._handlers)
+            await until(lambda: not admins.admin._exchanges)
             assert (await admins.get("/ready")).status == 200
 
     run(main)
@@ -360,10 +361,10 @@ def test_closing_lets_an_answer_out_and_ends_the_rest() -> None:
             await idle.readuntil(b"LIVE\n")
             _, begun = await asyncio.open_connection(HOST, admins.port)
             begun.write(GET[:10])
-            await until(lambda: len(admins.admin._handlers) == 2)
+            await until(lambda: len(admins.admin._exchanges) == 2)
             await admins.admin.close()
             assert await idle.read() == b""
-            assert not admins.admin._handlers
+            assert not admins.admin._exchanges
             writer.close()
             begun.close()
 
