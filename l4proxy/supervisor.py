@@ -31,7 +31,7 @@ from l4proxy.stats import Stats, counter, gauge
 from l4proxy.stats_push import StatsPush
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.successor import announce_ready, start_successor
-from l4proxy.systemd import notify
+from l4proxy.systemd import feed_watchdog, notify
 from l4proxy.worker import CONTROL
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Supervisor:
         self._close_unused(self._config)
         self._sinks.switch(self._sinks.prepare(self._config.stats_sinks))
         self._listen_to_signals()
+        self._spawn(feed_watchdog())
         self._keepers = [asyncio.get_running_loop().create_task(self._keep(slot)) for slot in self._slots]
         await self._all_ready()
         if not self._stop.is_set():

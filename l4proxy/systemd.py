@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
-__all__ = ["notify", "watchdog_interval"]
+__all__ = ["feed_watchdog", "notify", "watchdog_interval"]
 
 
 def notify(*states: str) -> None:
@@ -30,3 +31,10 @@ def watchdog_interval() -> float:
     if pid and pid != str(os.getpid()):
         return 0.0
     return int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 2_000_000
+
+
+async def feed_watchdog() -> None:
+    """Say ``WATCHDOG=1`` again and again, for as long as the event loop turns; nothing where nobody watches."""
+    while interval := watchdog_interval():
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval)

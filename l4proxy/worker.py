@@ -25,7 +25,7 @@ from l4proxy.process import Launch
 from l4proxy.process_stats import collect_process_stats
 from l4proxy.server import Server
 from l4proxy.successor import announce_ready, start_successor
-from l4proxy.systemd import notify, watchdog_interval
+from l4proxy.systemd import feed_watchdog, notify
 
 if TYPE_CHECKING:
     from l4proxy.admin_target import AdminTarget
@@ -97,8 +97,7 @@ class Worker:
         watch = LoopWatch(self.server.stats, self._config.slow_callback) if self._config.slow_callback else None
         if watch is not None:
             watch.start()
-        if interval := watchdog_interval():
-            self._spawn(_feed_watchdog(interval))
+        self._spawn(feed_watchdog())
         gc.collect()
         gc.freeze()  # what is there now stays: later collections need not look at it
         gc.set_threshold(COLLECT_AFTER, 20, 20)
@@ -175,7 +174,11 @@ class Worker:
             log.error("the configuration was not reloaded, the old one stays:\n%s", error)
             raise
         log.info("the configuration was reloaded")
-        await self._admin.apply(self._config.admin)
+        try:
+            await self._admin.apply(self._config.admin)
+        except ConfigError as error:
+            log.error("the admin interface stays as it was:\n%s", error)
+            raise
 
     async def _reload_on_signal(self) -> None:
         with contextlib.suppress(L4ProxyError):
@@ -216,9 +219,3 @@ class Worker:
         from l4proxy.describe import change
 
         return await change(self.server, what, **arguments)
-
-
-async def _feed_watchdog(interval: float) -> None:
-    while True:
-        notify("WATCHDOG=1")
-        await asyncio.sleep(interval)

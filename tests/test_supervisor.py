@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
+
+import pytest
 
 from proxy_process import Clients, echo_server, start_proxy, wait_until
 
@@ -75,3 +78,16 @@ def test_sigterm_ends_everything(tmp_path: Path) -> None:
         proxy.signal(signal.SIGTERM)
         assert proxy.process.wait(30) == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_the_supervisor_feeds_the_service_managers_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with echo_server() as upstream, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        with start_proxy(tmp_path, upstream, **TWO) as proxy:
+            while (said := manager.recv(1000)) == b"WATCHDOG=1":
+                pass
+            assert said == b"READY=1\nMAINPID=%d" % proxy.process.pid
+            assert manager.recv(1000) == b"WATCHDOG=1"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from l4proxy.systemd import notify, watchdog_interval
+from l4proxy.systemd import feed_watchdog, notify, watchdog_interval
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
@@ -54,3 +55,25 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "ours" else pid)
     assert watchdog_interval() == seconds
+
+
+def test_it_is_fed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "2000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+
+    async def main() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "notify"))
+            manager.setblocking(False)
+            feeding = asyncio.create_task(feed_watchdog())
+            for _ in range(3):
+                assert await asyncio.get_running_loop().sock_recv(manager, 100) == b"WATCHDOG=1"
+            feeding.cancel()
+
+    asyncio.run(main())
+
+
+def test_where_nobody_watches_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    asyncio.run(feed_watchdog())
