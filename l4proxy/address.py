@@ -31,7 +31,8 @@ class Address:
         if text.startswith("unix:"):
             path = text[5:]
             if not path or path == "@":
-                raise ValueError(f"{text!r} has no path (write unix:/run/app.sock, or unix:@name for an abstract socket)")
+                hint = "write unix:/run/app.sock, or unix:@name for an abstract socket"
+                raise ValueError(f"{text!r} has no path ({hint})")
             if "\0" in path:
                 raise ValueError(f"{text!r}: a path has no NUL")
             if len(os.fsencode(path)) > 107:

@@ -17,6 +17,7 @@ from errors import BenchError
 from machine import Cores
 from peers import Job, Peer
 from programs import Load, Programs, Work
+
 from proxy_process import ProxyProcess, free_port, running
 
 __all__ = ["Bench", "set_up"]
