@@ -176,6 +176,22 @@ def test_reload_takes_over_the_admin_interface_too(tmp_path: Path, workers: int)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_an_admin_address_that_is_taken_leaves_the_old_one(tmp_path: Path, workers: int) -> None:
+    ready = "2 workers serve" if workers == 2 else "listening on"
+    with (
+        administered(tmp_path, f"workers = {workers}", ready=ready) as admin,
+        socket.create_server((HOST, 0)) as taken,
+    ):
+        config = admin.proxy.config
+        config.write_text(config.read_text().replace(f":{admin.port}", f":{taken.getsockname()[1]}"))
+        reply = admin.post("/reload")
+        assert reply.status == 409
+        assert "admin.address: cannot listen on" in reply.text
+        assert "admin.address: cannot listen on" in admin.proxy.log
+        assert admin.get("/ready").text == "LIVE\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_quitting(tmp_path: Path, workers: int) -> None:
     ready = "2 workers serve" if workers == 2 else "listening on"
     with administered(tmp_path, f"workers = {workers}", ready=ready) as admin:
