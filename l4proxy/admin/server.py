@@ -97,6 +97,8 @@ class AdminServer:
         self.sockets.keep_only({door.sock.fileno() for door in doors})
         for door in doors:
             self._loop.add_reader(door.sock, self._accept, door)
+            if door.routes is ADMIN and config.token is None and not _is_local(bound_address(door.sock)):
+                log.warning("whoever reaches %s can stop the proxy: admin.token is not set", bound_address(door.sock))
 
     def _open(self, address: Address, field: str, routes: Routes, guard: Guard) -> list[Door]:
         try:
@@ -144,3 +146,7 @@ class AdminServer:
     def _accept_again(self, door: Door) -> None:
         if door in self._doors:
             self._loop.add_reader(door.sock, self._accept, door)
+
+
+def _is_local(address: Address) -> bool:
+    return address.is_unix or address.host.startswith("127.") or address.host == "::1"

@@ -248,6 +248,26 @@ def test_the_token() -> None:
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("admin", "warned"),
+    [
+        (Admin(Address("0.0.0.0", 0)), True),
+        (Admin(Address("", 0)), True),
+        (Admin(Address("0.0.0.0", 0), token=Secret("x")), False),
+        (Admin(Address("127.0.0.1", 0)), False),
+        (Admin(Address("127.0.0.1", 0), metrics_address=Address("0.0.0.0", 0)), False),
+    ],
+)
+def test_an_interface_without_a_token_that_others_can_reach(
+    admin: Admin, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with administered(admin=admin):
+            assert ("can stop the proxy: admin.token is not set" in caplog.text) is warned
+
+    run(main)
+
+
 def test_a_name_that_was_rebound_to_us() -> None:
     async def main() -> None:
         async with administered(admin=Admin(Address(HOST, 0), hosts=("proxy.internal",))) as admins:
