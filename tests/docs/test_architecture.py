@@ -15,6 +15,7 @@ from l4proxy import Address, Filter, Matcher, NoConfig, PeekInfo, PluginManager,
 from l4proxy.config.schema import Listener
 from l4proxy.config.types import Use
 from l4proxy.connection import FLUSH_TIMEOUT, LINGER_TIMEOUT, Connection
+from l4proxy.path import INJECT_LIMIT
 from l4proxy.splice import PIPE_SIZE
 from l4proxy.stream import READ_SIZE_MAX
 from source_tree import ROOT, modules
@@ -47,6 +48,7 @@ def test_the_figures_are_those_of_the_code() -> None:
     assert f"at most {2 * (buffer_limit + READ_SIZE_MAX) // KIB} KiB" in PAGE
     assert f"a pipe of up to {PIPE_SIZE // KIB // KIB} MiB" in PAGE
     assert f"at most `peek_limit` ({peek_limit // KIB} KiB)" in PAGE
+    assert f"per direction | {INJECT_LIMIT // KIB // KIB} MiB; more" in PAGE
     assert f"some of it leaves every {FLUSH_TIMEOUT:g} seconds" in PAGE
     assert f"then has {LINGER_TIMEOUT:g} second to end" in PAGE
 

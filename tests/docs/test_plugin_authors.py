@@ -22,7 +22,7 @@ import pytest
 
 import l4proxy
 from docs.pages import AUTHORS, Block, blocks, commands, headings
-from l4proxy import CloseReason, ConfigError, Filter, PeekInfo, hookspecs
+from l4proxy import CloseReason, ConfigError, Conn, Filter, PeekInfo, hookspecs
 from l4proxy.cli.main import main
 from l4proxy.config import load_file, load_mapping
 from l4proxy.kind import Kind
@@ -101,6 +101,12 @@ def test_every_callback_is_mentioned() -> None:
     for name, value in vars(Filter).items():
         if not name.startswith("_") and (callable(value) or isinstance(value, classmethod)):
             assert f"`{name}(" in text, name
+
+
+def test_everything_that_a_connection_can_do_is_mentioned() -> None:
+    text = (ROOT / AUTHORS).read_text()
+    names = [name for name in vars(Conn) if not name.startswith("_")]
+    assert not [name for name in names if f"`{name}`" not in text and f"conn.{name}" not in text]
 
 
 def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
