@@ -42,7 +42,7 @@ refusals = logging.getLogger("l4proxy.refusals")
 PAUSE_WITHOUT_DESCRIPTORS = 0.5
 """Seconds for which nothing is accepted after descriptors ran out."""
 REFUSALS_PAUSE = 10.0
-"""Seconds between two lines of the log about refusals for one reason."""
+"""Seconds between two lines of the log about one reason why connections are not taken."""
 
 
 class ListenerStats(Stats, subsystem="listener", labels=("listener",)):
@@ -159,7 +159,9 @@ class Listener:
     def _accept_failed(self, error: OSError) -> None:
         """Out of descriptors or memory: pause, for the socket stays readable and would be tried again at once."""
         self.stats.accept_paused_total += 1
-        log.warning("listener %s accepts nothing for %s s: %s", self.name, PAUSE_WITHOUT_DESCRIPTORS, error)
+        if times := once_per(REFUSALS_PAUSE, f"{self.name} accept"):
+            text = "listener %s accepts nothing for %s s: %s (%d times)"
+            log.warning(text, self.name, PAUSE_WITHOUT_DESCRIPTORS, error, times)
         if self._accepting:
             self._pause()
             self.timers.call_later(PAUSE_WITHOUT_DESCRIPTORS, self._accept_again)
