@@ -7,6 +7,7 @@ a level-triggered one ready for ever. One timer and one limit in bytes bound it 
 
 from __future__ import annotations
 
+import logging
 import socket
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from l4proxy.timers import Timer
 
 __all__ = ["Peek", "choose_chain"]
+
+log = logging.getLogger("l4proxy.peek")
 
 
 class Undecided(Enum):
@@ -96,8 +99,8 @@ class Peek:
                             "preamble_incomplete", f"no whole {self._preambles[0].name} header in {len(data)} bytes"
                         )
                     return final
-                self._preambles = self._preambles[1:]
                 data = self._take(result.consumed, data)
+                self._preambles = self._preambles[1:]
                 self.info.source = result.client or self.info.source
                 self.info.destination = result.destination or self.info.destination
                 self.info.tlvs.update(result.tlvs)
@@ -106,8 +109,9 @@ class Peek:
             self._refuse(error.code, str(error))
             return True
         except Exception as error:
+            log.exception("listener %s could not choose a filter chain", self._listener.name)
             self._refuse("matcher_error", repr(error))
-            raise
+            return True
         if chain is UNDECIDED:
             return False
         if chain is None:
@@ -119,6 +123,8 @@ class Peek:
 
     def _take(self, size: int, data: bytes) -> bytes:
         """Take a preamble off the socket; what is behind it stays."""
+        if size > len(data):
+            raise ValueError(f"{self._preambles[0].name} takes {size} bytes of {len(data)}")
         left = size
         while left:
             left -= len(self.sock.recv(left))
