@@ -11,6 +11,7 @@ Every failure has a name (`UpstreamError.detail`), which logs, counters and clos
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import time
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from l4proxy.balancer import stable_hash
 from l4proxy.dial import connect_failure, dial, dialled
 from l4proxy.errors import UpstreamError
+from l4proxy.logging_setup import once_per
 from l4proxy.poller import WRITE
 from l4proxy.stream import Stream
 from l4proxy.timers import TICK
@@ -35,10 +37,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTEMPT_DELAY", "Attempt", "ConnectRequest"]
 
+log = logging.getLogger("l4proxy.connect")
+
 ATTEMPT_DELAY = 0.25
 """Seconds until the next address of an endpoint is tried beside the one under way (RFC 8305, section 5)."""
 BACKOFF_LIMIT = 10
 """The longest pause between attempts, as a multiple of ``backoff``."""
+FAILURES_PAUSE = 10.0
+"""Seconds between two lines of the log about one cluster's failures of one kind."""
 
 
 @dataclass(slots=True)
@@ -297,6 +303,8 @@ class Attempt:
         if self._tried:
             error.endpoint = self._tried[-1].name
         self._cluster.stats.connect_failed_total.add(error.detail)
+        if times := once_per(FAILURES_PAUSE, f"{self._cluster.name} {error.detail}"):
+            log.warning("%s (%d times)", error, times)
         self._finish()
         self._on_failed(error)
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+import l4proxy.logging_setup
 from clusters import address, black_hole, fails, go_silent, listening, refused, run, running, until
 from l4proxy.address import Address
 from l4proxy.balancer import stable_hash
@@ -161,6 +162,16 @@ def test_refused() -> None:
     error = failure(where)
     assert (error.flag, error.detail, error.errno) == ("UF", "connect_refused", errno.ECONNREFUSED)
     assert str(error) == f"cluster c: endpoint {where}: Connection refused"
+
+
+def test_failures_are_said_but_not_each(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(l4proxy.logging_setup, "_last_said", {})
+    where = refused()
+    for _ in range(3):
+        failure(where)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"cluster c: endpoint {where}: Connection refused (1 times)"
+    ]
 
 
 def test_black_hole() -> None:
