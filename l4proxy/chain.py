@@ -76,7 +76,3 @@ class FilterChain:
         self.filters = tuple(filters)
         self.matchers = tuple(matchers)
         self.tls = tls
-
-    @property
-    def needs_bytes(self) -> bool:
-        return any(matcher.needs_bytes for matcher in self.matchers)

@@ -48,12 +48,11 @@ class Matcher(ABC, Generic[C]):
 
     ``C`` is a frozen dataclass of options, or a plain type that the configuration can hold: ``Matcher[tuple[Network,
     ...]]`` is written ``match = { source = ["10.0.0.0/8"] }``, and ``Matcher[bool]`` is written ``match = { ssh = true
-    }``. A matcher that decides from addresses alone sets ``needs_bytes = False``: a chain of only such matchers waits
-    for nothing, which is what a server-first protocol (SMTP, MySQL) needs.
+    }``. Matchers are asked at once, before any byte has come: a chain of only such as decide from addresses waits for
+    nothing, which is what a server-first protocol (SMTP, MySQL) needs.
     """
 
     name: ClassVar[str]
-    needs_bytes: ClassVar[bool] = True
 
     def __init__(self, config: C) -> None:
         self.config = config

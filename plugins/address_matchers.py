@@ -13,8 +13,6 @@ from l4proxy.networks import NetworkSet
 
 
 class _InNetworks(Matcher[tuple[Network, ...]]):
-    needs_bytes = False
-
     def __init__(self, config: tuple[Network, ...]) -> None:
         super().__init__(config)
         self.networks = NetworkSet(config)
@@ -47,11 +45,7 @@ class Destination(_InNetworks):
         return info.destination[0] in self.networks
 
 
-class _InPorts(Matcher[tuple[PortRange, ...]]):
-    needs_bytes = False
-
-
-class Port(_InPorts):
+class Port(Matcher[tuple[PortRange, ...]]):
     """The port that the client meant is one of these, or in one of these ranges."""
 
     name = "port"
@@ -60,7 +54,7 @@ class Port(_InPorts):
         return any(info.destination[1] in ports for ports in self.config)
 
 
-class SourcePort(_InPorts):
+class SourcePort(Matcher[tuple[PortRange, ...]]):
     """The client's port is one of these, or in one of these ranges."""
 
     name = "source_port"

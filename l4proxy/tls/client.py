@@ -12,7 +12,6 @@ from l4proxy.tls.handshake import Handshake, OnFailed, OnReady, Side
 from l4proxy.tls.loading import load_authorities, load_key_pair, new_context, read_chain, trust_system
 from l4proxy.tls.names import SanRules, peer_names
 from l4proxy.tls.stats import TlsStats, unregistered
-from l4proxy.tls.stream import SCRATCH
 
 if TYPE_CHECKING:
     import socket
@@ -30,7 +29,7 @@ MAX_SESSIONS = 1000
 SessionKey = tuple[str, object]
 
 
-class _ClientObject(ssl.SSLObject):
+class _ClientSocket(ssl.SSLSocket):
     """Remembers for whom its session is good."""
 
     session_key: SessionKey
@@ -44,6 +43,8 @@ class ClientTlsContext(Side):
     connections that follow most of a handshake's cost, and the endpoint even more.
     """
 
+    opens = True
+
     def __init__(self, config: ClientTls, stats: TlsStats | None = None) -> None:
         self.config = config
         self.timeout = config.handshake_timeout
@@ -52,7 +53,7 @@ class ClientTlsContext(Side):
         self._certificates: list[Certificate] = []
         self._sessions: dict[SessionKey, ssl.SSLSession] = {}
         context = self._context = new_context(ssl.PROTOCOL_TLS_CLIENT, config.min_version, config.alpn)
-        context.sslobject_class = _ClientObject
+        context.sslsocket_class = _ClientSocket
         context.check_hostname = config.verify and not self._sans
         context.verify_mode = ssl.CERT_REQUIRED if config.verify else ssl.CERT_NONE
         if config.ca:
@@ -63,11 +64,8 @@ class ClientTlsContext(Side):
             own = read_chain(config.cert)
             load_key_pair(context, own, config.key, config.password)
             self._certificates.append(own)
-        if config.server_name:
-            try:
-                self._wrap(config.server_name, None)
-            except ValueError as error:
-                raise ValueError(f"server_name: {config.server_name!r} is no host name ({error})") from None
+        if config.server_name and not _is_host_name(config.server_name):
+            raise ValueError(f"server_name: {config.server_name!r} is no host name")
 
     def certificates(self) -> list[Certificate]:
         """What is presented to endpoints that ask for it."""
@@ -85,57 +83,64 @@ class ClientTlsContext(Side):
     ) -> Handshake:
         """Begin the handshake on a connected, nonblocking socket. ``hostname`` is the endpoint's, empty where only its
         address is known: then its certificate must be for that address."""
-        return Handshake(
-            self, lambda: self._begin(sock, hostname), sock, poller, timers, on_ready, on_failed, high, opens=True
-        )
+        return Handshake(self, sock, hostname, poller, timers, on_ready, on_failed, high)
 
-    def _begin(self, sock: socket.socket, hostname: str) -> ssl.SSLObject:
+    def wrap(self, sock: socket.socket, hostname: str) -> ssl.SSLSocket:
         peer = sock.getpeername()
         name = (self.config.server_name or hostname or _address(peer)).rstrip(".")
         if self._context.check_hostname and not name:
             raise HandshakeFailed(
                 "tls_no_server_name", "the endpoint has no host name to check its certificate against: set server_name"
             )
+        if name and not _is_host_name(name):
+            raise HandshakeFailed("tls_bad_server_name", f"{name!r} is no host name")
         key = (name, peer)
-        try:
-            tls = self._wrap(name, self._sessions.get(key))
-        except ValueError as error:
-            raise HandshakeFailed("tls_bad_server_name", f"{name!r} is no host name ({error})") from None
+        tls = self._context.wrap_socket(
+            sock,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,
+            server_hostname=name or None,
+            session=self._sessions.get(key),
+        )
+        assert isinstance(tls, _ClientSocket)
         tls.session_key = key
         return tls
 
-    def _wrap(self, name: str, session: ssl.SSLSession | None) -> _ClientObject:
-        tls = self._context.wrap_bio(SCRATCH.incoming, SCRATCH.outgoing, server_hostname=name or None, session=session)
-        assert isinstance(tls, _ClientObject)
-        return tls
-
-    def approve(self, tls: ssl.SSLObject) -> TlsInfo:
+    def approve(self, sock: ssl.SSLSocket) -> TlsInfo:
         if self._sans:
-            names = peer_names(tls.getpeercert() or {})
+            names = peer_names(sock.getpeercert() or {})
             if not self._sans.allow(names):
                 shown = ", ".join(f"{kind}:{text}" for kind, text in names) or "none"
                 raise HandshakeFailed("tls_san_mismatch", f"the certificate has none of the names asked for: {shown}")
-        cipher = tls.cipher()
+        cipher = sock.cipher()
         return TlsInfo(
-            tls.server_hostname or "",
-            tls.selected_alpn_protocol() or "",
-            tls.version() or "",
+            sock.server_hostname or "",
+            sock.selected_alpn_protocol() or "",
+            sock.version() or "",
             cipher[0] if cipher else "",
         )
 
-    def explain(self, tls: ssl.SSLObject, error: ssl.SSLError) -> tuple[str, str]:
+    def explain(self, sock: ssl.SSLSocket, error: ssl.SSLError) -> tuple[str, str]:
         return explain(error, "tls_")
 
-    def ended(self, tls: ssl.SSLObject) -> None:
-        assert isinstance(tls, _ClientObject)
-        if tls.session_reused:
+    def ended(self, sock: ssl.SSLSocket) -> None:
+        assert isinstance(sock, _ClientSocket)
+        if sock.session_reused:
             return
-        session = tls.session
+        session = sock.session
         if session is not None and session.has_ticket:
-            self._sessions.pop(tls.session_key, None)
+            self._sessions.pop(sock.session_key, None)
             if len(self._sessions) >= MAX_SESSIONS:
                 del self._sessions[next(iter(self._sessions))]
-            self._sessions[tls.session_key] = session
+            self._sessions[sock.session_key] = session
+
+
+def _is_host_name(name: str) -> bool:
+    """Whether it can be asked for: otherwise ``wrap_socket`` raises, and leaves the socket open."""
+    try:
+        return bool(name.encode("idna")) and not name.startswith(".")
+    except UnicodeError:
+        return False
 
 
 def _address(peer: object) -> str:

@@ -6,11 +6,13 @@ certificate verification (``X509_V_ERR_...``). The names are few and stable; wha
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import ssl
-from errno import EPROTO
+from errno import ECONNRESET, EPROTO
 
-__all__ = ["HandshakeFailed", "broken_stream", "explain"]
+__all__ = ["HandshakeFailed", "broken_stream", "explain", "what_broke"]
 
 
 class HandshakeFailed(Exception):
@@ -69,8 +71,21 @@ def _words(reason: str) -> str:
     return reason.lower().replace("_", " ")
 
 
+def what_broke(sock: ssl.SSLSocket) -> OSError | None:
+    """Whether an end of stream was more than that. Python 3.11 raises SSLEOFError for a reset too."""
+    if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return OSError(code, os.strerror(code))
+    try:
+        sock.getpeername()
+    except OSError:
+        return ConnectionResetError(ECONNRESET, os.strerror(ECONNRESET))
+    return None
+
+
 def broken_stream(error: OSError) -> OSError:
     """An error of ``ssl`` after the handshake, as an OSError that says so: its own number is none of the system's."""
+    if isinstance(error, ssl.SSLEOFError):  # while writing
+        return ConnectionResetError(ECONNRESET, os.strerror(ECONNRESET))
     if not isinstance(error, ssl.SSLError):
         return error
     reason = error.reason or ""

@@ -6,17 +6,18 @@ called, unless it is cancelled, and never from inside the call that began it.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from errno import ENOTCONN
 from typing import TYPE_CHECKING
 
 from l4proxy.filter import TlsInfo
-from l4proxy.poller import EDGE, ERROR, PEER_ENDED, READ, WRITE
-from l4proxy.tls.failures import HandshakeFailed
-from l4proxy.tls.stream import SCRATCH, TlsStream
+from l4proxy.poller import ERROR, WRITE
+from l4proxy.stream import EVERYTHING, SOMETHING_TO_READ
+from l4proxy.tls.failures import HandshakeFailed, what_broke
+from l4proxy.tls.stream import TlsStream
 
 if TYPE_CHECKING:
     from l4proxy.poller import Poller
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handshake", "OnFailed", "OnReady", "Side"]
 
-READ_SIZE = 16 * 1024
-EVERYTHING = READ | WRITE | PEER_ENDED | EDGE
+WRITE_OR_ERROR = WRITE | ERROR
 
 OnReady = Callable[[TlsStream, TlsInfo, float], object]
 """Called with the stream, what was agreed on, and the seconds that the handshake took."""
@@ -39,124 +39,104 @@ class Side:
 
     timeout: float
     stats: TlsStats
+    opens: bool
+    """This side sends the first message."""
 
-    def approve(self, tls: ssl.SSLObject) -> TlsInfo:
+    def wrap(self, sock: socket.socket, hostname: str) -> ssl.SSLSocket:
+        """Called once, when there is something to do: a client that connects and says nothing costs no more than its
+        socket. Raises HandshakeFailed."""
+        raise NotImplementedError
+
+    def approve(self, sock: ssl.SSLSocket) -> TlsInfo:
         """OpenSSL is content with the peer. Raises HandshakeFailed if we are not."""
         raise NotImplementedError
 
-    def explain(self, tls: ssl.SSLObject, error: ssl.SSLError) -> tuple[str, str]:
+    def explain(self, sock: ssl.SSLSocket, error: ssl.SSLError) -> tuple[str, str]:
         """OpenSSL is not: a snake-case name and a sentence for people."""
         raise NotImplementedError
 
-    def ended(self, tls: ssl.SSLObject) -> None:
-        """The stream that came of the handshake has closed."""
+    def ended(self, sock: ssl.SSLSocket) -> None:
+        """The stream that came of the handshake is about to end."""
 
 
 class Handshake:
-    """One handshake under way. Made and started by a context's ``accept`` or ``connect``."""
+    """One handshake under way. Made by a context's ``accept`` or ``connect``."""
 
-    __slots__ = ("_begin", "_high", "_on_failed", "_on_ready", "_opens", "_poller", "_side", "_sock", "_started",
-                 "_timer", "_tls", "_unsent", "pending")  # fmt: skip
+    __slots__ = ("_fd", "_high", "_hostname", "_on_failed", "_on_ready", "_poller", "_side", "_sock", "_started",
+                 "_timer", "_tls", "_wanted", "pending")  # fmt: skip
 
     def __init__(
         self,
         side: Side,
-        begin: Callable[[], ssl.SSLObject],
         sock: socket.socket,
+        hostname: str,
         poller: Poller,
         timers: Timers,
         on_ready: OnReady,
         on_failed: OnFailed,
         high: int,
-        *,
-        opens: bool = False,
     ) -> None:
         self.pending = True
         """Neither callback was called, nor ``cancel``."""
         self._side = side
         self._sock = sock
-        self._begin = begin
-        self._tls: ssl.SSLObject | None = None
-        """Made when there is something to do: a client that connects and says nothing costs no more than its socket."""
+        self._hostname = hostname
+        self._tls: ssl.SSLSocket | None = None
+        self._fd = sock.fileno()
         self._poller = poller
         self._on_ready = on_ready
         self._on_failed = on_failed
         self._high = high
-        self._opens = opens
-        self._unsent: bytes | memoryview = b""
+        self._wanted = WRITE_OR_ERROR if side.opens else SOMETHING_TO_READ
+        """The events at which OpenSSL goes on."""
         self._started = time.monotonic()
         self._timer: Timer = timers.call_later(side.timeout, self._timed_out)
-        poller.register(sock.fileno(), EVERYTHING, self._on_event)
+        poller.register(self._fd, EVERYTHING, self._on_event)
 
     def cancel(self) -> None:
         """Stop and close the socket. Harmless when it is over."""
         if self.pending:
-            self._detach()
-            self._sock.close()
-
-    def _detach(self) -> None:
-        self.pending = False
-        self._timer.cancel()
-        self._poller.unregister(self._sock.fileno())
+            self.pending = False
+            self._timer.cancel()
+            self._poller.forget(self._fd)
+            (self._tls or self._sock).close()
 
     def _on_event(self, mask: int) -> None:
-        try:
-            if self._opens:
-                self._opens = False
-                self._advance(b"")
-            elif self._unsent:
-                self._push()
-            if mask & (READ | PEER_ENDED | ERROR) and self.pending:
-                self._receive()
-        except OSError as error:
-            self._fail("reset" if isinstance(error, ConnectionError) else "lost", error.strerror or str(error))
-
-    def _receive(self) -> None:
-        try:
-            data = self._sock.recv(READ_SIZE)
-        except (BlockingIOError, InterruptedError):
+        if not mask & self._wanted:
             return
-        if not data:
-            self._fail("eof", "the peer hung up during the handshake")
-            return
-        if len(data) == READ_SIZE:
-            self._poller.change(self._sock.fileno(), EVERYTHING)
-        self._advance(data)
-
-    def _advance(self, data: bytes) -> None:
-        """Give OpenSSL what came, and send what it answers: in case of an error an alert."""
-        incoming, outgoing = SCRATCH.incoming, SCRATCH.outgoing
-        failure: tuple[str, str] | None = None
-        info: TlsInfo | None = None
+        side, tls = self._side, self._tls
         try:
-            tls = self._tls = self._tls or self._begin()
-            incoming.write(data)
+            if tls is None:
+                self._sock.getpeername()  # fails where the peer has gone, which would take wrap by surprise
+                tls = self._tls = side.wrap(self._sock, self._hostname)
             tls.do_handshake()
-            info = self._side.approve(tls)
+            info = side.approve(tls)
         except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            failure = self._side.explain(tls, error)
+            self._wanted = SOMETHING_TO_READ
+        except ssl.SSLWantWriteError:
+            self._wanted = WRITE_OR_ERROR
         except HandshakeFailed as error:
-            failure = error.why, str(error)
-        early = incoming.read()
-        self._unsent = bytes(self._unsent) + outgoing.read()
-        if failure is not None:
-            with contextlib.suppress(OSError):
-                self._push()
-            self._fail(*failure)
-            return
-        self._push()
-        if info is not None:
-            self._finish(tls, info, early)
+            self._fail(error.why, str(error))
+        except OSError as error:
+            self._fail(*self._explain(error))
+        else:
+            self._finish(tls, info)
 
-    def _push(self) -> None:
-        if self._unsent:
-            with contextlib.suppress(BlockingIOError, InterruptedError):
-                self._unsent = memoryview(self._unsent)[self._sock.send(self._unsent) :]
+    def _explain(self, error: OSError) -> tuple[str, str]:
+        if isinstance(error, ssl.SSLError) and self._tls is not None:
+            if not isinstance(error, ssl.SSLEOFError):
+                return self._side.explain(self._tls, error)
+            broken = what_broke(self._tls)
+            if broken is None:
+                return "eof", "the peer hung up during the handshake"
+            error = broken
+        reset = isinstance(error, ConnectionError) or error.errno == ENOTCONN
+        return "reset" if reset else "lost", error.strerror or str(error)
 
-    def _finish(self, tls: ssl.SSLObject, info: TlsInfo, early: bytes) -> None:
-        self._detach()
+    def _finish(self, tls: ssl.SSLSocket, info: TlsInfo) -> None:
+        self.pending = False
+        self._timer.cancel()
+        self._poller.unregister(self._fd)
         seconds = time.monotonic() - self._started
         stats = self._side.stats
         stats.handshakes_total += 1
@@ -164,24 +144,13 @@ class Handshake:
         stats.handshake_seconds.record(seconds)
         stats.versions_total.add(info.version)
         stats.ciphers_total.add(info.cipher)
-        stream = TlsStream(
-            self._sock,
-            tls,
-            self._poller,
-            self._high,
-            stats,
-            early=early,
-            unsent=self._unsent,
-            on_end=self._side.ended,
-        )
-        self._on_ready(stream, info, seconds)
+        self._on_ready(TlsStream(tls, self._poller, self._high, stats, self._side.ended), info, seconds)
 
     def _timed_out(self) -> None:
         self._fail("tls_handshake_timeout", f"the handshake was not done within {self._side.timeout:g} s")
 
     def _fail(self, why: str, message: str) -> None:
         if self.pending:
-            self._detach()
-            self._sock.close()
+            self.cancel()
             self._side.stats.handshake_failed_total.add(why)
             self._on_failed(why, message)

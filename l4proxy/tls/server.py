@@ -11,7 +11,6 @@ from l4proxy.tls.handshake import Handshake, OnFailed, OnReady, Side
 from l4proxy.tls.loading import load_authorities, load_key_pair, new_context, read_chain
 from l4proxy.tls.names import SanRules, peer_names, peer_subject
 from l4proxy.tls.stats import TlsStats, unregistered
-from l4proxy.tls.stream import SCRATCH
 
 if TYPE_CHECKING:
     import socket
@@ -27,7 +26,7 @@ __all__ = ["ServerTlsContext"]
 _VERIFY_MODES = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
-class _ServerObject(ssl.SSLObject):
+class _ServerSocket(ssl.SSLSocket):
     """Remembers what the client asked for."""
 
     server_name = ""
@@ -41,6 +40,8 @@ class ServerTlsContext(Side):
     One SSLContext per set of names. Two certificates for the same names with keys of different kinds (RSA and ECDSA)
     share one, and OpenSSL presents the one that the client can verify.
     """
+
+    opens = False
 
     def __init__(self, config: ServerTls, stats: TlsStats | None = None) -> None:
         self.config = config
@@ -56,7 +57,7 @@ class ServerTlsContext(Side):
             self._add(one, f"certificates[{at - offset}]." if at >= offset else "", contexts)
         self._first = next(iter(contexts.values()))
         self._first.sni_callback = self._choose
-        self._first.sslobject_class = _ServerObject
+        self._first.sslsocket_class = _ServerSocket
 
     def _add(self, config: CertificateConfig, where: str, contexts: dict[frozenset[str], ssl.SSLContext]) -> None:
         own = read_chain(config.cert, where)
@@ -103,52 +104,54 @@ class ServerTlsContext(Side):
         high: int = 64 * 1024,
     ) -> Handshake:
         """Begin the handshake on an accepted, nonblocking socket."""
-        return Handshake(self, self._begin, sock, poller, timers, on_ready, on_failed, high)
+        return Handshake(self, sock, "", poller, timers, on_ready, on_failed, high)
 
-    def _begin(self) -> ssl.SSLObject:
-        return self._first.wrap_bio(SCRATCH.incoming, SCRATCH.outgoing, server_side=True)
+    def wrap(self, sock: socket.socket, hostname: str) -> ssl.SSLSocket:
+        return self._first.wrap_socket(
+            sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
 
-    def _choose(self, tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+    def _choose(self, sock: object, name: str | None, _context: ssl.SSLContext) -> int | None:
         """Called by OpenSSL in each handshake, without a name too."""
-        assert isinstance(tls, _ServerObject)
-        tls.server_name = name or ""
-        context = self._find(_server_name(tls.server_name))
+        assert isinstance(sock, _ServerSocket)
+        sock.server_name = name or ""
+        context = self._find(_server_name(sock.server_name))
         if context is None:
             if self.config.require_sni:
-                tls.refused = True
+                sock.refused = True
                 return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         elif context is not self._first:
-            tls.context = context
+            sock.context = context
         return None
 
     def _find(self, name: str) -> ssl.SSLContext | None:
         found = self._by_name.get(name)
         return found if found is not None else self._by_name.get("*." + name.partition(".")[2])
 
-    def approve(self, tls: ssl.SSLObject) -> TlsInfo:
-        assert isinstance(tls, _ServerObject)
+    def approve(self, sock: ssl.SSLSocket) -> TlsInfo:
+        assert isinstance(sock, _ServerSocket)
         subject, names = "", []
-        if self.config.client_certificate != "off" and (certificate := tls.getpeercert()):
+        if self.config.client_certificate != "off" and (certificate := sock.getpeercert()):
             subject, names = peer_subject(certificate), peer_names(certificate)
             if self._sans and not self._sans.allow(names):
                 shown = ", ".join(f"{kind}:{text}" for kind, text in names) or "none"
                 raise HandshakeFailed(
                     "tls_san_mismatch", f"the client's certificate ({subject}) has none of the names asked for: {shown}"
                 )
-        cipher = tls.cipher()
+        cipher = sock.cipher()
         return TlsInfo(
-            tls.server_name,
-            tls.selected_alpn_protocol() or "",
-            tls.version() or "",
+            sock.server_name,
+            sock.selected_alpn_protocol() or "",
+            sock.version() or "",
             cipher[0] if cipher else "",
             subject,
             tuple(f"{kind}:{text}" for kind, text in names),
         )
 
-    def explain(self, tls: ssl.SSLObject, error: ssl.SSLError) -> tuple[str, str]:
-        assert isinstance(tls, _ServerObject)
-        if tls.refused:
-            asked = f"{tls.server_name!r}, for which there is no certificate" if tls.server_name else "no server name"
+    def explain(self, sock: ssl.SSLSocket, error: ssl.SSLError) -> tuple[str, str]:
+        assert isinstance(sock, _ServerSocket)
+        if sock.refused:
+            asked = f"{sock.server_name!r}, for which there is no certificate" if sock.server_name else "no server name"
             return "tls_unknown_name", f"the client asked for {asked}"
         return explain(error, "tls_client_certificate_")
 
