@@ -86,6 +86,8 @@ class Supervisor:
         self._admin = AdminHost(lambda: self._workers)
         self._stop = asyncio.Event()
         self._signal = signal.SIGTERM
+        self._has_successor = False
+        self._reloading = asyncio.Lock()
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._admin.inherit(config, inherited)
@@ -259,6 +261,10 @@ class Supervisor:
 
     async def reload(self) -> None:
         """Check the configuration here, open its new sockets, then have each worker read it. Raises ConfigError."""
+        async with self._reloading:  # two at a time would close each other's sockets
+            await self._reload()
+
+    async def _reload(self) -> None:
         if self._workers.draining:
             raise ConfigError([ConfigProblem("", "the workers are draining, they take over no other configuration")])
         config = self._launch.load()
@@ -297,11 +303,16 @@ class Supervisor:
             await self._reload_and_say()
 
     async def _hand_over(self) -> None:
+        if self._has_successor or self._workers.draining:
+            log.warning("no further successor is started: there is one, or this process ends anyway")
+            return
+        self._has_successor = True
         everything = self._admin.sockets()
         for slot in self._slots:
             for address, sockets in slot.store.all().items():
                 everything.setdefault(address, []).extend(sockets)
-        if await start_successor(everything):
+        self._has_successor = await start_successor(everything)
+        if self._has_successor:
             await self._admin.close()
             self.stop()
 

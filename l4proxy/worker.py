@@ -75,6 +75,7 @@ class Worker:
         self._sockets.inherited = inherited
         self._stop = asyncio.Event()
         self._drain_time: float | None = None
+        self._has_successor = False
         self._admin = AdminHost(self._target)
         if parent is None:
             self._admin.inherit(config, inherited)
@@ -185,7 +186,12 @@ class Worker:
             await self._reload_and_say()
 
     async def _hand_over(self) -> None:
-        if await start_successor({**self._sockets.all(), **self._admin.sockets()}):
+        if self._has_successor or self.server.draining:
+            log.warning("no further successor is started: there is one, or this process ends anyway")
+            return
+        self._has_successor = True
+        self._has_successor = await start_successor({**self._sockets.all(), **self._admin.sockets()})
+        if self._has_successor:
             await self._admin.close()
             self.stop()
 

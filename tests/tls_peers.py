@@ -124,7 +124,8 @@ class End:
 
     def _ready(self, stream: TlsStream, info: TlsInfo, seconds: float) -> None:
         assert seconds >= 0
-        assert self._stream is self.failure is None
+        assert self._stream is None
+        assert self.failure is None
         self._stream = stream
         self.info = info
         stream.on_data = self.chunks.append
@@ -140,7 +141,8 @@ class End:
         self.errors.append(error)
 
     def _failed(self, why: str, message: str) -> None:
-        assert self._stream is self.failure is None
+        assert self._stream is None
+        assert self.failure is None
         self.failure = (why, message)
 
     def turn_until(self, condition: Callable[[], object]) -> None:

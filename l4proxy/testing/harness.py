@@ -16,7 +16,6 @@ same checks as a configuration file. A test that needs real sockets uses the ``p
 from __future__ import annotations
 
 import threading
-import weakref
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -110,7 +109,6 @@ class _Server:
 
     def __init__(self, uses: Uses) -> None:
         self.loop = ManualLoop()
-        weakref.finalize(self, self.loop.close)
         self.poller = MemoryPoller()
         self.timers = Timers(self.loop)
         self.stats = StatsRegistry()

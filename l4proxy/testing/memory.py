@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -22,9 +23,14 @@ class ManualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.now = 1000.0
         super().__init__()
+        for sock in (self._ssock, self._csock):  # type: ignore[attr-defined]
+            weakref.finalize(self, sock.close)
 
     def time(self) -> float:
         return self.now
+
+    def __del__(self) -> None:
+        """Nobody has to close it: it goes with the test that used it, and with all that still waits in it."""
 
     def run_ready(self) -> None:
         """Run what is due now, and what that makes due, for a few turns; never wait."""

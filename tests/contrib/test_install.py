@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,15 +18,22 @@ from pathlib import Path
 import pytest
 
 from l4proxy.new_plugin import new_plugin
+from services.needs import program
+from services.postgres import PostgresServer
 from source_tree import ROOT
 
 CONTRIB = sorted(path.parent for path in (ROOT / "contrib").glob("*/pyproject.toml"))
-PLUGINS = {"l4proxy-shout": "shout", "l4proxy-uvloop": "uvloop", "l4proxy-limit-upload": "limit_upload"}
+PLUGINS = {
+    "l4proxy-limit-upload": "limit_upload",
+    "l4proxy-postgres": "postgres",
+    "l4proxy-shout": "shout",
+    "l4proxy-uvloop": "uvloop",
+}
 GENERATED = "l4proxy-gate-keeper"
 
 
-def run(*argv: str | Path, cwd: Path) -> str:
-    done = subprocess.run([str(word) for word in argv], cwd=cwd, capture_output=True, text=True)
+def run(*argv: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run([str(word) for word in argv], cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{argv}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -136,6 +144,14 @@ def test_what_they_depend_on_is_said(installed: Environment) -> None:
 @pytest.mark.parametrize("name", [GENERATED, *(_name_in(package) for package in CONTRIB)])
 def test_each_package_passes_its_own_tests(installed: Environment, name: str) -> None:
     run(installed.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=installed.sources[name])
+
+
+def test_the_postgres_observer_watches_a_real_server(installed: Environment, postgres: PostgresServer) -> None:
+    psql, pgbench = Path(program("psql")), Path(program("pgbench"))
+    path = os.pathsep.join([str(psql.parent), str(pgbench.parent), os.environ.get("PATH", "")])
+    env = {**postgres.environment(), "PATH": path}
+    argv = [installed.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_server.py"]
+    assert "skipped" not in run(*argv, cwd=installed.sources["l4proxy-postgres"], env=env)
 
 
 def test_an_installed_filter_runs(installed: Environment) -> None:
