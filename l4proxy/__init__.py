@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from l4proxy.discovery import Discovery
     from l4proxy.endpoint import Endpoint, EndpointSpec
     from l4proxy.errors import ConfigError, ConfigProblem, L4ProxyError, PluginError, UpstreamError
+    from l4proxy.exchange import Exchange, Notice, Selector
     from l4proxy.filter import Conn, Filter, NoConfig, Peer, Side, TlsInfo
     from l4proxy.hookspecs import Register, hookimpl
+    from l4proxy.inspector import Conversation, Inspector, Link, StopWatching
     from l4proxy.matcher import Matcher, PeekInfo, Preamble, PreambleResult
     from l4proxy.message import MessageConn, MessageFilter, Request, Response
     from l4proxy.plugin_manager import PluginManager, load_plugins
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from l4proxy.stats import Stats, counter, gauge, histogram, labelled_counter
     from l4proxy.stats_sink import StatsSink
     from l4proxy.stream import Stream
+    from l4proxy.table import Column, ColumnKind, Table
 
 __version__ = "0.1.0"
 
@@ -35,22 +38,29 @@ __all__ = [
     "AccessRecord",
     "Address",
     "CloseReason",
+    "Column",
+    "ColumnKind",
     "Command",
     "Config",
     "ConfigError",
     "ConfigProblem",
     "Conn",
     "ConnectRequest",
+    "Conversation",
     "Discovery",
     "Endpoint",
     "EndpointSpec",
+    "Exchange",
     "Filter",
+    "Inspector",
     "L4ProxyError",
+    "Link",
     "LoadBalancer",
     "Matcher",
     "MessageConn",
     "MessageFilter",
     "NoConfig",
+    "Notice",
     "PeekInfo",
     "Peer",
     "PluginError",
@@ -60,11 +70,14 @@ __all__ = [
     "Register",
     "Request",
     "Response",
+    "Selector",
     "Server",
     "Side",
     "Stats",
     "StatsSink",
+    "StopWatching",
     "Stream",
+    "Table",
     "TlsInfo",
     "UpstreamError",
     "__version__",
@@ -88,8 +101,10 @@ _NAMES = {
     "l4proxy.discovery": ("Discovery",),
     "l4proxy.endpoint": ("Endpoint", "EndpointSpec"),
     "l4proxy.errors": ("ConfigError", "ConfigProblem", "L4ProxyError", "PluginError", "UpstreamError"),
+    "l4proxy.exchange": ("Exchange", "Notice", "Selector"),
     "l4proxy.filter": ("Conn", "Filter", "NoConfig", "Peer", "Side", "TlsInfo"),
     "l4proxy.hookspecs": ("Register", "hookimpl"),
+    "l4proxy.inspector": ("Conversation", "Inspector", "Link", "StopWatching"),
     "l4proxy.matcher": ("Matcher", "PeekInfo", "Preamble", "PreambleResult"),
     "l4proxy.message": ("MessageConn", "MessageFilter", "Request", "Response"),
     "l4proxy.plugin_manager": ("PluginManager", "load_plugins"),
@@ -98,6 +113,7 @@ _NAMES = {
     "l4proxy.stats": ("Stats", "counter", "gauge", "histogram", "labelled_counter"),
     "l4proxy.stats_sink": ("StatsSink",),
     "l4proxy.stream": ("Stream",),
+    "l4proxy.table": ("Column", "ColumnKind", "Table"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -79,6 +79,11 @@ def register_stats_sinks(register: Register[Any]) -> None:
 
 
 @hookspec(historic=True)
+def register_inspectors(register: Register[Any]) -> None:
+    """Register what reads a protocol's traffic, for ``l4proxy sniff``: subclasses of ``l4proxy.Inspector``."""
+
+
+@hookspec(historic=True)
 def register_commands(register: Callable[[Any], Any]) -> None:
     """Register sub-commands of the command line: subclasses of ``l4proxy.Command``."""
 

@@ -22,6 +22,7 @@ class Kind(Enum):
     DISCOVERY = "discovery"
     ACCESS_LOGGER = "access logger"
     STATS_SINK = "stats sink"
+    INSPECTOR = "inspector"
     COMMAND = "command"
 
 
@@ -34,6 +35,7 @@ BASES = {
     Kind.DISCOVERY: "Discovery",
     Kind.ACCESS_LOGGER: "AccessLogger",
     Kind.STATS_SINK: "StatsSink",
+    Kind.INSPECTOR: "Inspector",
     Kind.COMMAND: "Command",
 }
 """The name of each kind's base class."""

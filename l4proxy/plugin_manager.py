@@ -52,6 +52,7 @@ REGISTER_HOOKS = {
     Kind.DISCOVERY: "register_discovery",
     Kind.ACCESS_LOGGER: "register_access_loggers",
     Kind.STATS_SINK: "register_stats_sinks",
+    Kind.INSPECTOR: "register_inspectors",
     Kind.COMMAND: "register_commands",
 }
 

@@ -35,7 +35,7 @@ PLURALS = {
     Kind.STATS_SINK: "stats sinks",
 }
 KINDS = tuple(PLURALS)
-"""All but commands: these explain themselves, by --help."""
+"""All but commands and inspectors: these explain themselves, by --help."""
 NO_LIMIT = 10_000
 """Where it is not printed to a terminal, a line may be as long as it is."""
 

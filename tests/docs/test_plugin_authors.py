@@ -22,14 +22,14 @@ import pytest
 
 import l4proxy
 from docs.pages import AUTHORS, Block, blocks, commands, headings
-from l4proxy import CloseReason, ConfigError, Conn, Filter, PeekInfo, hookspecs
+from l4proxy import CloseReason, ConfigError, Conn, Filter, PeekInfo, Side, hookspecs
 from l4proxy.cli.main import main
 from l4proxy.config import load_file, load_mapping
 from l4proxy.kind import Kind
 from l4proxy.plugin_check import HOOKS
 from l4proxy.plugin_manager import PluginManager
 from l4proxy.server import Server, serve
-from l4proxy.testing import check_filter, check_matcher, harness
+from l4proxy.testing import check_filter, check_inspector, check_matcher, harness
 from source_tree import ROOT
 
 PYTHON = blocks(AUTHORS, "python")
@@ -223,6 +223,20 @@ def test_meter(module: ModuleType) -> None:
     assert by_client == [{"labels": ["198.51.100.1"], "value": 1}]
     assert snapshot["l4proxy_meter_sent_bytes"]["samples"][0]["value"] == {"counts": [1, 0, 0, 0], "sum": 11}
     assert h.connection.state["meter:lines"] == 2
+
+
+@of_chapter("Understanding")
+def test_lines(module: ModuleType, plugins: PluginManager) -> None:
+    script = [(Side.CLIENT, b"GET a\nPUT b\n"), (Side.UPSTREAM, b"1\nERR\n")]
+    seen = [("GET", "", {"asked": "a"}), ("PUT", "ERR", {"asked": "b"})]
+    check_inspector(module.LinesInspector, script, expect=seen, bad=[b"x" * 2000])
+    assert plugins.registry.find(Kind.INSPECTOR, "lines") is module.LinesInspector
+    check_filter(module.LinesObserver, client=[b"GET a\n"], expect_upstream=b"GET a\n")
+
+
+@of_hook("register_inspectors")
+def test_register_inspectors(module: ModuleType) -> None:
+    check_inspector(module.Raw, [(Side.CLIENT, b"a" * 10), (Side.UPSTREAM, b"b" * 10)], expect=[])
 
 
 @of_chapter("Watching")

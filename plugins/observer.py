@@ -1,0 +1,113 @@
+"""Base of the observer filters: an inspector, put into a filter chain.
+
+That is all of such a filter::
+
+    class Lines(Observer[LinesConfig]):
+        '''Watch conversations in lines. Never changes or delays a byte.'''
+
+        name = "lines"
+        inspector = LinesInspector
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from l4proxy.exchange import Exchange
+from l4proxy.filter import Filter
+from l4proxy.inspector import Inspector, Link
+from l4proxy.plugins.watch import Watch
+
+if TYPE_CHECKING:
+    from l4proxy.reason import CloseReason
+    from l4proxy.server import Server
+
+__all__ = ["Observer", "now"]
+
+C = TypeVar("C")
+
+_perf_counter = time.perf_counter
+EPOCH = time.time() - _perf_counter()
+
+
+def now() -> float:
+    """Seconds since the epoch, by a clock that does not jump when the system's is set."""
+    return _perf_counter() + EPOCH
+
+
+class Observer(Filter[C]):
+    """A filter that shows an inspector what passes: bytes first, understanding after. Its options are the inspector's.
+
+    Whatever the inspector does, the traffic goes on. A connection of which it understands nothing more is no longer
+    watched, and costs nothing any more.
+    """
+
+    observer = True
+    inspector: ClassVar[type[Inspector[Any]]]
+    shared: Watch
+
+    @classmethod
+    def provision(cls, config: C, server: Server) -> Watch:
+        inspector = cls.inspector(config, server.stats)
+        watch = Watch(inspector, server.stats)
+        chosen = cls.logs(config)
+        if chosen is not None:
+            inspector.on_exchange = _logger(watch, chosen)
+        return watch
+
+    @classmethod
+    def logs(cls, config: C) -> Callable[[Exchange], bool] | None:
+        """Which exchanges the log gets a line of, at level info, or warning where they have an error. None: none, and
+        then none are built."""
+        return None
+
+    def on_connect(self) -> None:
+        conn = self.conn
+        self._link = Link(conn.id, conn.client, state=conn.state)
+        self._watched = self.shared.begin(self._link)
+
+    def on_client_data(self, data: bytes) -> None:
+        if self._link.server is None:
+            self._link.server = self.conn.upstream
+        try:
+            self._watched.client_data(data, _perf_counter() + EPOCH)
+        except Exception as error:
+            self._stop(error)
+
+    def on_upstream_data(self, data: bytes) -> None:
+        if self._link.server is None:
+            self._link.server = self.conn.upstream
+        try:
+            self._watched.server_data(data, _perf_counter() + EPOCH)
+        except Exception as error:
+            self._stop(error)
+
+    def on_client_eof(self) -> None:
+        self._watched.client_eof(now())
+        self._leave_if_stopped()
+
+    def on_upstream_eof(self) -> None:
+        self._watched.server_eof(now())
+        self._leave_if_stopped()
+
+    def on_close(self, reason: CloseReason) -> None:
+        self._watched.close(now())
+
+    def _stop(self, error: Exception) -> None:
+        self._watched.failed(error, now())
+        self._leave_if_stopped()
+
+    def _leave_if_stopped(self) -> None:
+        if self._watched.stopped:
+            self.conn.detach()
+
+
+def _logger(watch: Watch, chosen: Callable[[Exchange], bool]) -> Callable[[Exchange], None]:
+    def log(exchange: Exchange) -> None:
+        if chosen(exchange):
+            say = watch.log.warning if exchange.error else watch.log.info
+            say("[%d] %s", exchange.link.id, exchange.line())
+
+    return log
