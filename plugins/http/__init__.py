@@ -1,0 +1,1 @@
+"""The ``http`` filter: requests of any version of HTTP, routed to clusters."""

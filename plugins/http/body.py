@@ -1,0 +1,122 @@
+"""The body of a message, for filters that see, change or gather it. It is made when a filter asks (``request.body``): a
+body that nobody asked for passes untouched.
+
+Filters ask while the message is at them (in ``on_request`` or ``on_response``, or while they hold it). What several
+filters ask for happens in the order in which the message met them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from l4proxy.plugins.http.message import HttpRequest, HttpResponse
+
+__all__ = ["Body"]
+
+Piece = Callable[[bytes], bytes]
+Last = Callable[[], bytes]
+
+
+def _no_more() -> bytes:
+    return b""
+
+
+class Body:
+    """One message's body. The exchange feeds it (``pass_on``), filters use the other methods."""
+
+    __slots__ = ("_flow", "_gather", "_gathered", "_limit", "_message", "_paused", "_stages")
+
+    def __init__(self, message: HttpRequest | HttpResponse) -> None:
+        self._message = message
+        self._stages: list[tuple[Piece, Last]] = []
+        self._gather: Callable[[bytes | None], object] | None = None
+        self._limit = 0
+        self._gathered = 0
+        self._paused = 0
+        self._flow: Callable[[], object] = bool
+
+    # For filters
+
+    def watch(self, on_data: Callable[[bytes], object], on_end: Callable[[], object] | None = None) -> None:
+        """Call ``on_data`` with each piece of the body as it passes, and ``on_end`` behind the last one. A body that is
+        broken off has no end."""
+
+        def see(data: bytes) -> bytes:
+            on_data(data)
+            return data
+
+        def ended() -> bytes:
+            if on_end is not None:
+                on_end()
+            return b""
+
+        self._stages.append((see, ended))
+
+    def change(self, on_data: Piece, on_end: Last = _no_more, *, length: int | None = None) -> None:
+        """Put what ``on_data`` returns (it may be empty) in the place of each piece, and what ``on_end`` returns behind
+        the last one. The body then has no length that is known beforehand, unless ``length`` says it."""
+        self._stages.append((on_data, on_end))
+        self.set_length(length)
+
+    def set_length(self, length: int | None) -> None:
+        """What the fields say of the body's length."""
+        message = self._message
+        message.content_length = length
+        if length is None:
+            message.headers.discard("content-length")
+        else:
+            message.headers["Content-Length"] = str(length)
+
+    def gather(self, limit: int, done: Callable[[bytes | None], object]) -> None:
+        """Of a message that this filter holds: call ``done(body)`` as soon as all of it has come, or ``done(None)``
+        when it is longer than ``limit``. The body goes on with the message, whichever it was. Possibly called at
+        once."""
+        self._gather, self._limit = done, limit
+        self._flow()
+
+    def pause(self) -> None:
+        """No piece goes on until ``resume``; the sender is held back. Each pause needs its resume."""
+        self._paused += 1
+
+    def resume(self) -> None:
+        self._paused -= 1
+        if not self._paused:
+            self._flow()
+
+    # For the exchange
+
+    @property
+    def paused(self) -> bool:
+        return self._paused > 0
+
+    @property
+    def touched(self) -> bool:
+        """Somebody sees or changes the pieces."""
+        return bool(self._stages)
+
+    def gathering(self, limit: int) -> int:
+        """How many bytes may wait for a held message."""
+        return self._limit if self._gather is not None else limit
+
+    def gathered(self, pieces: list[bytes], size: int, end: bool) -> None:
+        """What waits of the body of a held message."""
+        if self._gather is not None and (end or size > self._limit):
+            done, self._gather = self._gather, None
+            done(b"".join(pieces) if size <= self._limit else None)
+
+    def flow_by(self, flow: Callable[[], object]) -> None:
+        """What to call when a pause is over, or a filter begins to gather."""
+        self._flow = flow
+
+    def pass_on(self, data: bytes, end: bool) -> bytes:
+        """A piece on its way: return what goes on in its place."""
+        for on_data, on_end in self._stages:
+            if data:
+                data = on_data(data)
+            if end:
+                data += on_end()
+            elif not data:
+                break
+        return data
