@@ -199,6 +199,12 @@ class Conn:
         raise NotImplementedError
 
     @property
+    def retired(self) -> bool:
+        """A reload has put another configuration in place of this connection's. It goes on as it is; a protocol that
+        can end it without its client losing anything (HTTP's ``Connection: close``) should, at the next chance."""
+        raise NotImplementedError
+
+    @property
     def state(self) -> dict[str, Any]:
         """Shared by the filters of this connection. Keys are ``"filter_name:key"``; access logs print them with
         ``%FILTER_STATE(filter_name:key)%``."""

@@ -63,6 +63,10 @@ class FilterConn(Conn):
         return self._connection.info.server_name
 
     @property
+    def retired(self) -> bool:
+        return self._connection.listener.retired
+
+    @property
     def state(self) -> dict[str, Any]:
         return self._connection.state
 

@@ -16,7 +16,7 @@ from l4proxy.access_log.logger import AccessLogStats
 from l4proxy.chain import FilterChain, FilterUse
 from l4proxy.errors import ConfigError, ConfigProblem, PluginError
 from l4proxy.listener import Listener
-from l4proxy.sockets import bound_address, open_listening
+from l4proxy.sockets import bound_address, change_options, open_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class SocketStore:
 
     def __init__(self) -> None:
         self._sockets: dict[tuple[str, bool], list[socket.socket]] = {}
-        """By address, and whether they are transparent; other options can change without opening new ones."""
+        """By address, and whether they are transparent: all other options can be changed (``Generation.start``)."""
         self.inherited: dict[str, list[socket.socket]] = {}
         """Sockets from a service manager or an older process, by address text; used before any is opened."""
 
@@ -152,6 +152,8 @@ class Generation:
 
     def start(self) -> None:
         for listener in self.listeners:
+            for sock in listener.sockets:  # another configuration may have opened it, or another process
+                change_options(sock, listener.config)
             listener.start()
 
     def retire(self) -> None:

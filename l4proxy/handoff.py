@@ -1,28 +1,45 @@
-"""Listening sockets that outlive a process: handed to workers, to a successor, or given by a service manager.
+"""What one process hands to another: listening sockets, and a supervisor's configuration.
 
-Sockets travel as inherited file descriptors. An environment variable says which descriptor is which address, so that
-the receiver needs nothing but itself. What arrives is used before anything is opened; what no listener asks for is
-closed.
+Sockets outlive processes: workers get them, a successor does, and a service manager may give them. They travel as
+inherited file descriptors. An environment variable says which descriptor is which address, so that the receiver needs
+nothing but itself. What arrives is used before anything is opened; what no listener asks for is closed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import socket
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import TypeVar
 
 from l4proxy.sockets import bound_address
 
-__all__ = ["SOCKETS", "receive_sockets", "send_sockets", "sockets_for_child", "sockets_from_environment"]
+__all__ = [
+    "CONFIGURATION",
+    "SOCKETS",
+    "configuration_for_child",
+    "configuration_from_environment",
+    "receive_sockets",
+    "send_sockets",
+    "sockets_for_child",
+    "sockets_from_environment",
+]
 
 SOCKETS = "L4PROXY_SOCKETS"
 """Address text to descriptor numbers, as JSON."""
+CONFIGURATION = "L4PROXY_CONFIGURATION"
+"""The descriptor of the configuration's text."""
 LISTEN_FDS_START = 3
-MAX_FDS_PER_MESSAGE = 200
+SOCKETS_PER_MESSAGE = 200
+"""The kernel takes 253 descriptors in one message."""
+MESSAGE_SIZE = 64 * 1024
+"""More than so many addresses take: a path has 108 bytes at most."""
 
 Sockets = dict[str, list[socket.socket]]
+T = TypeVar("T")
 
 
 def sockets_for_child(sockets: Mapping[str, list[socket.socket]]) -> tuple[str, list[int]]:
@@ -68,19 +85,63 @@ def _names(sock: socket.socket) -> list[str]:
     return [str(address)]
 
 
+def _batched(pairs: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (pairs[at : at + size] for at in range(0, len(pairs), size))
+
+
 def send_sockets(channel: socket.socket, sockets: Mapping[str, list[socket.socket]]) -> None:
-    """Send sockets to another process, over a ``SOCK_SEQPACKET`` pair, a message per address."""
-    for address, group in sockets.items():
-        socket.send_fds(channel, [address.encode()], [sock.fileno() for sock in group])
+    """Send sockets to another process, over a ``SOCK_SEQPACKET`` pair: several in a message, an empty one at the end.
+
+    Blocks while the other end is behind with receiving, so it is for a thread. Raises OSError when that end is gone.
+    """
+    pairs = [(address, sock) for address, group in sockets.items() for sock in group]
+    for some in (*_batched(pairs, SOCKETS_PER_MESSAGE), []):
+        addresses = json.dumps([address for address, _ in some]).encode()
+        socket.send_fds(channel, [addresses], [sock.fileno() for _, sock in some])
 
 
-def receive_sockets(channel: socket.socket) -> Sockets:
-    """Receive what ``send_sockets`` has sent so far."""
+async def receive_sockets(channel: socket.socket) -> Sockets:
+    """Receive what one ``send_sockets`` sends, which may come later. Raises ConnectionError when the sender is gone."""
     found: Sockets = {}
-    with contextlib.suppress(BlockingIOError):
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(channel.fileno(), readable.set)
+    try:
         while True:
-            address, numbers, _flags, _peer = socket.recv_fds(channel, 4096, MAX_FDS_PER_MESSAGE)
-            if not address:
-                break
-            found.setdefault(address.decode(), []).extend(_adopt(number) for number in numbers)
-    return found
+            await readable.wait()
+            readable.clear()
+            with contextlib.suppress(BlockingIOError):
+                while _receive_some(channel, found):
+                    pass
+                return found
+    finally:
+        loop.remove_reader(channel.fileno())
+
+
+def _receive_some(channel: socket.socket, found: Sockets) -> bool:
+    """Receive one message. False: it was the last one. Raises BlockingIOError when there is none yet."""
+    text, numbers, _flags, _peer = socket.recv_fds(channel, MESSAGE_SIZE, SOCKETS_PER_MESSAGE)
+    if not text:
+        raise ConnectionResetError("the sender of sockets is gone")
+    for address, number in zip(json.loads(text), numbers, strict=True):
+        found.setdefault(address, []).append(_adopt(number))
+    return bool(numbers)
+
+
+def configuration_for_child(text: str) -> int:
+    """A descriptor to be inherited, and named in ``L4PROXY_CONFIGURATION``, by a child that shall have this very
+    configuration. The caller closes it."""
+    memory = os.memfd_create("l4proxy-configuration")
+    with open(memory, "wb", closefd=False) as file:
+        file.write(text.encode())
+    os.lseek(memory, 0, os.SEEK_SET)
+    return memory
+
+
+def configuration_from_environment(environ: MutableMapping[str, str] = os.environ) -> str | None:
+    """The text that this process was started with, if it was; the variable is removed."""
+    number = environ.pop(CONFIGURATION, "")
+    if not number:
+        return None
+    with open(int(number), "rb") as file:
+        return file.read().decode()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from l4proxy.handoff import sockets_from_environment
+from l4proxy.handoff import configuration_from_environment, sockets_from_environment
 from l4proxy.poller import new_event_loop
 
 if TYPE_CHECKING:
@@ -42,11 +42,14 @@ def log_addresses(addresses: Mapping[str, list[Address]], workers: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a process was asked to run. ``load`` reads the configuration, again at each reload; it raises
-    ConfigError."""
+    """What a process was asked to run. Both functions raise ConfigError."""
 
-    load: Callable[[], Config]
+    load: Callable[[str], Config]
+    """Checks a configuration: the text that ``read`` returned, here or in another process."""
     plugins: PluginManager
+    read: Callable[[], str] = str
+    """Reads the configuration's text, at start and for each reload. A supervisor does it once for all its workers;
+    where the command line is the configuration there is no text."""
     json_log: bool = False
     announce: Announce = log_addresses
 
@@ -56,7 +59,10 @@ def run_process(launch: Launch) -> int:
     served."""
     from l4proxy.logging_setup import set_up_logging
 
-    config = launch.load()
+    text = configuration_from_environment()
+    if text is None:
+        text = launch.read()
+    config = launch.load(text)
     set_up_logging(config.log_level, json_lines=launch.json_log)
     raise_descriptor_limit()
     inherited = sockets_from_environment()
@@ -72,7 +78,7 @@ def run_process(launch: Launch) -> int:
         if parent is None and workers > 1:
             from l4proxy.supervisor import Supervisor
 
-            return runner.run(Supervisor(launch, config, inherited).run())
+            return runner.run(Supervisor(launch, text, config, inherited).run())
         return runner.run(Worker(launch, config, inherited, parent).run())
 
 

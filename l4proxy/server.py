@@ -162,6 +162,8 @@ class Server:
         self._sinks.switch(sinks)
         old, self._generation = self._generation, new
         self.max_connections = config.max_connections or _connections_for_descriptors()
+        if config.label_budget != self.stats.label_budget:
+            self.stats.change_label_budget(config.label_budget)
         self._old.append(old)
         old.retire()
         new.start()

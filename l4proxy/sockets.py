@@ -20,7 +20,14 @@ from l4proxy.address import Address
 if TYPE_CHECKING:
     from l4proxy.config.schema import Keepalive
 
-__all__ = ["SocketOptions", "bound_address", "open_listening", "original_destination", "set_keepalive"]
+__all__ = [
+    "SocketOptions",
+    "bound_address",
+    "change_options",
+    "open_listening",
+    "original_destination",
+    "set_keepalive",
+]
 
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
@@ -100,9 +107,6 @@ def _open_tcp(family: int, name: tuple[Any, ...], config: SocketOptions) -> sock
                 sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
             else:
                 sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
-        if config.nodelay:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        set_keepalive(sock, config.keepalive)
         sock.bind(name)
     except OSError:
         sock.close()
@@ -111,11 +115,14 @@ def _open_tcp(family: int, name: tuple[Any, ...], config: SocketOptions) -> sock
 
 
 def set_keepalive(sock: socket.socket, keepalive: Keepalive) -> None:
+    """For a connected TCP socket, or a new listening one."""
     if keepalive.enabled:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(keepalive.idle)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, round(keepalive.interval)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, keepalive.count)
+    if keepalive.user_timeout:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(keepalive.user_timeout * 1000))
 
 
 def _open_unix(address: Address, config: SocketOptions) -> socket.socket:
@@ -158,9 +165,22 @@ def _remove_stale(path: str) -> None:
 
 
 def _listen(sock: socket.socket, config: SocketOptions) -> socket.socket:
+    if sock.family != socket.AF_UNIX and config.nodelay:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sock.family != socket.AF_UNIX:
+        set_keepalive(sock, config.keepalive)
     sock.listen(config.backlog)
     sock.setblocking(False)
     return sock
+
+
+def change_options(sock: socket.socket, config: SocketOptions) -> None:
+    """Set what can be changed on a listening socket that somebody else has opened, or another configuration."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, config.nodelay)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, config.keepalive.enabled)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+    _listen(sock, config)
 
 
 def _advice(error: OSError, address: Address) -> str:

@@ -67,6 +67,10 @@ class LabelledCounter:
         self._budget = budget
         self._on_overflow = on_overflow
 
+    def change_budget(self, budget: int) -> None:
+        """Values that have turned up keep their series."""
+        self._budget = budget
+
     def add(self, value: str, amount: int = 1) -> None:
         values = self.values
         if value in values:

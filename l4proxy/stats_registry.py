@@ -62,6 +62,15 @@ class StatsRegistry:
         if not shared and groups.get(group.label_values) is group:
             del groups[group.label_values]
 
+    def change_label_budget(self, label_budget: int) -> None:
+        """From now on so many sets of labels have series of their own; those that have them keep them."""
+        self.label_budget = label_budget
+        for groups in self._groups.values():
+            for group in groups.values():
+                for attribute, metric in group.metrics.items():
+                    if metric.label:
+                        getattr(group, attribute).change_budget(label_budget)
+
     def on_collect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` before each snapshot, to fold in live values. Returns the function that takes it off."""
         self._collectors.append(callback)

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
 import socket
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +26,15 @@ from l4proxy.all_workers import AllWorkers
 from l4proxy.control import Control, ControlError
 from l4proxy.errors import ConfigError, ConfigProblem, L4ProxyError
 from l4proxy.generation import SocketStore
-from l4proxy.handoff import SOCKETS, Sockets, send_sockets, sockets_for_child
+from l4proxy.handoff import (
+    CONFIGURATION,
+    SOCKETS,
+    Sockets,
+    configuration_for_child,
+    send_sockets,
+    sockets_for_child,
+)
+from l4proxy.logging_setup import set_all_levels
 from l4proxy.process import Launch, own_command, worker_count
 from l4proxy.process_stats import collect_process_stats
 from l4proxy.sockets import bound_address
@@ -31,7 +42,7 @@ from l4proxy.stats import Stats, counter, gauge
 from l4proxy.stats_push import StatsPush
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.successor import announce_ready, start_successor
-from l4proxy.systemd import feed_watchdog, notify
+from l4proxy.systemd import feed_watchdog, notify, reloading, silence
 from l4proxy.worker import CONTROL
 
 if TYPE_CHECKING:
@@ -47,6 +58,8 @@ LONGEST_PAUSE = 10.0
 """Seconds between the death of a worker and its restart; doubled each time."""
 STEADY = 30.0
 """Seconds after which a worker that lives has proven itself, and the pause is short again."""
+RELOAD_TIMEOUT = 60.0
+"""Seconds that a worker has to take over a configuration."""
 KILL_AFTER = 10.0
 """Seconds beyond the drain time after which a worker that does not end is killed."""
 
@@ -69,13 +82,18 @@ class Slot:
         self.channel: socket.socket | None = None
         self.ready = asyncio.Event()
         self.pause = FIRST_PAUSE
+        self.text = ""
+        """The configuration that the process has."""
 
 
 class Supervisor:
     """Runs ``workers`` processes until it is told to stop. The counterpart of ``Worker`` for several processes."""
 
-    def __init__(self, launch: Launch, config: Config, inherited: Sockets) -> None:
+    def __init__(self, launch: Launch, text: str, config: Config, inherited: Sockets) -> None:
         self._launch = launch
+        self._text = text
+        """The configuration at work. Workers are given it, also those that are started later: they never read a file
+        that has changed, or is being written."""
         self._config = config
         self._stats = StatsRegistry()
         self._own = self._stats.group(SupervisorStats)
@@ -94,10 +112,12 @@ class Supervisor:
         self._deal(inherited)
 
     def _deal(self, inherited: Sockets) -> None:
-        """Spread sockets of a predecessor over the workers. None may be left out: its queue would never be served."""
+        """Spread sockets of a predecessor over the workers: of each address that they are bound to (``:port`` is
+        several) in turn. None may be left out: its queue would never be served."""
         for address, sockets in inherited.items():
-            for at, sock in enumerate(sockets):
-                slot = self._slots[at % len(self._slots)]
+            turns: defaultdict[str, Iterator[Slot]] = defaultdict(lambda: itertools.cycle(self._slots))
+            for sock in sockets:
+                slot = next(turns[str(bound_address(sock))])
                 slot.store.inherited.setdefault(address, []).append(sock)
 
     async def run(self) -> int:
@@ -192,18 +212,34 @@ class Supervisor:
         channel, their_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         text, numbers = sockets_for_child(slot.store.all())
         ends = (theirs.fileno(), their_channel.fileno())
-        environment = {**os.environ, SOCKETS: text, CONTROL: f"{slot.number},{ends[0]},{ends[1]}"}
-        environment.pop("WATCHDOG_USEC", None)
-        process = await asyncio.create_subprocess_exec(*own_command(), env=environment, pass_fds=(*numbers, *ends))
+        memory = configuration_for_child(self._text)
+        environment = {
+            **os.environ,
+            SOCKETS: text,
+            CONTROL: f"{slot.number},{ends[0]},{ends[1]}",
+            CONFIGURATION: str(memory),
+        }
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC"):  # the service manager hears of one process
+            environment.pop(name, None)
+        slot.text = self._text
+        process = await asyncio.create_subprocess_exec(
+            *own_command(), env=environment, pass_fds=(*numbers, *ends, memory)
+        )
+        os.close(memory)
         theirs.close()
         their_channel.close()
         control.setblocking(False)
+        channel.settimeout(RELOAD_TIMEOUT)
         slot.process, slot.channel = process, channel
         slot.control = Control({"ready": lambda: self._ready(slot)})
         self._spawn(self._talk(slot.control, control, channel))
         return process
 
-    def _ready(self, slot: Slot) -> None:
+    async def _ready(self, slot: Slot) -> None:
+        """A worker serves. One that was being started during a reload is told of it now."""
+        async with self._reloading:
+            if slot.text != self._text and (problem := await self._reload_worker(slot, self._text)):
+                log.error("the configuration was not reloaded everywhere:\n%s", problem)
         slot.ready.set()
         self._workers.ready(slot)
 
@@ -260,41 +296,67 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def reload(self) -> None:
-        """Check the configuration here, open its new sockets, then have each worker read it. Raises ConfigError."""
+        """Check the configuration here, open its new sockets, then have each worker take it over. Raises ConfigError,
+        with the old one at work everywhere."""
         async with self._reloading:  # two at a time would close each other's sockets
-            await self._reload()
+            with reloading():
+                await self._reload()
 
     async def _reload(self) -> None:
         if self._workers.draining:
             raise ConfigError([ConfigProblem("", "the workers are draining, they take over no other configuration")])
-        config = self._launch.load()
+        text = self._launch.read()
+        config = self._launch.load(text)
         sinks = self._sinks.prepare(config.stats_sinks)
-        known = [set(slot.store.all()) for slot in self._slots]
-        self._open_sockets(config)
-        self._config = config
-        problems = await asyncio.gather(*map(self._reload_worker, self._slots, known))
+        try:
+            self._open_sockets(config)
+            await self._reload_workers(text)
+        except ConfigError:
+            self._close_unused(self._config)
+            raise
+        if config.log_level != self._config.log_level:
+            set_all_levels(config.log_level)
+        if worker_count(config) != len(self._slots):
+            log.warning("workers: there are still %d; SIGUSR2 starts a successor with other ones", len(self._slots))
+        self._text, self._config = text, config
         self._close_unused(config)
-        if any(problems):
-            raise ConfigError([ConfigProblem("", problem) for problem in problems if problem])
         self._sinks.switch(sinks)
         await self._admin.apply(config.admin)
 
-    async def _reload_worker(self, slot: Slot, known: set[str]) -> str:
-        if slot.control is None or slot.channel is None:
-            return ""  # it is being started, and reads the new configuration anyway
-        new = {address: sockets for address, sockets in slot.store.all().items() if address not in known}
-        send_sockets(slot.channel, new)
+    async def _reload_workers(self, text: str) -> None:
+        """Raises ConfigError, with the old configuration at work in all of them."""
+        slots = [slot for slot in self._slots if slot.ready.is_set()]
+        problems = await asyncio.gather(*(self._reload_worker(slot, text) for slot in slots))
+        if any(problems):
+            back = await asyncio.gather(*(self._reload_worker(slot, self._text) for slot in slots if slot.text == text))
+            for problem in filter(None, back):
+                log.error("the old configuration could not be restored: %s", problem)
+            raise ConfigError([ConfigProblem("", problem) for problem in problems if problem])
+
+    async def _reload_worker(self, slot: Slot, text: str) -> str:
+        """Returns what is wrong. A worker that is gone is none of it: the next one begins with what is right then."""
+        control, channel = slot.control, slot.channel
+        if control is None or channel is None:
+            return ""
+        sending = asyncio.get_running_loop().create_task(asyncio.to_thread(send_sockets, channel, slot.store.all()))
         try:
-            answer: str = await slot.control.call("reload", timeout=60.0)
-        except ControlError as error:
-            return f"worker {slot.number}: {error}"
+            answer: str = await control.call("reload", timeout=RELOAD_TIMEOUT, text=text)
+            await sending
+        except (ControlError, OSError) as error:
+            answer = str(error)
+        finally:
+            await asyncio.wait([sending])
+        if slot.control is not control:
+            return ""
+        if not answer:
+            slot.text = text
         return answer and f"worker {slot.number}: {answer}"
 
     async def _reload_and_say(self) -> None:
         try:
             await self.reload()
         except L4ProxyError as error:
-            log.error("the configuration was not reloaded everywhere:\n%s", error)
+            log.error("the configuration was not reloaded, the old one stays:\n%s", error)
             raise
         log.info("the configuration was reloaded")
 
@@ -313,6 +375,7 @@ class Supervisor:
                 everything.setdefault(address, []).extend(sockets)
         self._has_successor = await start_successor(everything)
         if self._has_successor:
+            silence()
             await self._admin.close()
             self.stop()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import time
+from collections.abc import Iterator
 
-__all__ = ["feed_watchdog", "notify", "watchdog_interval"]
+__all__ = ["feed_watchdog", "notify", "reloading", "silence", "watchdog_interval"]
 
 
 def notify(*states: str) -> None:
@@ -31,6 +34,21 @@ def watchdog_interval() -> float:
     if pid and pid != str(os.getpid()):
         return 0.0
     return int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 2_000_000
+
+
+def silence() -> None:
+    """Say nothing from now on: another process speaks for the service."""
+    os.environ.pop("NOTIFY_SOCKET", None)
+
+
+@contextlib.contextmanager
+def reloading() -> Iterator[None]:
+    """Say that a reload is under way, and that it is over (``Type=notify-reload``, systemd.service(5))."""
+    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    try:
+        yield
+    finally:
+        notify("READY=1")
 
 
 async def feed_watchdog() -> None:

@@ -20,12 +20,13 @@ from l4proxy.control import Control
 from l4proxy.errors import ConfigError, L4ProxyError
 from l4proxy.generation import SocketStore
 from l4proxy.handoff import Sockets, receive_sockets
+from l4proxy.logging_setup import set_all_levels
 from l4proxy.loop_watch import LoopWatch
 from l4proxy.process import Launch
 from l4proxy.process_stats import collect_process_stats
 from l4proxy.server import Server
 from l4proxy.successor import announce_ready, start_successor
-from l4proxy.systemd import feed_watchdog, notify
+from l4proxy.systemd import feed_watchdog, notify, reloading, silence
 
 if TYPE_CHECKING:
     from l4proxy.admin_target import AdminTarget
@@ -76,6 +77,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._drain_time: float | None = None
         self._has_successor = False
+        self._watch: LoopWatch | None = None
         self._admin = AdminHost(self._target)
         if parent is None:
             self._admin.inherit(config, inherited)
@@ -95,9 +97,7 @@ class Worker:
             await self._admin.apply(self._config.admin)
             self._launch.announce(self.server.addresses, 1)
             announce_ready()
-        watch = LoopWatch(self.server.stats, self._config.slow_callback) if self._config.slow_callback else None
-        if watch is not None:
-            watch.start()
+        self._watch_loop(self._config.slow_callback)
         self._spawn(feed_watchdog())
         gc.collect()
         gc.freeze()  # what is there now stays: later collections need not look at it
@@ -105,9 +105,16 @@ class Worker:
         await self._stop.wait()
         notify("STOPPING=1")
         await self._end()
-        if watch is not None:
-            watch.close()
+        self._watch_loop(0.0)
         return 0
+
+    def _watch_loop(self, slow: float) -> None:
+        """Name plugins that block the loop for longer than ``slow`` seconds; 0: no more."""
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = LoopWatch(self.server.stats, slow) if slow else None
+        if self._watch is not None:
+            self._watch.start()
 
     async def _end(self) -> None:
         draining = asyncio.get_running_loop().create_task(self.server.stop(self._drain_time))
@@ -154,22 +161,21 @@ class Worker:
     def reopen_logs(self) -> None:
         self.server.reopen_logs()
 
-    def reload(self) -> None:
-        """Read the configuration again. Raises ConfigError, with the old one still at work."""
-        notify("RELOADING=1")
-        try:
-            config = self._launch.load()
-            if self._parent is not None:
-                self._sockets.inherited.update(receive_sockets(self._parent.channel))
-            self.server.reload(config)
-            self._sockets.close_unused()
-            self._config = config
-        finally:
-            notify("READY=1")
+    def reload(self, text: str) -> None:
+        """Take over another configuration. Raises ConfigError, with the old one still at work."""
+        config = self._launch.load(text)
+        self.server.reload(config)
+        self._sockets.close_unused()
+        if config.log_level != self._config.log_level:
+            set_all_levels(config.log_level)
+        if config.slow_callback != self._config.slow_callback:
+            self._watch_loop(config.slow_callback)
+        self._config = config
 
     async def _reload_and_say(self) -> None:
         try:
-            self.reload()
+            with reloading():
+                self.reload(self._launch.read())
         except L4ProxyError as error:
             self.server.reload_failed()
             log.error("the configuration was not reloaded, the old one stays:\n%s", error)
@@ -192,6 +198,7 @@ class Worker:
         self._has_successor = True
         self._has_successor = await start_successor({**self._sockets.all(), **self._admin.sockets()})
         if self._has_successor:
+            silence()
             await self._admin.close()
             self.stop()
 
@@ -208,11 +215,15 @@ class Worker:
         log.warning("the supervisor is gone: worker %d drains", parent.number)
         self.stop()
 
-    def _reload_as_told(self) -> str:
+    async def _reload_as_told(self, text: str) -> str:
+        """Returns what is wrong; nothing when nothing is."""
+        assert self._parent is not None
+        self._sockets.inherited.update(await receive_sockets(self._parent.channel))
         try:
-            self.reload()
-        except ConfigError as error:
+            self.reload(text)
+        except L4ProxyError as error:
             self.server.reload_failed()
+            self._sockets.close_unused()
             return str(error)
         return ""
 

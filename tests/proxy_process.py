@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from services.process import HOST, accepts, free_port, running
@@ -83,7 +83,7 @@ class ProxyProcess:
 
 @contextlib.contextmanager
 def start_proxy(
-    directory: Path, upstream: int, *, top: str = "", ready: str = "listening on"
+    directory: Path, upstream: int, *, top: str = "", ready: str = "listening on", options: Sequence[str] = ()
 ) -> Iterator[ProxyProcess]:
     """Run a proxy in front of the port ``upstream``; ``top`` is put at the beginning of its configuration."""
     port = free_port()
@@ -93,7 +93,7 @@ def start_proxy(
         'filters = [{ use = "tcp_proxy", cluster = "c" }]\n'
         f'[[clusters]]\nname = "c"\nendpoints = ["{HOST}:{upstream}"]\n'
     )
-    argv = [sys.executable, "-m", "l4proxy", "run", str(config)]
+    argv = [sys.executable, "-m", "l4proxy", "run", str(config), *options]
     with running(argv, log=log, ready=lambda: ready in log.read_text() and accepts(port)) as process:
         proxy = ProxyProcess(process, port, config, log)
         try:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from l4proxy import handoff
-from l4proxy.handoff import SOCKETS, receive_sockets, send_sockets, sockets_for_child, sockets_from_environment
+from l4proxy.handoff import (
+    CONFIGURATION,
+    SOCKETS,
+    configuration_for_child,
+    configuration_from_environment,
+    receive_sockets,
+    send_sockets,
+    sockets_for_child,
+    sockets_from_environment,
+)
 
 Channel = tuple[socket.socket, socket.socket]
 
@@ -88,20 +99,49 @@ def test_a_socket_on_every_interface_is_known_by_its_port_as_well(
         check_adopted(found[f":{port}"][0], sock)
 
 
+def receive(channel: Channel) -> handoff.Sockets:
+    return asyncio.run(receive_sockets(channel[1]))
+
+
 def test_sockets_over_a_channel(listening: socket.socket, channel: Channel) -> None:
-    assert receive_sockets(channel[1]) == {}
     with socket.create_server(("127.0.0.1", 0)) as second:
         send_sockets(channel[0], {":80": [listening, second], "unix:/é": [second]})
         send_sockets(channel[0], {":80": [second]})
-        found = receive_sockets(channel[1])
+        found = receive(channel)
         assert list(found) == [":80", "unix:/é"]
-        for sock, original in zip(found[":80"] + found["unix:/é"], (listening, second, second, second), strict=True):
+        for sock, original in zip(found[":80"] + found["unix:/é"], (listening, second, second), strict=True):
             check_adopted(sock, original)
-    assert receive_sockets(channel[1]) == {}
+        check_adopted(receive(channel)[":80"][0], second)
 
 
-def test_a_channel_whose_other_end_is_gone_has_what_was_sent(listening: socket.socket, channel: Channel) -> None:
-    send_sockets(channel[0], {":80": [listening]})
+def test_more_sockets_than_a_channel_holds(listening: socket.socket, channel: Channel) -> None:
+    many = {f"127.0.0.1:{1000 + at} {'x' * 100}": [listening] for at in range(5000)}
+    sender = threading.Thread(target=send_sockets, args=(channel[0], many), daemon=True)
+    sender.start()
+    found = receive(channel)
+    sender.join(30)
+    assert list(found) == list(many)
+    for (sock,) in found.values():
+        sock.close()
+
+
+def test_sockets_may_come_later_than_they_are_waited_for(channel: Channel) -> None:
+    async def run() -> handoff.Sockets:
+        asyncio.get_running_loop().call_later(0.01, send_sockets, channel[0], {})
+        return await receive_sockets(channel[1])
+
+    assert asyncio.run(run()) == {}
+
+
+def test_a_sender_that_is_gone_is_an_error(channel: Channel) -> None:
     channel[0].close()
-    check_adopted(receive_sockets(channel[1])[":80"][0], listening)
-    assert receive_sockets(channel[1]) == {}
+    with pytest.raises(ConnectionError):
+        receive(channel)
+
+
+def test_a_configuration_for_a_child() -> None:
+    text = "é" * 100_000
+    environ = {CONFIGURATION: str(configuration_for_child(text))}
+    assert configuration_from_environment(environ) == text
+    assert environ == {}
+    assert configuration_from_environment(environ) is None

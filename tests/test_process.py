@@ -102,7 +102,7 @@ def test_one_process_serves_or_looks_after_others(
     monkeypatch.setattr("l4proxy.logging_setup.set_up_logging", lambda *_args, **_options: None)
     config: Any = SimpleNamespace(workers=workers, log_level="info")
     plugins: Any = SimpleNamespace(make_event_loop=lambda: None)
-    assert run_process(Launch(lambda: config, plugins)) == 7
+    assert run_process(Launch(lambda _text: config, plugins)) == 7
     assert made == [expected]
 
 

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -344,6 +345,22 @@ def test_any_free_port_is_another_one_for_each_listener_and_stays_over_a_reload(
             assert await exchange(server, b"a", "a") + await exchange(server, b"b", "b") == b"ab"
             server.reload(load_mapping({"listeners": listeners[::-1]}, server.plugins.registry))
             assert server.addresses == before
+
+    asyncio.run(main())
+
+
+def test_a_reload_changes_the_options_of_sockets_that_stay() -> None:
+    def config(nodelay: bool) -> dict[str, Any]:
+        return {"listeners": [{"address": "127.0.0.1:0", "nodelay": nodelay, "filters": ["echo"]}], "label_budget": 7}
+
+    async def main() -> None:
+        async with l4proxy.serve(config(True)) as server:
+            (sock,) = server.listeners[0].sockets
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            server.reload(load_mapping({**config(False), "label_budget": 8}, server.plugins.registry))
+            assert server.listeners[0].sockets == [sock]
+            assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert server.stats.label_budget == 8
 
     asyncio.run(main())
 

@@ -18,7 +18,7 @@ import pytest
 from l4proxy.address import Address
 from l4proxy.config.schema import Keepalive
 from l4proxy.config.types import Duration
-from l4proxy.sockets import bound_address, open_listening, original_destination, set_keepalive
+from l4proxy.sockets import bound_address, change_options, open_listening, original_destination, set_keepalive
 
 OFF = Keepalive(enabled=False)
 
@@ -295,3 +295,17 @@ def test_what_netfilter_remembers(family: int, raw: bytes) -> None:
     redirected: Any = SimpleNamespace(family=family, getsockopt=lambda _level, _option, size: raw[:size])
     host = "192.0.2.5" if family == socket.AF_INET else "2001:db8::1"
     assert original_destination(redirected, "redirect") == (host, 80)
+
+
+def test_options_of_a_socket_that_is_there_are_changed(listen: Open) -> None:
+    (sock,) = listen("127.0.0.1:0", keepalive=Keepalive(user_timeout=Duration(7.5)))
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7500
+    change_options(sock, options(nodelay=False, keepalive=OFF))
+    with accept(sock) as connection:
+        assert not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert not connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    change_options(sock, options(keepalive=Keepalive(idle=Duration(5.0))))
+    with accept(sock) as connection:
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5

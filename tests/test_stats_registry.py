@@ -113,3 +113,15 @@ def test_a_snapshot_is_a_copy() -> None:
     stats.errors_total.add("1")
     assert values(snapshot, "l4proxy_topic_records_total") == {("a",): 0}
     assert values(snapshot, "l4proxy_topic_errors_total") == {}
+
+
+def test_another_budget_holds_for_what_turns_up_later() -> None:
+    registry = StatsRegistry(label_budget=1)
+    errors = registry.group(TopicStats, topic="a").errors_total
+    errors.add("1")
+    registry.change_label_budget(2)
+    errors.add("2")
+    assert registry.group(TopicStats, topic="b") is not registry.group(TopicStats, topic="c")
+    registry.change_label_budget(1)
+    errors.add("3")
+    assert errors.values == {"1": 1, "2": 1, "other": 1}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
-from l4proxy.systemd import feed_watchdog, notify, watchdog_interval
+from l4proxy.systemd import feed_watchdog, notify, reloading, silence, watchdog_interval
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
@@ -77,3 +78,18 @@ def test_it_is_fed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_where_nobody_watches_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     asyncio.run(feed_watchdog())
+
+
+def test_a_reload_has_a_beginning_and_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        with pytest.raises(ValueError, match="bad"), reloading():
+            raise ValueError("bad")
+        assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", manager.recv(100))
+        assert manager.recv(100) == b"READY=1"
+        silence()
+        notify("STOPPING=1")
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)

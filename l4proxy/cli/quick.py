@@ -95,7 +95,7 @@ class QuickCommand(Command):
 
         draft = self.draft(args)
 
-        def load() -> Config:
+        def load(_text: str) -> Config:
             return load_mapping(draft.config, plugins.registry)
 
         def show_banner(addresses: Mapping[str, list[Address]], workers: int) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from l4proxy.cli.command import Command
-from l4proxy.config import Config, load_file
+from l4proxy.config import Config, load_text
+from l4proxy.config.source import read_text
 from l4proxy.process import Announce, Launch, log_addresses, run_process
 
 if TYPE_CHECKING:
@@ -34,20 +35,28 @@ class Run(Command):
         parser.add_argument("--log-format", choices=("text", "json"), default="text", help="how log lines are written")
 
     def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
-        def load() -> Config:
-            return load_file(args.file, plugins.registry, load_config=plugins.load_config)
+        def read() -> str:
+            return read_text(args.file, plugins.load_config)
 
-        return serve_configuration(load, plugins, json_log=args.log_format == "json")
+        def load(text: str) -> Config:
+            return load_text(args.file, text, plugins.registry)
+
+        return serve_configuration(load, plugins, read=read, json_log=args.log_format == "json")
 
 
 def serve_configuration(
-    load: Callable[[], Config], plugins: PluginManager, *, json_log: bool = False, announce: Announce = log_addresses
+    load: Callable[[str], Config],
+    plugins: PluginManager,
+    *,
+    read: Callable[[], str] = str,
+    json_log: bool = False,
+    announce: Announce = log_addresses,
 ) -> int:
     """Serve until told to stop; plugins see each configuration before it is used. Returns the exit status."""
 
-    def load_and_show() -> Config:
-        config = load()
+    def load_and_show(text: str) -> Config:
+        config = load(text)
         plugins.config_loaded(config)
         return config
 
-    return run_process(Launch(load_and_show, plugins, json_log, announce))
+    return run_process(Launch(load_and_show, plugins, read, json_log, announce))

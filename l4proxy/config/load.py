@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.config.check import check
 from l4proxy.config.schema import Config
-from l4proxy.config.source import LoadConfig, read_file
+from l4proxy.config.source import LoadConfig, parse_text, read_text
 from l4proxy.config.structure import Origin, complete, structure
 from l4proxy.errors import ConfigError, ConfigProblem
 
 if TYPE_CHECKING:
     from l4proxy.registry import Registry
 
-__all__ = ["load_file", "load_mapping"]
+__all__ = ["load_file", "load_mapping", "load_text"]
 
 
 def load_file(path: str | os.PathLike[str], registry: Registry, *, load_config: LoadConfig | None = None) -> Config:
     """Read a configuration file. ``load_config`` reads formats other than TOML and JSON. Raises ConfigError."""
-    source = read_file(path, load_config)
+    return load_text(path, read_text(path, load_config), registry)
+
+
+def load_text(path: str | os.PathLike[str], text: str, registry: Registry) -> Config:
+    """Check what ``read_text`` has read of the file ``path``. Raises ConfigError."""
+    source = parse_text(path, text)
     return _checked(structure(Config, source.data, registry=registry, source=source), source)
 
 

@@ -58,6 +58,9 @@ class Keepalive:
     """Between probes. Whole seconds."""
     count: Annotated[int, Range(1, 127)] = 6
     """Probes without an answer after which the connection is reset."""
+    user_timeout: Annotated[Duration, Range(0, 2_000_000)] = Duration(0.0)
+    """How long bytes that were sent may go without an acknowledgement before the connection is reset; 0: as long as
+    the system tries, which is about 15 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +348,7 @@ class Config:
     max_connections: Count = 0
     """Connections at a time in each worker. 0: as many as file descriptors allow, minus a reserve."""
     drain_time: Duration = Duration(30.0)
-    """How long connections may go on after SIGTERM, or after a listener is gone."""
+    """How long connections may go on after SIGTERM, or after SIGUSR2 has started a successor."""
     drain_listeners: Literal["close", "keep"] = "close"
     """While draining, close the listeners, or keep them open (a load balancer in front then sees no refusal)."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

@@ -16,7 +16,7 @@ from l4proxy.config.structure import EnvironmentText
 from l4proxy.config.text import join
 from l4proxy.errors import ConfigError, ConfigProblem
 
-__all__ = ["LoadConfig", "Source", "read_file"]
+__all__ = ["LoadConfig", "Source", "parse_text", "read_file", "read_text"]
 
 LoadConfig = Callable[[Path], Mapping[str, Any] | None]
 """The hook for other formats: the contents of a file, or None for "not mine"."""
@@ -75,15 +75,24 @@ class Source:
 
 def read_file(path: str | os.PathLike[str], load_config: LoadConfig | None = None) -> Source:
     """Raises ConfigError when the file cannot be read or is not what its suffix says."""
+    return parse_text(path, read_text(path, load_config))
+
+
+def read_text(path: str | os.PathLike[str], load_config: LoadConfig | None = None) -> str:
+    """What a file says, as text that ``parse_text`` understands without the file: several processes that are given
+    the same text have the same configuration, whatever happens to the file meanwhile.
+
+    Of TOML and JSON it is the file's own text; of other formats what the hook made of it, as JSON. Raises ConfigError.
+    """
     path = Path(path)
     text = _read_text(path)
-    match path.suffix.lower():
-        case ".toml":
-            data: Any = _parse_toml(path, text)
-        case ".json":
-            data = _parse_json(path, text)
-        case suffix:
-            data = _parse_other(path, suffix, load_config)
+    return text if path.suffix.lower() in (".toml", ".json") else _translate(path, load_config)
+
+
+def parse_text(path: str | os.PathLike[str], text: str) -> Source:
+    """``path`` is where the text was read: relative names in it begin there. Raises ConfigError."""
+    path = Path(path)
+    data = _parse_toml(path, text) if path.suffix.lower() == ".toml" else _parse_json(path, text)
     if not isinstance(data, Mapping):
         raise _error(path, 0, "has to be a table of keys and values")
     return Source(path, text, data)
@@ -151,16 +160,17 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def _parse_other(path: Path, suffix: str, load_config: LoadConfig | None) -> Any:
+def _translate(path: Path, load_config: LoadConfig | None) -> str:
+    import json
+
     try:
         data = load_config(path) if load_config else None
+        if data is not None:
+            return json.dumps(data if isinstance(data, Mapping) else [], default=str)
     except (ValueError, OSError) as error:
         raise _error(path, 0, str(error)) from error
-    if data is None:
-        raise _error(
-            path, 0, f"l4proxy reads .toml and .json; {suffix or 'a file without suffix'} needs a plugin that reads it"
-        )
-    return data
+    suffix = path.suffix.lower() or "a file without suffix"
+    raise _error(path, 0, f"l4proxy reads .toml and .json; {suffix} needs a plugin that reads it")
 
 
 def _substitute(text: str) -> str:

@@ -102,7 +102,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     configs: list[Config] = []
 
     def run_process(launch: Launch) -> int:
-        configs.append(launch.load())
+        configs.append(launch.load(launch.read()))
         return 0
 
     monkeypatch.setattr("l4proxy.cli.run.run_process", run_process)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from l4proxy.config.source import read_file
+from l4proxy.config.source import parse_text, read_file, read_text
 from l4proxy.config.structure import EnvironmentText
 from l4proxy.errors import ConfigError
 
@@ -116,3 +116,19 @@ class TestFilesThatCannotBeRead:
     def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"cannot be read: Is a directory$"):
             read_file(tmp_path)
+
+
+def test_the_text_of_a_file_stands_for_it_wherever_it_goes(tmp_path: Path) -> None:
+    path = write(tmp_path, "workers = 1\nhost = '${UNSET:-here}'")
+    text = read_text(path)
+    path.unlink()
+    source = parse_text(path, text)
+    assert source.data == {"workers": 1, "host": "here"}
+    assert source.line("host") == 2
+    assert source.folder == tmp_path
+
+
+def test_the_text_of_another_format_is_what_its_plugin_made_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "workers: 1", "proxy.yaml")
+    text = read_text(path, lambda _path: {"workers": 1, "host": "${UNSET:-here}"})
+    assert parse_text(path, text).data == {"workers": 1, "host": "here"}

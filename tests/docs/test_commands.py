@@ -48,7 +48,7 @@ def test_a_command_is_understood(page: str, command: str, here: Path, monkeypatc
     served: list[Config] = []
 
     def run_process(launch: Launch) -> int:
-        served.append(launch.load())
+        served.append(launch.load(launch.read()))
         return 0
 
     monkeypatch.setattr("l4proxy.cli.run.run_process", run_process)
