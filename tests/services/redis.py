@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from l4proxy.protocols.redis.reply import ReplyScanner
 from services.needs import program
 from services.process import HOST, accepts, free_port, running
 
@@ -31,6 +33,18 @@ class RedisServer:
         """What ``redis-cli`` prints for a command, sent straight or through the proxy that listens on ``port``."""
         argv = [program("redis-cli"), "-h", self.host, "-p", str(port or self.port), *words]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.removesuffix("\n")
+
+    def exchange(self, data: bytes, *, until_closed: bool = False, port: int | None = None) -> bytes:
+        """Send bytes on a connection of its own; return the one reply, or all that comes until the server closes."""
+        with socket.create_connection((self.host, port or self.port), timeout=30) as connection:
+            connection.sendall(data)
+            scanner, received = ReplyScanner(), bytearray()
+            while until_closed or scanner.end(received, 0) < 0:
+                more = connection.recv(1 << 16)
+                if not more:
+                    break
+                received += more
+        return bytes(received)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,178 @@
+"""What each command is: its arity, its flags, where its keys stand, how a cluster is to be asked.
+
+The table is data (``command_data``), written by ``contrib/redis/write_command_table.py`` from what a server says of its
+own commands (``COMMAND``). Modules, and servers newer than that one, have more: `CommandTable` takes them in, and what
+it does not know is a command all the same, only one of which nothing is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, TypeAlias
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.protocols.redis.command_data import COMMANDS
+from l4proxy.protocols.redis.keys import KeySpec, find_keys, read_key_specs
+
+__all__ = ["BUILT_IN", "Command", "CommandTable", "Head", "Row"]
+
+MAX_HEADS = 4096
+"""Beginnings of commands that are remembered; when there are more, all are found out again."""
+_HTTP = ("POST", "HOST:")
+"""What a browser sends first that was led here, by a page that wants to make it speak Redis. The server looks for the
+same two words."""
+
+Row: TypeAlias = tuple[int, str, str, str, str, str]
+"""Of ``command_data``: arity, flags, categories, key specifications, tips, and the version that brought it."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, or a subcommand with the name ``CONFIG|GET``."""
+
+    name: str
+    """In capitals."""
+    arity: int = -1
+    """How many arguments it has, the name included; negative: at least so many."""
+    flags: frozenset[str] = frozenset()
+    """The server's: ``readonly``, ``write``, ``blocking``, ``admin``, ``pubsub``, ``no_auth`` and so on."""
+    categories: frozenset[str] = frozenset()
+    """Of access control, without the ``@``."""
+    key_specs: tuple[KeySpec, ...] = ()
+    request_policy: str = ""
+    """Which nodes of a cluster it is for, where its keys do not say: ``all_shards``, ``all_nodes``, ``multi_shard``,
+    ``special``."""
+    response_policy: str = ""
+    """How their answers become one: ``all_succeeded``, ``agg_sum``, ``agg_min``, ``special`` and so on."""
+    since: str = ""
+    subcommands: dict[str, Command] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def is_write(self) -> bool:
+        return "write" in self.flags
+
+    @cached_property
+    def is_readonly(self) -> bool:
+        return "readonly" in self.flags
+
+    @cached_property
+    def takes_keys(self) -> bool:
+        return bool(self.key_specs)
+
+    def fits(self, argc: int) -> bool:
+        """Whether it can have so many arguments, the name included."""
+        return argc == self.arity if self.arity >= 0 else argc >= -self.arity
+
+    def keys(self, arguments: Sequence[bytes]) -> list[bytes]:
+        """The keys among the arguments (of which the first is the name), in order."""
+        return [arguments[at] for at, _ in find_keys(self.name, self.key_specs, arguments)]
+
+    def key_uses(self, arguments: Sequence[bytes]) -> list[tuple[bytes, KeySpec]]:
+        """The keys, each with what the command does with it."""
+        return [(arguments[at], spec) for at, spec in find_keys(self.name, self.key_specs, arguments)]
+
+
+UNKNOWN: Final = Command("")
+"""Stands for every command of which nothing is known."""
+
+
+class Head:
+    """The beginning of commands: how many arguments, and which name. There is one for each way of writing them that
+    turns up, so that whoever forwards commands can keep with it, or under it, what he has found out about them."""
+
+    __slots__ = ("argc", "command", "name", "start")
+
+    def __init__(self, command: Command, name: str, argc: int, start: bytes) -> None:
+        self.command = command
+        self.name = name
+        """In capitals. Not that of a subcommand, which stands in the next argument."""
+        self.argc = argc
+        self.start = start
+        """The bytes, from the number of arguments to behind the name; empty for an inline command."""
+
+    def __repr__(self) -> str:
+        return f"<Head {self.name} {self.argc}>"
+
+
+class CommandTable:
+    """The commands by name, those of this version of the server and others that it is told of."""
+
+    def __init__(self, others: Iterable[Command] = ()) -> None:
+        self._commands: dict[str, Command] = {}
+        self.heads: dict[bytes, Head] = {}
+        """By the bytes that a command begins with: what is asked for each run. ``head`` makes what is missing."""
+        for command in others:
+            self.add(command)
+
+    def add(self, command: Command) -> None:
+        """Take in a command of a module, or replace one."""
+        self._commands[command.name] = command
+        self.heads.clear()
+
+    def find(self, name: str) -> Command | None:
+        """By its name, in capitals; ``CONFIG|GET`` is a subcommand. None: it is not known."""
+        command = self._commands.get(name)
+        if command is None and (row := COMMANDS.get(name)) is not None:
+            command = self._commands[name] = _command(name, row)
+        return command
+
+    def of(self, arguments: Sequence[bytes]) -> Command:
+        """The command that these arguments are, or the subcommand. `UNKNOWN` where it is not known."""
+        command = self.find(_text(arguments[0]))
+        if command is None:
+            return UNKNOWN
+        if command.subcommands and len(arguments) > 1:
+            return command.subcommands.get(f"{command.name}|{_text(arguments[1])}", command)
+        return command
+
+    def __iter__(self) -> Iterator[Command]:
+        """All commands, without subcommands."""
+        for name in dict.fromkeys((*COMMANDS, *self._commands)):
+            if "|" not in name and (command := self.find(name)) is not None:
+                yield command
+
+    def head(self, start: bytes) -> Head:
+        """The head of commands that begin with ``start``. Raises RemoteProtocolError for HTTP."""
+        argc, _, name = start.split(b"\r\n", 2)
+        head = self._make(name[:-2], int(argc[1:]), start)
+        if len(self.heads) >= MAX_HEADS:
+            self.heads.clear()
+        if len(start) < 128:
+            self.heads[start] = head
+        return head
+
+    def inline_head(self, arguments: Sequence[bytes]) -> Head:
+        return self._make(arguments[0], len(arguments), b"")
+
+    def _make(self, name: bytes, argc: int, start: bytes) -> Head:
+        text = _text(name)
+        if text in _HTTP:
+            raise RemoteProtocolError("this is HTTP, not Redis", code="cross_protocol")
+        return Head(self.find(text) or UNKNOWN, text, argc, start)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("latin-1").upper()
+
+
+def _command(name: str, row: Row) -> Command:
+    arity, flags, categories, keys, tips, since = row
+    said = dict(tip.split(":") for tip in tips.split() if ":" in tip)
+    subcommands = {sub: _command(sub, COMMANDS[sub]) for sub in COMMANDS if sub.startswith(f"{name}|")}
+    return Command(
+        name,
+        arity,
+        frozenset(flags.split()),
+        frozenset(categories.split()),
+        read_key_specs(keys),
+        said.get("request_policy", ""),
+        said.get("response_policy", ""),
+        since,
+        subcommands,
+    )
+
+
+BUILT_IN: Final = CommandTable()
+"""The commands of the server that the table was made of, for who has no others."""

@@ -1,0 +1,119 @@
+"""Regular expressions that find where commands and replies end, many at a time.
+
+This is what makes the proxy fast: a run of commands, or of replies, is stepped over by one call into C, and no object
+is made for any of them.
+
+A bulk string says its length and may hold any byte, so no plain expression can match one. But lengths are mostly
+small, and for each small length there is one: ``\\$3\\r\\n.{3}\\r\\n``. `_short_bulk` puts those of all lengths up to
+`SHORT` together, as a tree of their digits, so that matching takes as many steps as the length has digits. Numbers are
+matched as strictly as the server reads them: no sign, no leading zero, no blank. Whatever a pattern does not match
+(longer strings, nested arrays, errors, bad input) is left to the step-by-step readers beside it.
+
+A pattern takes milliseconds to compile, and is therefore compiled when it is first needed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TypeAlias
+
+__all__ = ["MAX_RUN_ARGC", "RUNS", "SHORT", "one_command", "run_of_commands", "skip_bulks", "skip_replies"]
+
+Match: TypeAlias = Callable[[bytes | bytearray, int], re.Match[bytes] | None]
+
+SHORT = 127
+"""Bytes of the longest string that the patterns match."""
+MAX_RUN_ARGC = 8
+"""A run is of commands with at most so many arguments, the name included."""
+_AT_ONCE = (256, 32, 8, 1)
+"""So many values are stepped over at a time."""
+# Before 3.11.5 possessive quantifiers fail to match what they should (gh-106052). Without them it is a little slower.
+_POSSESSIVE = b"+" if sys.version_info >= (3, 11, 5) else b""
+
+
+def _short_bulk(byte: str) -> bytes:
+    """Matches a bulk string of up to `SHORT` bytes, each of them matched by ``byte``."""
+
+    def lengths(digits: str) -> str:
+        here = [rf"\r\n{byte}{{{digits}}}"] if digits else []
+        longer = [digits + digit for digit in "0123456789" if digits != "0" and int(digits + digit) <= SHORT]
+        return "(?:" + "|".join([*here, *(f"{more[-1]}{lengths(more)}" for more in longer)]) + ")"
+
+    return rf"\${lengths('')}\r\n".encode()
+
+
+_HEAD = rb"\*%b\r\n\$[1-9][0-9]?\r\n[^\r\n]+\r\n"
+
+
+def run_of_commands(argc: int) -> Match:
+    """Matches commands that all have the same ``argc`` and name; group 1 is what they begin with, up to behind the
+    name.
+
+    Their arguments have no CR. So group 1 cannot stand inside of them, and counting it counts the commands.
+    """
+    arguments = b"(?:%b){%d}%b" % (_short_bulk(r"[^\r]"), argc - 1, _POSSESSIVE) if argc > 1 else b""
+    head = _HEAD % str(argc).encode()
+    return re.compile(rb"(?=(%b))(?:\1%b)+%b" % (head, arguments, _POSSESSIVE)).match
+
+
+def _when_needed(argc: int) -> Match:
+    def compile_and_match(data: bytes | bytearray, at: int) -> re.Match[bytes] | None:
+        RUNS[ord(str(argc))] = match = run_of_commands(argc)
+        return match(data, at)
+
+    return compile_and_match
+
+
+RUNS: dict[int, Match] = {ord(str(argc)): _when_needed(argc) for argc in range(1, MAX_RUN_ARGC + 1)}
+"""`run_of_commands` by the digit that says ``argc``."""
+
+
+@cache
+def one_command() -> Match:
+    """Matches one command up to the body of its first long argument, or to its end where all are short. Groups: what it
+    begins with, ``argc``, and the length of the long argument. ``\\r\\n$`` counts its arguments, as they have no CR."""
+    pattern = b"(%b)(?:%b)*%b(?:%b)?" % (
+        _HEAD % b"([1-9][0-9]{0,6})",
+        _short_bulk(r"[^\r]"),
+        _POSSESSIVE,
+        rb"\$([1-9][0-9]{0,9})\r\n",
+    )
+    return re.compile(pattern).match
+
+
+@cache
+def _bulks(count: int) -> Match:
+    return re.compile(b"(?s)(?:%b){%d}%b" % (_short_bulk("."), count, _POSSESSIVE)).match
+
+
+@cache
+def _replies(count: int) -> Match:
+    """Simple strings, integers, nulls and short bulk strings: what most replies are."""
+    bulk = _short_bulk(".").removeprefix(rb"\$")
+    one = rb"[+:][^\r\n]*\r\n|\$(?:%b|-1\r\n)|_\r\n" % bulk
+    return re.compile(b"(?s)(?:%b){%d}%b" % (one, count, _POSSESSIVE)).match
+
+
+def skip_bulks(data: bytes | bytearray, at: int, count: int) -> tuple[int, int]:
+    """Step over up to ``count`` short bulk strings that lie whole in ``data`` from ``at`` on. Return the offset behind
+    them, and how many are left."""
+    return _skip(_bulks, data, at, count)
+
+
+def skip_replies(data: bytes | bytearray, at: int, count: int) -> tuple[int, int]:
+    """The same for replies: stops in front of the first one that is an error, an aggregate, long, or not whole."""
+    return _skip(_replies, data, at, count)
+
+
+def _skip(pattern: Callable[[int], Match], data: bytes | bytearray, at: int, count: int) -> tuple[int, int]:
+    for size in _AT_ONCE:
+        while count >= size:
+            match = pattern(size)(data, at)
+            if match is None:
+                break
+            at = match.end()
+            count -= size
+    return at, count

@@ -1,0 +1,27 @@
+"""Redis Cluster: which of the 16384 slots does a key belong to?
+
+https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+
+__all__ = ["SLOTS", "hash_tag", "slot_of"]
+
+SLOTS = 16384
+
+
+def hash_tag(key: bytes) -> bytes:
+    """The part of a key that decides where it belongs: what stands between the first ``{`` and the next ``}``, unless
+    that is nothing; else all of it."""
+    start = key.find(b"{")
+    if start < 0:
+        return key
+    end = key.find(b"}", start + 1)
+    return key[start + 1 : end] if end > start + 1 else key
+
+
+def slot_of(key: bytes) -> int:
+    """The slot, 0 to 16383. (CRC-16/XMODEM, which the standard library knows as the checksum of BinHex files.)"""
+    return crc_hqx(hash_tag(key), 0) & (SLOTS - 1)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.protocols.redis.limits import RedisLimits
+from l4proxy.protocols.redis.reply import ReplyScanner
+from l4proxy.protocols.redis.values import decode, encode
+from resp_cases import BAD_REPLIES, values
+
+REPLIES = [
+    b"+OK\r\n",
+    b"-ERR no\r\n",
+    b":1\r\n",
+    b"$-1\r\n",
+    b"_\r\n",
+    b"$3\r\na\r\n\r\n",
+    b"$300\r\n" + b"\r\n" * 150 + b"\r\n",
+    b"*-1\r\n",
+    b"*0\r\n",
+    b"*2\r\n:1\r\n*2\r\n+a\r\n*0\r\n",
+    b"%2\r\n+a\r\n:1\r\n+b\r\n~1\r\n,1.5\r\n",
+    b"|1\r\n+ttl\r\n:3\r\n*1\r\n#t\r\n",
+    b">2\r\n$7\r\nmessage\r\n=5\r\ntxt:a\r\n",
+    b"!5\r\nERR a\r\n",
+    b"(123\r\n",
+    b"*40\r\n" + b"$3\r\nabc\r\n" * 39 + b"$200\r\n" + b"x" * 200 + b"\r\n",
+    b"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n",
+    b"*?\r\n:1\r\n*?\r\n:2\r\n.\r\n.\r\n",
+    b"%?\r\n+a\r\n:1\r\n.\r\n",
+]
+
+
+def ends(scanner: ReplyScanner, chunks: list[bytes]) -> list[int]:
+    """Where the scanner sees replies end, fed with chunks as a connection would."""
+    buffer, start, found = bytearray(), 0, []
+    for chunk in chunks:
+        buffer += chunk
+        while start < len(buffer) and (end := scanner.end(buffer, start)) >= 0:
+            found.append(end)
+            start = end
+    return found
+
+
+def expected_ends(replies: list[bytes]) -> list[int]:
+    return [sum(map(len, replies[: count + 1])) for count in range(len(replies))]
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_every_type_however_it_comes(reply: bytes) -> None:
+    data = reply + b"+OK\r\n"
+    expected = [len(reply), len(data)]
+    assert ends(ReplyScanner(), [data]) == expected
+    assert ends(ReplyScanner(), [data[at : at + 1] for at in range(len(data))]) == expected
+    for at in range(len(data)):
+        assert ends(ReplyScanner(), [data[:at], data[at:]]) == expected
+
+
+def test_replies_at_random_splits() -> None:
+    chance = random.Random(1)
+    for _ in range(300):
+        replies = [chance.choice(REPLIES) for _ in range(chance.randint(1, 20))]
+        data = b"".join(replies)
+        borders = sorted(chance.randrange(len(data)) for _ in range(chance.randint(0, 5)))
+        chunks = [data[a:b] for a, b in zip([0, *borders], [*borders, len(data)], strict=True)]
+        assert ends(ReplyScanner(), chunks) == expected_ends(replies)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 33, 300])
+@pytest.mark.parametrize("odd", REPLIES)
+def test_several_at_once(count: int, odd: bytes) -> None:
+    replies = [b"$3\r\nabc\r\n"] * (count // 2) + [odd] + [b"+OK\r\n"] * (count - count // 2 - 1)
+    data = b"".join(replies)
+    scanner = ReplyScanner()
+    assert scanner.end(data + b"+more\r\n", 0, count) == len(data)
+    for at in range(0, len(data), 7):
+        assert scanner.end(data[:at], 0, count) == -1
+    assert scanner.end(data, 0, count) == len(data)
+
+
+def test_errors_are_told_but_not_those_inside_of_a_reply() -> None:
+    scanner = ReplyScanner()
+    data = b"+OK\r\n-WRONGTYPE no\r\n*1\r\n-ERR inner\r\n|1\r\n+a\r\n-b\r\n-MOVED 1 a:1\r\n!5\r\nERR x\r\n"
+    assert scanner.end(data, 0, 5) == len(data)
+    assert scanner.errors == [b"WRONGTYPE no", b"MOVED 1 a:1", b"ERR x"]
+
+
+@pytest.mark.parametrize(("data", "code"), BAD_REPLIES)
+def test_what_is_no_resp(data: bytes, code: str) -> None:
+    for chunks in ([data], [data[at : at + 1] for at in range(len(data))]):
+        with pytest.raises(RemoteProtocolError) as error:
+            ends(ReplyScanner(), chunks)
+        assert error.value.code == code
+
+
+def test_what_is_settled_can_be_passed_on() -> None:
+    body = bytes(range(256)) * 4
+    data = b"*2\r\n$1024\r\n" + body + b"\r\n$4\r\nlast\r\n"
+    for size in (1, 3, 100, 1000):
+        scanner, buffer, passed, done = ReplyScanner(), b"", b"", False
+        for at in range(0, len(data), size):
+            buffer += data[at : at + size]
+            end = scanner.end(buffer, 0)
+            done = end >= 0
+            settled = end if done else min(scanner.settled, len(buffer))
+            passed += buffer[:settled]
+            buffer = buffer[settled:]
+            if not done:
+                scanner.passed(settled)
+            assert len(buffer) <= size + 34  # nothing but a line and a little more is kept
+        assert done
+        assert passed == data
+
+
+def test_depth_is_a_limit() -> None:
+    scanner = ReplyScanner(RedisLimits(max_depth=2))
+    assert scanner.end(b"*1\r\n*1\r\n:1\r\n", 0) == 12
+    with pytest.raises(RemoteProtocolError, match="too deep"):
+        scanner.end(b"*1\r\n*1\r\n*1\r\n:1\r\n", 0)
+
+
+def test_a_lying_count_waits_and_allocates_nothing() -> None:
+    scanner = ReplyScanner()
+    assert scanner.end(b"*2000000000\r\n:1\r\n", 0) == -1
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_refused_or_waited_for(data: bytes) -> None:
+    """It never says that there is a reply where there is none."""
+    scanner = ReplyScanner()
+    try:
+        end = scanner.end(data, 0)
+    except RemoteProtocolError:
+        return
+    if end >= 0:
+        with contextlib.suppress(RemoteProtocolError):  # the scanner looks at lengths, not into values
+            assert decode(data[:end])[1] == end
+
+
+@given(st.data())
+def test_it_agrees_with_the_decoder(data: Any) -> None:
+    wire = encode(data.draw(values()))
+    assert ReplyScanner().end(wire + b"+OK\r\n", 0) == len(wire)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from l4proxy.protocols.redis.slots import hash_tag, slot_of
+
+
+# The first is the specification's own test vector, the others are what CLUSTER KEYSLOT says.
+@pytest.mark.parametrize(
+    ("key", "slot"), [(b"123456789", 0x31C3), (b"", 0), (b"foo", 12182), (b"somekey", 11058), (b"foo{hash_tag}", 2515)]
+)
+def test_slots(key: bytes, slot: int) -> None:
+    assert slot_of(key) == slot
+
+
+@pytest.mark.parametrize(
+    ("key", "tag"),
+    [
+        (b"{user1000}.following", b"user1000"),
+        (b"foo{}{bar}", b"foo{}{bar}"),
+        (b"foo{{bar}}zap", b"{bar"),
+        (b"foo{bar}{zap}", b"bar"),
+        (b"foo{bar", b"foo{bar"),
+        (b"}foo{bar}", b"bar"),
+        (b"plain", b"plain"),
+    ],
+)
+def test_hash_tags(key: bytes, tag: bytes) -> None:
+    assert hash_tag(key) == tag
+    assert slot_of(key) == slot_of(tag)
