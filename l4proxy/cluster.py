@@ -97,6 +97,8 @@ class Cluster:
         self.removed = False
         """The configuration has it no more."""
         self.connecting = 0
+        self.kept: dict[object, Any] = {}
+        """What filters keep with it for as long as it exists, by keys of their own: pools of connections."""
         self._pending: dict[Attempt, None] = {}
         self._running: asyncio.Task[None] | None = None
         self._configure(parts)

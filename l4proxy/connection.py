@@ -23,12 +23,14 @@ from l4proxy.reason import CloseReason
 from l4proxy.timers import Timer
 
 if TYPE_CHECKING:
+    import socket
+
     from l4proxy.chain import FilterChain, FilterUse
     from l4proxy.listener import Listener
     from l4proxy.matcher import PeekInfo
     from l4proxy.stream import Stream
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "peer_of"]
 
 log = logging.getLogger("l4proxy.connection")
 
@@ -48,8 +50,8 @@ class Connection:
 
     __slots__ = ("_detached", "_ending", "_flush_timer", "_resets", "_state", "_tasks", "_timers",
                  "_upstream_peer", "attempts", "chain", "client", "cluster", "connect_seconds", "counted", "down",
-                 "endpoint", "filters", "handshake_seconds", "id", "info", "listener", "phase", "reason", "started",
-                 "tls", "up", "upstream")  # fmt: skip
+                 "endpoint", "filters", "handshake_seconds", "id", "info", "listener", "logged", "phase", "reason",
+                 "started", "tls", "up", "upstream")  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +81,8 @@ class Connection:
         self.endpoint = ""
         self.attempts = 0
         self.connect_seconds = 0.0
+        self.logged = False
+        """What it carried has been logged by itself (requests): a line for the connection would say it again."""
         self.counted = (0, 0)
         """Bytes received from and sent to the client that the listener's statistics have already."""
         self._state: dict[str, Any] | None = None
@@ -142,8 +146,7 @@ class Connection:
     def upstream_peer(self) -> Peer | None:
         """Asked of the socket once, while it is open."""
         if self._upstream_peer is None and self.upstream is not None and not self.upstream.closed:
-            sock = self.upstream.sock
-            self._upstream_peer = Peer(*_address(sock.getpeername), *_address(sock.getsockname))
+            self._upstream_peer = peer_of(self.upstream.sock)
         return self._upstream_peer
 
     # Connecting
@@ -399,7 +402,7 @@ class Connection:
             self._flush_timer.cancel()
             self._flush_timer = None
         # Made while the sockets know their addresses; what on_close adds to the state is seen in it, too.
-        record = of_connection(self) if self.listener.access_loggers else None
+        record = of_connection(self) if self.listener.access_loggers and not self.logged else None
         self.client.close(reset=self._resets)
         if self.upstream is not None:
             self.upstream.close(reset=self._resets)
@@ -415,6 +418,11 @@ class Connection:
         self.listener.connection_closed(self, record)
         del self.up, self.down  # the paths and this object refer to each other
         self.filters = ()
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    """Both ends of a connected socket, asked of the system."""
+    return Peer(*_address(sock.getpeername), *_address(sock.getsockname))
 
 
 def _address(ask: Callable[[], Any]) -> tuple[str, int]:

@@ -32,6 +32,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from l4proxy.access_log.record import AccessRecord
     from l4proxy.errors import UpstreamError
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
@@ -202,6 +203,26 @@ class Conn:
     def retired(self) -> bool:
         """A reload has put another configuration in place of this connection's. It goes on as it is; a protocol that
         can end it without its client losing anything (HTTP's ``Connection: close``) should, at the next chance."""
+        raise NotImplementedError
+
+    @property
+    def listener_name(self) -> str:
+        """The listener that accepted it."""
+        raise NotImplementedError
+
+    @property
+    def chain_name(self) -> str:
+        """Its filter chain; empty where that has no name."""
+        raise NotImplementedError
+
+    @property
+    def logs_access(self) -> bool:
+        """Whether there are access loggers: without any, no record has to be made."""
+        raise NotImplementedError
+
+    def log_access(self, record: AccessRecord) -> None:
+        """For terminal filters that carry requests: log one of them. The connection itself is then not logged, except
+        one that ends before its first request is."""
         raise NotImplementedError
 
     @property

@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.access_log.logger import log_access
 from l4proxy.filter import Conn, Peer, Side, TlsInfo
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
+    from l4proxy.access_log.record import AccessRecord
     from l4proxy.connection import Connection
     from l4proxy.errors import UpstreamError
     from l4proxy.matcher import PeekInfo
@@ -73,6 +75,22 @@ class FilterConn(Conn):
     @property
     def activity(self) -> int:
         return self._connection.activity
+
+    @property
+    def listener_name(self) -> str:
+        return self._connection.listener.name
+
+    @property
+    def chain_name(self) -> str:
+        return self._connection.chain.name
+
+    @property
+    def logs_access(self) -> bool:
+        return bool(self._connection.listener.access_loggers)
+
+    def log_access(self, record: AccessRecord) -> None:
+        self._connection.logged = True
+        log_access(self._connection.listener.access_loggers, record)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

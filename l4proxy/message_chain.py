@@ -70,6 +70,10 @@ class MessageChain(Generic[Q, R]):
 
     # For the network filter
 
+    def is_forwarded(self, request: Q) -> bool:
+        """Whether a request has come out at ``forward``, and has no response yet."""
+        return request._place == self._end and request._response is None
+
     def request(self, request: Q) -> None:
         """A request has come from the client."""
         if not self.ended:

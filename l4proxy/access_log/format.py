@@ -63,15 +63,31 @@ _TOKEN = re.compile(
 def compile_line(format: Format, operators: OperatorTable = OPERATORS) -> Callable[[AccessRecord], str]:
     """Compile a format as configured into a function that makes the line of a record, without its line end. Raises
     ValueError with what is wrong."""
-    if format == "json":
-        format = DEFAULT_JSON
+    if format in ("text", "json"):
+        return _by_type(format, operators)
     if isinstance(format, str):
-        return compile_text(DEFAULT_TEXT if format == "text" else format, operators)
+        return compile_text(format, operators)
     from json import JSONEncoder
 
     fill = compile_json(format, operators)
     encode = JSONEncoder(default=str, separators=(",", ":")).encode
     return lambda record: encode(fill(record))
+
+
+def _by_type(format: str, operators: OperatorTable) -> Callable[[AccessRecord], str]:
+    """The usual line of each type of record: requests have other things to say than connections."""
+    lines: dict[type[AccessRecord], Callable[[AccessRecord], str]] = {}
+
+    def line(record: AccessRecord) -> str:
+        made = lines.get(type(record))
+        if made is None:
+            usual: Format = record.default_text or DEFAULT_TEXT
+            if format == "json":
+                usual = dict(record.default_json or DEFAULT_JSON)
+            made = lines[type(record)] = compile_line(usual, operators)
+        return made(record)
+
+    return line
 
 
 def check_format(format: Format) -> None:

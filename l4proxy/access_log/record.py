@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from l4proxy.filter import Peer, TlsInfo
 from l4proxy.reason import CloseReason
@@ -22,6 +23,11 @@ _BEFORE_THE_RELAY = frozenset({"accept", "peek", "tls_handshake", "connecting"})
 class AccessRecord:
     """One connection, in a form that outlives it. Protocols derive from it for their requests and add operators that
     read what they added. Empty text and None mean "there was none"."""
+
+    default_text: ClassVar[str] = ""
+    """What the format ``"text"`` is for records of this type; empty: that of connections."""
+    default_json: ClassVar[Mapping[str, Any]] = {}
+    """The same for ``"json"``."""
 
     listener: str
     client: Peer

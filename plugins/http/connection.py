@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from l4proxy.codec import RemoteProtocolError
     from l4proxy.endpoint import Endpoint
+    from l4proxy.filter import Peer
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
     from l4proxy.protocols.http_fields import FieldBlock
     from l4proxy.reason import CloseReason
@@ -153,11 +154,11 @@ class ServerHost(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
 
-    def on_request(self, stream: ServerStream, request: HttpRequest, data: bytes, end: bool) -> RequestSink:
+    def take_request(self, stream: ServerStream, request: HttpRequest, data: bytes, end: bool) -> RequestSink:
         """The head of a request is complete. Returns who takes the rest of it. The response may have been sent before
         this returns."""
 
-    def on_stream_done(self) -> None:
+    def stream_done(self) -> None:
         """A stream is over, both ways: the connection may have become idle, or be done with draining."""
 
     def protocol_error(self, error: RemoteProtocolError) -> None:
@@ -282,6 +283,12 @@ class ClientConnection(ABC):
     stream: Stream
     """The bytes. Its callbacks belong to this object."""
     endpoint: Endpoint
+    requests: int
+    """How many it has carried."""
+    idle_since: float
+    """``time.monotonic()`` at which the last stream was over; kept by the pool."""
+    peer: Peer
+    """The endpoint's address; set by the pool."""
 
     @property
     @abstractmethod

@@ -44,6 +44,8 @@ class Section:
     """What a header section says. ``fields`` are those that are passed on. Shared by all messages that repeat it."""
 
     fields: FieldBlock
+    plain: FieldBlock | None = None
+    """The same, where no line was taken out; else None."""
     content_length: int | None = None
     """None: there is no such field."""
     chunked: bool = False
@@ -136,9 +138,10 @@ def request_section(lines: Sequence[bytes], version: str) -> Section:
     if repeated and sum(name == "host" for name, _ in fields) > 1:
         violation("several_hosts")
     if _TELLING.isdisjoint(index):
-        section = Section(FieldBlock(fields, lines))
+        block = FieldBlock(fields, lines)
+        section = Section(block, block)
         if not repeated:
-            section.fields._index = index
+            block._index = index
     else:
         section = _telling(fields, lines, version, request=True)
     if _underscored and not _underscored.isdisjoint(index):
@@ -151,13 +154,14 @@ def response_section(lines: Sequence[bytes], version: str) -> Section:
     fields = list(map(_look_up, lines))
     index = dict(fields)
     if _TELLING.isdisjoint(index):
-        return Section(FieldBlock(fields, lines))
+        block = FieldBlock(fields, lines)
+        return Section(block, block)
     return _telling(fields, lines, version, request=False)
 
 
 def _telling(fields: list[Field], lines: Sequence[bytes], version: str, *, request: bool) -> Section:
     block = FieldBlock(fields, lines)
-    section = Section(block)
+    section = Section(block, block)
     options = _connection_options(block, section)
     section.content_length = _content_length(block)
     _transfer_encoding(block, section, version)
@@ -172,6 +176,7 @@ def _telling(fields: list[Field], lines: Sequence[bytes], version: str, *, reque
     if not hop.isdisjoint(block.index):
         kept = [at for at, (name, _) in enumerate(fields) if name not in hop]
         section.fields = FieldBlock([fields[at] for at in kept], [lines[at] for at in kept])
+        section.plain = None
     return section
 
 

@@ -1,0 +1,337 @@
+"""HTTP/1 towards clients: one stream at a time, which is the connection itself.
+
+A pipelined request waits in the codec until the response to the one before it has been sent; while anything waits
+there the client is not read. When a response ends the connection takes the next cycle, in a loop and not by recursion,
+however many requests came in one read and however quickly they are answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.plugins.http.connection import RequestSink, ServerConnection, ServerHost, ServerStream, StreamError
+from l4proxy.plugins.http.message import HttpRequest, HttpResponse
+from l4proxy.protocols.http1.codec import CHUNKED, UNTIL_CLOSE, ServerCodec
+from l4proxy.protocols.http1.events import END, Data, End, Event, RequestHead
+from l4proxy.protocols.http1.limits import Limits
+from l4proxy.protocols.http1.states import State
+from l4proxy.protocols.http_fields import EMPTY, FieldBlock
+
+if TYPE_CHECKING:
+    from l4proxy.reason import CloseReason
+
+__all__ = ["Http1Server"]
+
+
+class Http1Server(ServerConnection, ServerStream):
+    """A client's connection over HTTP/1."""
+
+    __slots__ = ("_busy", "_close", "_codec", "_draining", "_gone", "_held", "_host", "_in_cycle", "_request", "_sink",
+                 "_tunnel", "requests", "scheme")  # fmt: skip
+
+    version = "http1"
+
+    def __init__(self, host: ServerHost, limits: Limits, scheme: str) -> None:
+        self._host = host
+        self._codec = ServerCodec(limits)
+        self.scheme = scheme
+        self.requests = 0
+        self._request: HttpRequest | None = None
+        self._sink: RequestSink | None = None
+        self._busy = False
+        """A stream is open."""
+        self._close = False
+        """The response under way says that the connection is closed behind it."""
+        self._draining = False
+        self._held = False
+        """Bytes wait in the codec, so the client is not read."""
+        self._in_cycle = False
+        self._tunnel = False
+        self._gone = False
+
+    @property
+    def idle(self) -> bool:
+        return not self._busy and not self._codec.buffered
+
+    # From the client
+
+    def receive(self, data: bytes) -> None:
+        codec = self._codec
+        try:
+            events = codec.receive_data(data)
+        except RemoteProtocolError as error:
+            self._failed(error)
+            return
+        if events:
+            self._take(events)
+        if self._busy and codec.buffered and not self._held:
+            self._held = True
+            self._host.hold_client()
+
+    def receive_eof(self) -> None:
+        """A client that has ended its side may still wait for the response; there will be no other request."""
+        codec = self._codec
+        self._draining = True
+        if self._tunnel:
+            codec.receive_data(b"")
+            if self._sink is not None:
+                self._sink.on_request_data(b"", True)
+            return
+        if codec.reading is State.BODY or (not self._busy and codec.buffered):
+            try:
+                codec.receive_data(b"")
+            except RemoteProtocolError as error:
+                self._failed(error)
+        elif not self._busy:
+            self._host.finish("eof")
+
+    def _take(self, events: list[Event]) -> None:
+        first = events[0]
+        if type(first) is RequestHead:
+            self._begin(first, events)
+            return
+        sink = self._sink
+        last = events[-1]
+        for event in events:
+            if type(event) is Data:
+                if sink is not None and event.data:
+                    sink.on_request_data(event.data, last is END and event is events[-2])
+            elif type(event) is End and sink is not None and event is not END:
+                if event.trailers.fields:
+                    sink.on_request_trailers(event.trailers)
+                else:
+                    sink.on_request_data(b"", True)
+
+    def _begin(self, head: RequestHead, events: list[Event]) -> None:
+        line, section = head.line, head.section
+        block = section.hyphened if section.underscored else section.fields
+        keeps = line.version == "HTTP/1.1" or section.keep_alive
+        self._close = section.close or self._draining or not keeps
+        last = events[-1]
+        end = type(last) is End
+        tunnel = section.upgrade or line.method == "CONNECT"
+        request = HttpRequest(
+            line.method,
+            line.target,
+            block,
+            scheme=line.scheme or self.scheme,
+            version=line.version,
+            content_length=(None if section.chunked or tunnel else section.content_length or 0),
+            upgrade=section.upgrade,
+            head=head,
+        )
+        if line.authority or "host" not in block.index:
+            request.headers["Host"] = line.authority
+        data = b""
+        if len(events) > 2 or not end:
+            data = b"".join([event.data for event in events if type(event) is Data])
+        if end and last.trailers.fields:  # type: ignore[union-attr]
+            request.trailers = last.trailers  # type: ignore[union-attr]
+        self._busy = True
+        self._request = request
+        self.requests += 1
+        request.stream = self
+        self._sink = self._host.take_request(self, request, data, end and not tunnel)
+
+    def _failed(self, error: RemoteProtocolError) -> None:
+        """The client broke the protocol. A response that is under way cannot be followed by another one."""
+        sink, self._sink = self._sink, None
+        begun = self._busy and self._codec.sending is not State.IDLE
+        self._busy = False
+        if sink is not None:
+            sink.on_request_reset(StreamError("protocol_error", str(error), flag="DPE"))
+        if begun:
+            error.reply = b""
+        self._gone = True
+        self._host.protocol_error(error)
+
+    # To the client
+
+    def inform(self, response: HttpResponse) -> None:
+        if self._request is None or self._request.version == "HTTP/1.0" or self._codec.sending is not State.IDLE:
+            return
+        self._codec.interim()
+        self._host.write(b"%b%b\r\n" % (_status_line(response), response.block.http1))
+
+    def respond(self, response: HttpResponse, data: bytes, end: bool) -> None:
+        request = self._request
+        assert request is not None
+        if response.tunnel:
+            self._switch(response, data)
+            return
+        length = response.content_length
+        framing = b""
+        if request.kind == "HEAD" or response.status in (204, 304):
+            length = 0
+        elif length is None:
+            if request.version == "HTTP/1.1":
+                length, framing = CHUNKED, b"Transfer-Encoding: chunked\r\n"
+            else:
+                length = UNTIL_CLOSE
+        if end and self._codec.reading is State.BODY:
+            self._close = True  # an early response: what is left of the request is not read
+        if self._close or self._draining or length == UNTIL_CLOSE:
+            self._close = True
+            framing += b"Connection: close\r\n"
+        elif request.version == "HTTP/1.0":
+            framing += b"Connection: keep-alive\r\n"
+        codec = self._codec
+        codec.begin(length, last=self._close)
+        head = response.head
+        if (
+            not framing
+            and head is not None
+            and response.block is head.section.plain
+            and response.added is EMPTY
+            and head.line.status == response.status
+            and head.line.version == "HTTP/1.1"
+        ):
+            out = head.raw
+        else:
+            out = b"%b%b%b%b\r\n" % (_status_line(response), response.block.http1, response.added.http1, framing)
+        if length:
+            if data:
+                out += codec.data(data)
+            if end:
+                out += codec.end(response.trailers)
+        self._host.write(out)
+        if end:
+            self._response_done()
+
+    def _switch(self, response: HttpResponse, data: bytes) -> None:
+        request = self._request
+        assert request is not None
+        lines = b"%b%b" % (response.block.http1, response.added.http1)
+        if request.upgrade:
+            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.upgrade.encode()
+            status = b"HTTP/1.1 101 Switching Protocols\r\n"
+        else:
+            status = _status_line(response)
+        self._tunnel = True
+        early = self._codec.switch()
+        self._host.write(b"%b%b\r\n%b" % (status, lines, data))
+        self._release()
+        if early and self._sink is not None:
+            self._sink.on_request_data(early, False)
+
+    def send_data(self, data: bytes, end: bool) -> None:
+        if self._tunnel:
+            if data:
+                self._host.write(data)
+            if end:
+                self._response_done()
+            return
+        codec = self._codec
+        out = codec.data(data) if data else b""
+        if end:
+            out += codec.end()
+        if out:
+            self._host.write(out)
+        if end:
+            self._response_done()
+
+    def send_trailers(self, trailers: FieldBlock) -> None:
+        out = self._codec.end(trailers)
+        if out:
+            self._host.write(out)
+        self._response_done()
+
+    def _response_done(self) -> None:
+        """The response is complete. When the request is, too, the next one may follow."""
+        codec = self._codec
+        if self._tunnel:
+            self._finish("tunnel_closed")
+        elif self._close or not codec.done:
+            if codec.reading is not State.BODY:
+                self._finish("connection_close")
+        else:
+            self._busy = False
+            self._sink = self._request = None
+            self._host.stream_done()
+            if not self._in_cycle and not self._gone:
+                self._cycle()
+
+    def _finish(self, why: str) -> None:
+        self._busy = False
+        self._sink = self._request = None
+        self._gone = True
+        self._host.stream_done()
+        self._host.finish(why)
+
+    def _cycle(self) -> None:
+        """Begin the next request, if it has come, and so on while they are answered at once."""
+        self._in_cycle = True
+        codec = self._codec
+        try:
+            while not self._busy and not self._gone and codec.done:
+                events = codec.next_cycle()
+                if events:
+                    self._take(events)
+        except RemoteProtocolError as error:
+            self._failed(error)
+        finally:
+            self._in_cycle = False
+        if not self._gone and not (self._busy and codec.buffered):
+            self._release()
+            if self._draining and not self._busy:
+                self._host.finish("eof")
+
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            self._host.release_client()
+
+    def reset(self, error: StreamError) -> None:
+        self._busy = False
+        self._sink = self._request = None
+        self._gone = True
+        self._host.abort(error.detail)
+
+    def abandon(self) -> None:
+        self._finish("request_not_wanted")
+
+    def hold_request(self) -> None:
+        if not self._held:
+            self._held = True
+            self._host.hold_client()
+
+    def release_request(self) -> None:
+        if not self._codec.buffered:
+            self._release()
+
+    # From the layer
+
+    def on_writable(self, writable: bool) -> None:
+        if self._sink is not None:
+            self._sink.on_response_writable(writable)
+
+    def drain(self) -> None:
+        self._draining = True
+        if not self._busy:
+            self._host.finish("drain")
+
+    def closed(self, reason: CloseReason) -> None:
+        self._gone = True
+        sink, self._sink = self._sink, None
+        self._busy = False
+        if sink is not None:
+            sink.on_request_reset(StreamError("client_reset", str(reason), flag="DC"))
+
+
+def _status_line(response: HttpResponse) -> bytes:
+    head = response.head
+    if head is not None and head.line.status == response.status and head.line.version == "HTTP/1.1":
+        return head.line.raw
+    return status_line(response.status, response.reason)
+
+
+def status_line(status: int, reason: str = "") -> bytes:
+    if not reason:
+        from http import HTTPStatus
+
+        try:
+            reason = HTTPStatus(status).phrase
+        except ValueError:
+            reason = ""
+    return f"HTTP/1.1 {status} {reason}\r\n".encode("latin-1")

@@ -1,0 +1,236 @@
+"""What all connections of one ``http`` filter share: routes, pools, filters, statistics, and the manners of a proxy."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from l4proxy.message_filters import MessageFilters
+from l4proxy.networks import NetworkSet
+from l4proxy.plugins.http.action import Action
+from l4proxy.plugins.http.config import Route
+from l4proxy.plugins.http.deadlines import Deadlines
+from l4proxy.plugins.http.error_pages import ErrorPages
+from l4proxy.plugins.http.message import HttpResponse
+from l4proxy.plugins.http.paths import BadPath, normalize
+from l4proxy.plugins.http.record import HttpRecord
+from l4proxy.plugins.http.routes import CompiledRoute, RouteTable, VirtualHostTable
+from l4proxy.plugins.http.stats import CLASSES, HttpStats
+from l4proxy.protocols.http1.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from l4proxy.plugins.http.config import HttpConfig, VirtualHost
+    from l4proxy.plugins.http.exchange import Exchange
+    from l4proxy.server import Server
+
+__all__ = ["Layer"]
+
+_monotonic = time.monotonic
+
+
+class Layer:
+    """Made when a configuration is loaded."""
+
+    def __init__(self, config: HttpConfig, server: Server) -> None:
+        """Raises ValueError with what is wrong."""
+        self.config = config
+        self.server = server
+        self.stats = server.stats.group(HttpStats, http=config.name)
+        self.deadlines = Deadlines(server.timers)
+        self.max_body = config.limits.max_body
+        limits = config.limits
+        self.limits = Limits(max_line=limits.max_line, max_head=limits.max_head, max_fields=limits.max_fields)
+        self.trusted = NetworkSet(config.trusted_proxies)
+        self.explainers = NetworkSet(config.explain)
+        self.pages = ErrorPages(config.error_pages)
+        self.hosts = VirtualHostTable(self._tables())
+        self._only = self.hosts.only
+        self._attention = ("%", "\\", "/.") if config.normalize_path else ("%", "\\")
+        self._merges = config.merge_slashes
+        self.changes_responses = bool(config.server or config.via)
+        self.filters = MessageFilters("http", config.filters, server)
+
+    def _tables(self) -> list[tuple[VirtualHost | None, RouteTable]]:
+        tables: list[tuple[VirtualHost | None, RouteTable]] = []
+        for at, host in enumerate(self.config.virtual_hosts):
+            name = host.name or host.hosts[0]
+            routes = self._routes(host.routes, f"virtual_hosts[{at}].routes")
+            tables.append((host, RouteTable(name, routes)))
+        rest = list(self.config.routes)
+        if self.config.cluster:
+            rest.append(Route(cluster=self.config.cluster, name="default"))
+        if rest:
+            tables.append((None, RouteTable("*", self._routes(rest, "routes"))))
+        return tables
+
+    def _routes(self, configs: Sequence[Route], path: str) -> list[CompiledRoute]:
+        routes = []
+        for at, config in enumerate(configs):
+            try:
+                route = CompiledRoute(config, at, None)  # type: ignore[arg-type]
+                route.action = Action(config, self, route.name)
+            except ValueError as error:
+                raise ValueError(f"{path}[{at}]: {error}") from None
+            routes.append(route)
+        return routes
+
+    # For each request
+
+    def prepare(self, exchange: Exchange) -> None:
+        """Look at the head: is it sound, who sent it, which route takes it? May answer the exchange."""
+        request, host = exchange.request, exchange.host
+        self.stats.requests_total += 1
+        self.stats.requests_active += 1
+        target = request.target
+        for part in self._attention:
+            if part in target:
+                if not self._normalize(exchange):
+                    return
+                break
+        else:
+            if self._merges and "//" in target and not self._normalize(exchange):
+                return
+        index = request.block.index
+        if host.trusted or "x-forwarded-for" in index or "x-forwarded-proto" in index or "forwarded" in index:
+            host.forwarding.tell(request)
+        else:
+            request.added = host.forwarding.added
+        table = self._only or self.hosts.find(index.get("host", ""))
+        route = None if table is None else table.find(request, host.client_of(request))
+        if route is None:
+            exchange.flags = ("NR",)
+            exchange.fail(404, "route_not_found", "no route takes this request")
+            return
+        exchange.route = route
+        action = exchange.action = route.action
+        if action.prepares:
+            action.prepare(exchange, route)
+        if request.upgrade and not self._may_upgrade(exchange, action):
+            return
+        if action.first_limit:
+            self.deadlines.watch(exchange, exchange.started, action.first_limit)
+
+    def _normalize(self, exchange: Exchange) -> bool:
+        config, request = self.config, exchange.request
+        if request.target == "*":
+            return True
+        try:
+            target = normalize(
+                request.target,
+                resolve=config.normalize_path,
+                merge=config.merge_slashes,
+                slashes=config.escaped_slashes,
+            )
+        except BadPath as error:
+            exchange.fail(400, str(error), f"the path is refused: {error}", "DPE")
+            return False
+        if target != request.target:
+            request.target = target
+        return True
+
+    def _may_upgrade(self, exchange: Exchange, action: Action) -> bool:
+        allowed, wanted = action.config.upgrades, exchange.request.upgrade
+        if wanted in allowed or "*" in allowed:
+            return True
+        exchange.fail(403, "upgrade_not_allowed", f"no route allows an upgrade to {wanted}")
+        return False
+
+    def finish_response(self, exchange: Exchange, response: HttpResponse) -> None:
+        """The last changes of a response, after all filters."""
+        action = exchange.action
+        if action is not None and action.response_changes is not None:
+            action.response_changes.apply(response.headers, exchange, _monotonic())
+        if exchange.cookie:
+            response.headers.add("Set-Cookie", exchange.cookie)
+        if self.changes_responses:
+            config = self.config
+            if config.server == "-":
+                response.headers.discard("server")
+            elif config.server:
+                response.headers["Server"] = config.server
+            if config.via:
+                response.headers.append("Via", f"{response.version.removeprefix('HTTP/')} {config.via}")
+
+    def error(self, exchange: Exchange, status: int, details: str, message: str) -> HttpResponse:
+        """An answer of the proxy's own."""
+        return self.pages.response(exchange.request, status, details, message)
+
+    def note_attempt(self, exchange: Exchange, why: str) -> None:
+        """A try has failed and is followed by another one."""
+
+    # Time
+
+    def check_time(self, exchange: Exchange, now: float) -> float:
+        """Whether a limit of an exchange is over; returns the seconds until it is to be asked again."""
+        action, limits = exchange.action, self.config.limits
+        if action is None or exchange.finished:
+            return 0
+        if exchange.moved != exchange.seen_moved:
+            exchange.seen_moved, exchange.moved_at = exchange.moved, now
+        sent, answered = exchange.request_done_at, exchange.first_byte_at
+        waiting = sent and not answered
+        limited = (
+            (action.max_duration, exchange.started, self._too_long),
+            (limits.body_timeout if not sent and not exchange.tunnel else 0, exchange.started, self._body_too_slow),
+            (action.timeout if waiting else 0, sent, self._no_response),
+            (action.per_try_timeout if waiting and exchange.sent_at else 0, exchange.sent_at, self._try_too_slow),
+            (action.idle_timeout, exchange.moved_at, self._idle),
+        )
+        next_in = 0.0
+        for limit, since, over in limited:
+            if not limit:
+                continue
+            left = since + limit - now
+            if left <= 0:
+                over(exchange)
+                if exchange.is_over():
+                    return 0
+                left = limit
+            next_in = min(next_in, left) if next_in else left
+        return next_in
+
+    def _too_long(self, exchange: Exchange) -> None:
+        self.stats.timeouts_total.add("max_duration")
+        exchange.fail(504, "max_duration", "the request has lasted for too long (max_duration)", "DT")
+
+    def _body_too_slow(self, exchange: Exchange) -> None:
+        self.stats.timeouts_total.add("body_timeout")
+        exchange.fail(408, "body_timeout", "the body of the request did not come in time (body_timeout)")
+
+    def _no_response(self, exchange: Exchange) -> None:
+        self.stats.timeouts_total.add("timeout")
+        where = f"endpoint {exchange.endpoint.name}" if exchange.endpoint is not None else "the upstream"
+        exchange.fail(504, "response_timeout", f"{where} did not answer in time (timeout)", "UT")
+
+    def _try_too_slow(self, exchange: Exchange) -> None:
+        self.stats.timeouts_total.add("per_try_timeout")
+        if not exchange.retry("per-try-timeout", False):
+            exchange.fail(504, "per_try_timeout", "the upstream did not answer in time (per_try_timeout)", "UT")
+
+    def _idle(self, exchange: Exchange) -> None:
+        self.stats.timeouts_total.add("stream_idle_timeout")
+        status = 504 if exchange.request_done_at else 408
+        exchange.fail(status, "stream_idle_timeout", "nothing has moved for too long (stream_idle_timeout)", "SI")
+
+    # The end
+
+    def done(self, exchange: Exchange, why: str) -> None:
+        """An exchange is over: count and log it."""
+        now = _monotonic()
+        stats = self.stats
+        stats.requests_active -= 1
+        response = exchange.response if exchange.responded else None
+        status_class = CLASSES[response.status // 100] if response is not None else "none"
+        stats.responses_total.add(status_class)
+        action = exchange.action
+        if action is not None:
+            action.stats.responses_total.add(status_class)
+            action.stats.request_seconds.record(now - exchange.started)
+        pool = exchange.pool
+        if pool is not None and exchange.sent_at:
+            pool.stats.response_seconds.record(now - exchange.sent_at)
+        host = exchange.host
+        if host.logs:
+            host.log_access(HttpRecord(exchange, now, why or (response.details if response is not None else "")))

@@ -1,0 +1,239 @@
+"""Connections to the endpoints of a cluster, kept and used again.
+
+A request takes an endpoint from the cluster's balancer, and of that endpoint the connection that was used last: the
+others grow old and are closed. Where all are busy, another one is made and the request waits; whichever is free first
+has it. A cluster knows nothing of this: it is asked for an endpoint and for a stream.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from l4proxy.connect import Attempt, ConnectRequest
+from l4proxy.connection import peer_of
+from l4proxy.errors import UpstreamError
+from l4proxy.plugins.http.http1_client import Http1Client
+from l4proxy.plugins.http.stats import HttpClusterStats
+from l4proxy.protocols.http1.limits import Limits
+
+if TYPE_CHECKING:
+    from l4proxy.cluster import Cluster
+    from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.http.config import Upstream
+    from l4proxy.plugins.http.connection import ClientConnection
+    from l4proxy.server import Server
+    from l4proxy.stream import Stream
+
+__all__ = ["ClusterPool", "EndpointPool", "Waiter", "cluster_pool"]
+
+RESPONSE_LIMITS = Limits(max_head=80 * 1024)
+
+
+class Waiter(Protocol):
+    """Who wants a connection."""
+
+    def on_connection(self, connection: ClientConnection) -> None:
+        """Here it is, with room for a request."""
+
+    def on_no_connection(self, error: UpstreamError) -> None:
+        """None could be had."""
+
+
+class Wait:
+    """A request that waits for a connection to an endpoint, and the attempt to make one for it."""
+
+    __slots__ = ("attempt", "pool", "waiter")
+
+    def __init__(self, pool: EndpointPool, waiter: Waiter) -> None:
+        self.pool = pool
+        self.waiter = waiter
+        self.attempt: Attempt | None = None
+
+    def cancel(self) -> None:
+        self.pool.leave(self)
+
+
+class EndpointPool:
+    """The connections to one endpoint. What a `ClientConnection` has for its host."""
+
+    def __init__(self, owner: ClusterPool, endpoint: Endpoint) -> None:
+        self.owner = owner
+        self.endpoint = endpoint
+        self.ready: dict[ClientConnection, None] = {}
+        """Those with room, the last used one last."""
+        self.connections: set[ClientConnection] = set()
+        self.waiting: deque[Wait] = deque()
+
+    def acquire(self, waiter: Waiter, *, fresh: bool = False) -> Wait | None:
+        """Give ``waiter`` a connection, now (then None is returned) or later. ``fresh``: one that nobody has used."""
+        if not fresh and self.ready and (connection := self._take()) is not None:
+            waiter.on_connection(connection)
+            return None
+        return self._wait(waiter)
+
+    def _take(self) -> ClientConnection | None:
+        """A connection with room for a request."""
+        ready = self.ready
+        while ready:
+            connection = ready.popitem()[0]
+            capacity = connection.capacity
+            if capacity > 1:
+                ready[connection] = None
+            if capacity:
+                return connection
+        return None
+
+    def _wait(self, waiter: Waiter) -> Wait | None:
+        owner = self.owner
+        if owner.pending >= owner.options.max_pending:
+            owner.stats.overflow_total.add("max_pending")
+            text = f"cluster {owner.cluster.name}: {owner.pending} requests are waiting already (max_pending)"
+            waiter.on_no_connection(UpstreamError("UO", "max_pending", text))
+            return None
+        wait = Wait(self, waiter)
+        self.waiting.append(wait)
+        owner.pending += 1
+        limit = owner.options.max_connections
+        if not limit or len(self.connections) + sum(one.attempt is not None for one in self.waiting) < limit:
+            self._connect(wait)
+        return wait if wait in self.waiting else None
+
+    def _connect(self, wait: Wait) -> None:
+        request = ConnectRequest(endpoint=self.endpoint)
+        attempt = Attempt(
+            self.owner.cluster,
+            request,
+            lambda stream, _endpoint: self._connected(wait, stream),
+            lambda error: self._failed(wait, error),
+        )
+        wait.attempt = attempt
+        attempt.start()
+
+    def leave(self, wait: Wait) -> None:
+        """Wait no longer."""
+        if wait in self.waiting:
+            self.waiting.remove(wait)
+            self.owner.pending -= 1
+        attempt, wait.attempt = wait.attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    def _connected(self, wait: Wait, stream: Stream) -> None:
+        wait.attempt = None
+        connection = self.owner.make(stream, self.endpoint, self)
+        connection.peer = peer_of(stream.sock)
+        self.connections.add(connection)
+        if connection.capacity:
+            self.ready[connection] = None
+            self._serve()
+
+    def _failed(self, wait: Wait, error: UpstreamError) -> None:
+        """Its own attempt has failed: so has the request that waits for longest, for which it was made."""
+        wait.attempt = None
+        if wait in self.waiting:
+            self.waiting.remove(wait)
+            self.owner.pending -= 1
+            wait.waiter.on_no_connection(error)
+
+    def on_capacity(self, connection: ClientConnection) -> None:
+        limit = self.owner.options.requests_per_connection
+        if self.endpoint.draining or (limit and connection.requests >= limit):
+            connection.drain()
+            return
+        self.ready[connection] = None
+        if self.waiting:
+            self._serve()
+        elif not connection.active:
+            connection.idle_since = time.monotonic()
+            if not self.owner.watching:
+                self.owner.watch_idle()
+
+    def on_gone(self, connection: ClientConnection) -> None:
+        self.connections.discard(connection)
+        self.ready.pop(connection, None)
+        if not self.connections and not self.waiting:
+            self.owner.forget(self)
+        elif self.waiting:
+            wait = next((wait for wait in self.waiting if wait.attempt is None), None)
+            if wait is not None:
+                self._connect(wait)
+
+    def _serve(self) -> None:
+        """Give what is ready to those that wait."""
+        while self.waiting and (connection := self._take()) is not None:
+            wait = self.waiting.popleft()
+            self.owner.pending -= 1
+            attempt, wait.attempt = wait.attempt, None
+            if attempt is not None:
+                attempt.cancel()
+            wait.waiter.on_connection(connection)
+
+    def close_idle(self, before: float) -> None:
+        for connection in [one for one in self.ready if not one.active and one.idle_since <= before]:
+            connection.close()
+
+
+class ClusterPool:
+    """The connections to the endpoints of one cluster, and the limits of its requests."""
+
+    def __init__(self, cluster: Cluster, options: Upstream, server: Server) -> None:
+        self.cluster = cluster
+        self.options = options
+        self.stats = server.stats.group(HttpClusterStats, cluster=cluster.name)
+        self.pools: dict[Endpoint, EndpointPool] = {}
+        self.active = 0
+        """Requests under way."""
+        self.pending = 0
+        """Those of them that wait for a connection."""
+        self.retrying = 0
+        self.watching = False
+        server.stats.on_collect(self._collect)
+
+    def _collect(self) -> None:
+        self.stats.requests_active = self.active
+        self.stats.requests_pending = self.pending
+
+    def pool(self, endpoint: Endpoint) -> EndpointPool:
+        pool = self.pools.get(endpoint)
+        if pool is None:
+            pool = self.pools[endpoint] = EndpointPool(self, endpoint)
+        return pool
+
+    def forget(self, pool: EndpointPool) -> None:
+        if self.pools.get(pool.endpoint) is pool:
+            del self.pools[pool.endpoint]
+
+    def make(self, stream: Stream, endpoint: Endpoint, pool: EndpointPool) -> ClientConnection:
+        """A connection of the version that the configuration, or TLS, says."""
+        return Http1Client(stream, endpoint, pool, RESPONSE_LIMITS)
+
+    def watch_idle(self) -> None:
+        """Look after connections that nobody uses, as long as there are any."""
+        seconds = self.options.idle_timeout
+        if seconds:
+            self.watching = True
+            self.cluster.timers.call_later(seconds, self._close_idle)
+
+    def _close_idle(self) -> None:
+        self.watching = False
+        before = time.monotonic() - self.options.idle_timeout
+        for pool in list(self.pools.values()):
+            pool.close_idle(time.monotonic() if pool.endpoint.draining else before)
+        if any(pool.ready for pool in self.pools.values()):
+            self.watch_idle()
+
+    def may_retry(self) -> bool:
+        """Whether the limits allow one more retry."""
+        options = self.options
+        return self.retrying < max(options.max_retries, int(self.active * options.retry_budget / 100))
+
+
+def cluster_pool(cluster: Cluster, options: Upstream, server: Server) -> ClusterPool:
+    """The pool of a cluster. All who have the same options share it, and it outlives reloads, as the cluster does."""
+    key = ClusterPool, options
+    pool: ClusterPool | None = cluster.kept.get(key)
+    if pool is None:
+        pool = cluster.kept[key] = ClusterPool(cluster, options, server)
+    return pool

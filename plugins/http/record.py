@@ -1,0 +1,217 @@
+"""What access logs print of a request, and the operators that read it, with Envoy's names and meanings.
+
+https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.access_log.operator_table import Reader
+from l4proxy.access_log.operators import OPERATORS
+from l4proxy.access_log.record import AccessRecord
+from l4proxy.reason import CloseReason
+
+if TYPE_CHECKING:
+    from l4proxy.plugins.http.exchange import Exchange
+    from l4proxy.plugins.http.message import HttpRequest, HttpResponse
+
+__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "HttpRecord"]
+
+DEFAULT_TEXT = (
+    '%START_TIME% #%CONNECTION_ID% %LISTENER_NAME% %DOWNSTREAM_REMOTE_ADDRESS% "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%"'
+    " %RESPONSE_CODE% > %UPSTREAM_CLUSTER% %UPSTREAM_HOST% route=%ROUTE_NAME% received=%BYTES_RECEIVED%"
+    " sent=%BYTES_SENT% ms=%DURATION% flags=%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%"
+)
+DEFAULT_JSON: dict[str, Any] = {
+    "start_time": "%START_TIME%",
+    "connection_id": "%CONNECTION_ID%",
+    "listener": "%LISTENER_NAME%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "protocol": "%PROTOCOL%",
+    "method": "%REQ(:METHOD)%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "path": "%REQ(:PATH)%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "trace_id": "%TRACE_ID%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "route": "%ROUTE_NAME%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_request_attempt_count": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration": "%DURATION%",
+    "response_duration": "%RESPONSE_DURATION%",
+}
+
+_EPOCH = time.time() - time.monotonic()
+_reasons: dict[tuple[str, tuple[str, ...]], CloseReason] = {}
+
+
+def _reason(detail: str, flags: tuple[str, ...]) -> CloseReason:
+    """How it ended; there are few ways."""
+    reason = _reasons.get((detail, flags))
+    if reason is None:
+        reason = _reasons[detail, flags] = CloseReason(
+            "client" if detail.startswith("client") else "proxy" if flags else "upstream", "relay", detail, flags=flags
+        )
+    return reason
+
+
+class HttpRecord(AccessRecord):
+    """One request. What costs something to find out is found out when somebody asks."""
+
+    __slots__ = ("exchange",)
+
+    default_text = DEFAULT_TEXT
+    default_json = DEFAULT_JSON
+
+    def __init__(self, exchange: Exchange, now: float, detail: str) -> None:
+        self.exchange = exchange
+        self.started = exchange.started + _EPOCH
+        self.duration = now - exchange.started
+        self.reason = _reason(detail, exchange.flags)
+        self.log_type = "HttpRequest"
+
+    def __getattr__(self, name: str) -> Any:
+        """The attributes that ``__init__`` has not set."""
+        find = _LATER.get(name)
+        if find is None:
+            raise AttributeError(name)
+        value = find(self.exchange)
+        setattr(self, name, value)
+        return value
+
+    @property
+    def request(self) -> HttpRequest:
+        return self.exchange.request
+
+    @property
+    def response(self) -> HttpResponse | None:
+        return self.exchange.response if self.exchange.responded else None
+
+    @property
+    def status(self) -> int:
+        """0: the client was gone before there was one."""
+        response = self.exchange.response
+        return response.status if response is not None and self.exchange.responded else 0
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.reason.flags) or self.status >= 500
+
+
+_LATER: dict[str, Callable[[Exchange], Any]] = {
+    "listener": lambda exchange: exchange.host.listener,
+    "client": lambda exchange: exchange.host.peer,
+    "connection_id": lambda exchange: exchange.host.conn.id,
+    "chain": lambda exchange: exchange.host.chain_name,
+    "protocol": lambda exchange: exchange.request.version,
+    "server_name": lambda exchange: exchange.host.conn.server_name,
+    "tls": lambda exchange: exchange.host.conn.tls,
+    "handshake_seconds": lambda exchange: None,
+    "direct_client": lambda exchange: (exchange.host.peer.direct_host, exchange.host.peer.port),
+    "bytes_received": lambda exchange: exchange.received,
+    "bytes_sent": lambda exchange: exchange.sent,
+    "cluster": lambda exchange: exchange.pool.cluster.name if exchange.pool is not None else "",
+    "endpoint": lambda exchange: exchange.endpoint.name if exchange.endpoint is not None else "",
+    "upstream": lambda exchange: exchange.connection.peer if exchange.connection is not None else None,
+    "attempts": lambda exchange: exchange.attempts,
+    "connect_seconds": lambda exchange: exchange.sent_at - exchange.started if exchange.sent_at else None,
+    "upstream_bytes_received": lambda exchange: exchange.sent,
+    "upstream_bytes_sent": lambda exchange: exchange.received,
+    "state": lambda exchange: exchange.host.conn.state,
+}
+
+
+# Operators. A record may be that of a connection, which has none of this.
+
+_PSEUDO: dict[str, Callable[[HttpRequest], str | None]] = {
+    ":method": lambda request: request.kind,
+    ":path": lambda request: request.target,
+    ":authority": lambda request: request.field("host"),
+    ":scheme": lambda request: request.scheme,
+}
+
+
+def _field_reader(name: str, of: str) -> Reader:
+    if of == "request" and name in _PSEUDO:
+        read = _PSEUDO[name]
+        return lambda record: None if (request := getattr(record, "request", None)) is None else read(request)
+    if of == "response" and name == ":status":
+        return lambda record: getattr(record, "status", None)
+    return lambda record: None if (message := getattr(record, of, None)) is None else message.field(name)
+
+
+def _fields(of: str) -> Callable[[str], Reader]:
+    """``X?Y``: the field X, or where there is none, Y."""
+
+    def make(argument: str) -> Reader:
+        first, _, second = argument.lower().partition("?")
+        read = _field_reader(first, of)
+        if not second:
+            return read
+        other = _field_reader(second, of)
+        return lambda record: other(record) if (value := read(record)) is None else value
+
+    return make
+
+
+def _trailer(name: str) -> Reader:
+    name = name.lower()
+
+    def read(record: Any) -> str | None:
+        response = getattr(record, "response", None)
+        trailers = None if response is None else response.trailers
+        return None if trailers is None else trailers.get(name)
+
+    return read
+
+
+def _of_exchange(read: Callable[[Exchange], Any]) -> Reader:
+    return lambda record: None if (exchange := getattr(record, "exchange", None)) is None else read(exchange)
+
+
+def _ms(start: float, end: float) -> int | None:
+    return round((end - start) * 1000) if start and end else None
+
+
+def _trace_id(record: Any) -> str | None:
+    request = getattr(record, "request", None)
+    parent = None if request is None else request.field("traceparent")
+    return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
+
+
+def _details(exchange: Exchange) -> str | None:
+    return exchange.response.details if exchange.response is not None and exchange.responded else None
+
+
+_add, _add_with_argument = OPERATORS.add, OPERATORS.add_with_argument
+_add_with_argument("REQ", _fields("request"), "A field of the request: %REQ(user-agent)%, %REQ(:PATH)%, %REQ(X?Y)%.")
+_add_with_argument("RESP", _fields("response"), "A field of the response.")
+_add_with_argument("TRAILER", _trailer, "A trailer of the response.")
+_add("RESPONSE_CODE", lambda r: getattr(r, "status", None), "The status; 0 where the client was gone before.")
+_add("RESPONSE_CODE_DETAILS", _of_exchange(_details), "Why it has this status: via_upstream, route_not_found ...")
+_add("ROUTE_NAME", _of_exchange(lambda e: e.route.name if e.route is not None else None), "The route.")
+_add(
+    "REQUEST_DURATION",
+    _of_exchange(lambda e: _ms(e.started, e.request_done_at)),
+    "Milliseconds until the request was complete.",
+)
+_add(
+    "RESPONSE_DURATION",
+    _of_exchange(lambda e: _ms(e.started, e.first_byte_at)),
+    "Milliseconds until the response began.",
+)
+_add(
+    "STREAM_ID",
+    lambda r: None if (q := getattr(r, "request", None)) is None else q.field("x-request-id"),
+    "The request's id.",
+)
+_add("TRACE_ID", _trace_id, "The trace that the request belongs to (W3C traceparent).")

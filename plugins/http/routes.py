@@ -1,0 +1,310 @@
+"""Which route has a request? Indexed so that it costs the same with ten routes as with ten thousand.
+
+The **first** route in the file that takes a request has it. Hosts are found in a dictionary, paths in a tree of
+segments: a walk goes down the tree as many steps as the path has segments, and collects what it passes: routes that end
+there, and routes whose ``prefix`` ends there. The few that were found are tried in the order of the file. Regular
+expressions cannot be indexed; they are tried in their place in that order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from l4proxy.plugins.http.conditions import MAX_SUBJECT, Condition, compile_conditions, safe_regex
+
+if TYPE_CHECKING:
+    from l4proxy.plugins.http.action import Action
+    from l4proxy.plugins.http.config import Route, VirtualHost
+    from l4proxy.plugins.http.message import HttpRequest
+
+__all__ = ["CompiledRoute", "Found", "RouteTable", "Verdict", "VirtualHostTable"]
+
+HOSTS_KNOWN = 1024
+"""Hosts whose virtual host is remembered; when there are more, all are forgotten."""
+
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
+
+
+class Found(NamedTuple):
+    """A route, and what its pattern has found in the path."""
+
+    route: CompiledRoute
+    parameters: dict[str, str]
+
+
+class Verdict(NamedTuple):
+    """For who asks why: a route, and what did not hold, or nothing."""
+
+    route: CompiledRoute
+    failed: str
+
+
+class CompiledRoute:
+    """A route with its conditions and its action, in the place ``order`` of its virtual host."""
+
+    def __init__(self, config: Route, order: int, action: Action) -> None:
+        """Raises ValueError."""
+        self.config = config
+        self.order = order
+        self.action = action
+        self.conditions = compile_conditions(config)
+        self.regex = safe_regex(config.regex) if config.regex is not None else None
+        self.segments, self.parameters, self.open = self._read_path()
+        self.name = config.name or self.told_path()
+
+    def told_path(self) -> str:
+        config = self.config
+        if config.path is not None:
+            return config.path
+        if config.prefix is not None:
+            return config.prefix.rstrip("/") + "/*"
+        return config.pattern or (f"~{config.regex}" if config.regex else "*")
+
+    def _read_path(self) -> tuple[tuple[str | None, ...] | None, tuple[str, ...], bool]:
+        """Segments (None: any), names of parameters, and whether more segments may follow. No segments at all where the
+        path is no matter of the tree."""
+        config = self.config
+        if config.path is not None:
+            return tuple(config.path.split("/")[1:]) if config.path != "*" else None, (), False
+        if config.prefix is not None:
+            return tuple(segment for segment in config.prefix.rstrip("/").split("/")[1:]), (), True
+        if config.pattern is None:
+            return None, (), False
+        names: list[str] = []
+        segments: list[str | None] = []
+        written = config.pattern.split("/")[1:]
+        for at, segment in enumerate(written):
+            found = _PARAMETER.fullmatch(segment)
+            if found is None:
+                if "{" in segment or "}" in segment:
+                    raise ValueError(f"pattern: {segment!r} is neither a segment nor a {{parameter}}")
+                segments.append(segment)
+                continue
+            if found[1] in names:
+                raise ValueError(f"pattern: there are two parameters {found[1]!r}")
+            names.append(found[1])
+            if found[2]:
+                if at != len(written) - 1:
+                    raise ValueError(f"pattern: {segment!r} takes all that is left, so it has to be the last one")
+                return tuple(segments), tuple(names), True
+            segments.append(None)
+        return tuple(segments), tuple(names), False
+
+    def takes_path(self, path: str) -> bool:
+        """For who asks why; the tree says it faster."""
+        if self.regex is not None:
+            return len(path) <= MAX_SUBJECT and self.regex.fullmatch(path) is not None
+        if self.config.path == "*":
+            return path == "*"
+        if self.segments is None:
+            return True
+        given = path.split("/")[1:]
+        if len(given) < len(self.segments) or (len(given) > len(self.segments) and not self.open):
+            return False
+        return all(wanted is None or wanted == one for wanted, one in zip(self.segments, given, strict=False))
+
+    def found_in(self, path: str) -> dict[str, str]:
+        """The parameters of the pattern, or the named groups of the regular expression."""
+        if self.regex is not None:
+            found = self.regex.fullmatch(path)
+            return {key: value or "" for key, value in found.groupdict().items()} if found else {}
+        if not self.parameters or self.segments is None:
+            return {}
+        given = path.split("/")[1:]
+        values = [one for wanted, one in zip(self.segments, given, strict=False) if wanted is None]
+        if self.open:
+            values.append("/".join(given[len(self.segments) :]))
+        return dict(zip(self.parameters, values, strict=True))
+
+    def __repr__(self) -> str:
+        return f"<Route {self.order} {self.name}>"
+
+
+class _Node:
+    """A place in the tree of segments."""
+
+    __slots__ = ("any", "children", "ends", "passes")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.ends: tuple[CompiledRoute, ...] = ()
+        """Routes whose path ends here."""
+        self.passes: tuple[CompiledRoute, ...] = ()
+        """Routes whose prefix ends here."""
+
+    def child(self, segment: str | None) -> _Node:
+        if segment is None:
+            if self.any is None:
+                self.any = _Node()
+            return self.any
+        return self.children.setdefault(segment, _Node())
+
+
+class RouteTable:
+    """The routes of one virtual host."""
+
+    def __init__(self, name: str, routes: Sequence[CompiledRoute]) -> None:
+        self.name = name
+        self.routes = tuple(routes)
+        self._root = _Node()
+        self._always: tuple[CompiledRoute, ...] = ()
+        """Routes that the tree does not have."""
+        self._has_any = False
+        for route in routes:
+            self._insert(route)
+        first = self.routes[0] if self.routes else None
+        self._only = first if first is not None and self._takes_all(first) else None
+
+    @staticmethod
+    def _takes_all(route: CompiledRoute) -> bool:
+        return not route.conditions and (
+            (route.segments == () and route.open and not route.parameters)
+            or (route.segments is None and route.regex is None and route.config.path is None)
+        )
+
+    def _insert(self, route: CompiledRoute) -> None:
+        if route.segments is None:
+            self._always = (*self._always, route)
+            return
+        node = self._root
+        for segment in route.segments:
+            self._has_any |= segment is None
+            node = node.child(segment)
+        if route.open:
+            node.passes = (*node.passes, route)
+        else:
+            node.ends = (*node.ends, route)
+
+    def find(self, request: HttpRequest, client: str) -> CompiledRoute | None:
+        """The first route that takes the request of a client with this address."""
+        if self._only is not None and request.target != "*":
+            return self._only
+        path = request.target.partition("?")[0]
+        found = self._candidates(path)
+        if len(found) > 1:
+            found.sort(key=_order)
+        for route in found:
+            if (route.regex is None or route.takes_path(path)) and _hold(route.conditions, request, client):
+                return route
+        return None
+
+    def _candidates(self, path: str) -> list[CompiledRoute]:
+        found = [route for route in self._always if route.config.path is None or path == "*"]
+        if path[:1] != "/":
+            return found
+        segments = path.split("/")
+        del segments[0]
+        if self._has_any:
+            self._walk(self._root, segments, 0, found)
+            return found
+        node = self._root
+        for segment in segments:
+            if node.passes:
+                found += node.passes
+            following = node.children.get(segment)
+            if following is None:
+                return found
+            node = following
+        return [*found, *node.passes, *node.ends]
+
+    def _walk(self, node: _Node, segments: list[str], at: int, found: list[CompiledRoute]) -> None:
+        """With parameters there are two ways at each step; a path has few segments, and each way ends soon."""
+        found += node.passes
+        if at == len(segments):
+            found += node.ends
+            return
+        following = node.children.get(segments[at])
+        if following is not None:
+            self._walk(following, segments, at + 1, found)
+        if node.any is not None and segments[at]:
+            self._walk(node.any, segments, at + 1, found)
+
+    def explain(self, request: HttpRequest, client: str) -> list[Verdict]:
+        """Every route up to the one that takes the request, and what did not hold of it."""
+        verdicts = []
+        path = request.path
+        for route in self.routes:
+            failed = "" if route.takes_path(path) else f"path {route.told_path()}"
+            if not failed:
+                failed = next((one.text for one in route.conditions if not one.holds(request, client)), "")
+            verdicts.append(Verdict(route, failed))
+            if not failed:
+                break
+        return verdicts
+
+
+def _hold(conditions: tuple[Condition, ...], request: HttpRequest, client: str) -> bool:
+    return all(condition.holds(request, client) for condition in conditions)
+
+
+def _order(route: CompiledRoute) -> int:
+    return route.order
+
+
+class VirtualHostTable:
+    """Virtual hosts by name: exact names with port, exact names, the longest wildcard, then ``*``."""
+
+    def __init__(self, hosts: Sequence[tuple[VirtualHost | None, RouteTable]]) -> None:
+        """``None``: the routes for all that is left. Raises ValueError when two have a host."""
+        self._exact: dict[str, RouteTable] = {}
+        self._suffixes: dict[str, RouteTable] = {}
+        self._default: RouteTable | None = None
+        self._known: dict[str, RouteTable | None] = {}
+        self.tables = [table for _, table in hosts]
+        for config, table in hosts:
+            for host in config.hosts if config is not None else ():
+                self._add(host.lower(), table)
+        for config, table in hosts:
+            if config is None and self._default is None:
+                self._default = table
+
+    def _add(self, host: str, table: RouteTable) -> None:
+        if host == "*":
+            taken = self._default is not None
+            self._default = table
+        elif host.startswith("*."):
+            taken = host[1:] in self._suffixes
+            self._suffixes[host[1:]] = table
+        else:
+            taken = host in self._exact
+            self._exact[host] = table
+        if taken:
+            raise ValueError(f"two virtual hosts have {host!r}")
+
+    @property
+    def only(self) -> RouteTable | None:
+        """The table of every request, where there is no more than one."""
+        return self._default if not self._exact and not self._suffixes else None
+
+    def find(self, authority: str) -> RouteTable | None:
+        known = self._known.get(authority, self)
+        if known is not self:
+            return known  # type: ignore[return-value]
+        found = self._look_up(authority.lower())
+        if len(self._known) >= HOSTS_KNOWN:
+            self._known.clear()
+        if len(authority) <= 256:
+            self._known[authority] = found
+        return found
+
+    def _look_up(self, authority: str) -> RouteTable | None:
+        if authority in self._exact:
+            return self._exact[authority]
+        host = _without_port(authority).removesuffix(".")
+        if host in self._exact:
+            return self._exact[host]
+        dot = host.find(".")
+        while dot >= 0:
+            if host[dot:] in self._suffixes:
+                return self._suffixes[host[dot:]]
+            dot = host.find(".", dot + 1)
+        return self._default
+
+
+def _without_port(authority: str) -> str:
+    if authority.startswith("["):
+        return authority.partition("]")[0] + "]"
+    return authority.partition(":")[0]
