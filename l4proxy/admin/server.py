@@ -91,14 +91,22 @@ class AdminServer:
         except ConfigError:
             self.sockets.keep_only({door.sock.fileno() for door in self._doors})
             raise
+        self._take_over(doors)
+        for door in doors:
+            if door.routes is ADMIN and config.token is None and not _is_local(bound_address(door.sock)):
+                log.warning("whoever reaches %s can stop the proxy: admin.token is not set", bound_address(door.sock))
+
+    def serve_metrics(self, address: Address, hosts: tuple[str, ...] = ()) -> None:
+        """Listen for scrapers and nothing else, in place of what was listened on. Raises ConfigError."""
+        self._take_over(self._open(address, "metrics_address", METRICS, Guard(address, hosts, None)))
+
+    def _take_over(self, doors: list[Door]) -> None:
         for door in self._doors:
             self._loop.remove_reader(door.sock)
         self._doors = doors
         self.sockets.keep_only({door.sock.fileno() for door in doors})
         for door in doors:
             self._loop.add_reader(door.sock, self._accept, door)
-            if door.routes is ADMIN and config.token is None and not _is_local(bound_address(door.sock)):
-                log.warning("whoever reaches %s can stop the proxy: admin.token is not set", bound_address(door.sock))
 
     def _open(self, address: Address, field: str, routes: Routes, guard: Guard) -> list[Door]:
         try:

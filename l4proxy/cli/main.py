@@ -9,13 +9,12 @@ import argparse
 import importlib
 import inspect
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from l4proxy import __version__
+from l4proxy.cli.parser import Parser, make_parser, parse_all
 from l4proxy.errors import L4ProxyError, did_you_mean
 from l4proxy.terminal import BOLD, RED, painter, printable
 
@@ -77,57 +76,23 @@ def _run(words: list[str]) -> int:
     name, *rest = rest
     plugins = _load_plugins(options)
     command = _find(name, plugins)()
-    parser = _parser_of(name, command)
-    args, unknown = parser.parse_known_args(rest)
-    if unknown:
-        _refuse(unknown[0], parser)
+    parser = make_parser(name, inspect.getdoc(command) or "", [_common()])
+    command.add_arguments(parser)
+    args = parse_all(parser, rest)
     if command.needs_all_plugins:
         plugins.require_all()
     return command.run(args, plugins)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises what is wrong, to be shown like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise L4ProxyError(f"{message}\n  {self.prog} --help tells more")
-
-
-def _common() -> _Parser:
+def _common() -> Parser:
     """Options that every command has; they may stand before the command and behind it."""
-    parser = _Parser(prog="l4proxy", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="l4proxy", add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("plugins")
     group.add_argument(
         "--plugin-dir", metavar="DIR", action="append", default=[], help="load every module of a directory as a plugin"
     )
     group.add_argument("--disable-plugin", metavar="NAME", action="append", default=[], help="do not load a plugin")
     return parser
-
-
-def _parser_of(name: str, command: Command) -> _Parser:
-    parser = _Parser(
-        prog=f"l4proxy {name}",
-        description=_filled(inspect.getdoc(command) or ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        parents=[_common()],
-    )
-    command.add_arguments(parser)
-    return parser
-
-
-def _filled(text: str) -> str:
-    """Prose in lines as long as argparse makes its own; what has indented lines (examples) stays as it is."""
-    width = shutil.get_terminal_size().columns - 2
-    paragraphs = text.split("\n\n")
-    return "\n\n".join(part if "\n " in part else textwrap.fill(part, width) for part in paragraphs)
-
-
-def _refuse(word: str, parser: _Parser) -> NoReturn:
-    if word.startswith("-"):
-        known = parser._option_string_actions
-        parser.error(f"there is no option {word.partition('=')[0]}{did_you_mean(word.partition('=')[0], known)}")
-    parser.error(f"{word!r} is one argument too many (the arguments of a kind stand together)")
 
 
 def _load_plugins(options: argparse.Namespace) -> PluginManager:

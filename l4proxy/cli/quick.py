@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from l4proxy.address import Address
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["CLUSTER", "Draft", "QuickCommand", "Tcp", "add_shared_options"]
+__all__ = ["CLUSTER", "Draft", "QuickCommand", "Tcp", "add_shared_options", "shared_draft"]
 
 CLUSTER = "upstream"
 """The name of the only cluster."""
@@ -125,8 +125,8 @@ class Tcp(QuickCommand):
     terminal_filter = "tcp_proxy"
 
 
-def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """The options that all quick commands have."""
+def add_shared_options(parser: argparse._ActionsContainer, *, workers: bool = True) -> None:
+    """The options that all quick commands have; ``workers`` is False for one that has to be a single process."""
     parser.add_argument(
         "--use",
         metavar="NAME[:key=value,...]",
@@ -138,9 +138,10 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-key", metavar="FILE", help="and this private key (PEM)")
     parser.add_argument("--access-log", metavar="FILE|-", help="a line per connection, to a file or standard output")
     parser.add_argument("--admin", metavar="ADDR", help="serve the admin interface at 127.0.0.1:9901 or unix:/path")
-    parser.add_argument(
-        "--workers", metavar="N", default="1", help="worker processes, or auto for one per CPU (default 1)"
-    )
+    if workers:
+        parser.add_argument(
+            "--workers", metavar="N", default="1", help="worker processes, or auto for one per CPU (default 1)"
+        )
 
 
 def shared_draft(args: argparse.Namespace) -> Draft:
@@ -148,8 +149,12 @@ def shared_draft(args: argparse.Namespace) -> Draft:
     draft = Draft()
     listener = {"address": args.listen, "filters": [parse_use(text) for text in args.use]}
     cluster = {"name": CLUSTER, "endpoints": args.upstream}
-    workers = int(args.workers) if args.workers.isdecimal() else args.workers
-    draft.config = {"listeners": [listener], "clusters": [cluster], "workers": workers}
+    workers = getattr(args, "workers", "1")
+    draft.config = {
+        "listeners": [listener],
+        "clusters": [cluster],
+        "workers": int(workers) if workers.isdecimal() else workers,
+    }
     draft.options = {
         "listeners[0].address": "LISTEN",
         **{f"listeners[0].filters[{at}]": f"--use {text}" for at, text in enumerate(args.use)},

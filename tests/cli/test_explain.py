@@ -74,7 +74,7 @@ def test_one_name_can_stand_for_several_things(l4proxy: Any) -> None:
 
 def test_message_filters_of_several_protocols(l4proxy: Any, tmp_path: Path) -> None:
     for protocol in ("http", "redis"):
-        (tmp_path / f"{protocol}.py").write_text(MESSAGES.format(protocol=protocol))
+        (tmp_path / f"{protocol}_stamps.py").write_text(MESSAGES.format(protocol=protocol))
     out = l4proxy("explain", "stamp", "--plugin-dir", str(tmp_path)).out
     assert "Stamp http messages." in out
     assert "Stamp redis messages." in out

@@ -170,7 +170,7 @@ def test_only_the_command_that_is_asked_for_is_imported() -> None:
         assert "l4proxy.plugin_manager" not in sys.modules and "asyncio" not in sys.modules
         assert main(["tcp", "127.0.0.1:0", "a:1", "--use", "nix"]) == 2
         loaded = {name.rpartition(".")[2] for name in sys.modules if name.startswith("l4proxy.cli.")}
-        assert loaded == {"command", "main", "options", "quick", "run", "use"}, loaded
+        assert loaded == {"command", "main", "options", "parser", "quick", "run", "use"}, loaded
         heavy = {"kafka", "construct", "http", "ssl", "importlib.metadata", "email"} & set(sys.modules)
         assert heavy <= {"ssl"}, heavy  # asyncio imports it
         """)
