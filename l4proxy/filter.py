@@ -29,6 +29,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -72,9 +73,15 @@ class Peer:
     direct_host: str = ""
 
     def __str__(self) -> str:
-        if not self.port:
-            return self.host or "unix"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _peer_text(self.host, self.port)
+
+
+@lru_cache(1024)
+def _peer_text(host: str, port: int) -> str:
+    """Every access log prints it, for each request of a connection."""
+    if not port:
+        return host or "unix"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)

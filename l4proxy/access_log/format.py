@@ -103,8 +103,14 @@ def compile_text(format: str, operators: OperatorTable = OPERATORS) -> Callable[
     if not readers:
         raise ValueError(f"the format {format!r} has no operator in it (such as %DURATION%)")
 
+    printable_template = template.isprintable()
+
     def line(record: AccessRecord) -> str:
-        return template % tuple([_text(read(record)) for read in readers])
+        values = [value if (value := read(record)) or value == 0 else "-" for read in readers]
+        text = template % tuple(values)
+        if printable_template and text.isprintable():  # one look for all values: a stranger's hardly ever are not
+            return text
+        return template % tuple([_text(value) for value in values])
 
     return line
 

@@ -37,6 +37,8 @@ class When:
     def compile(self) -> Callable[[AccessRecord], bool]:
         """Return the function that says whether a record is logged."""
         conditions = list(self._conditions())
+        if not conditions:
+            return lambda _record: True
         if len(conditions) == 1:
             return conditions[0]
         return lambda record: all(condition(record) for condition in conditions)

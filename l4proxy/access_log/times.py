@@ -23,6 +23,8 @@ def time_formatter(pattern: str, *, local: bool = False) -> Callable[[float], st
     split = time.localtime if local else time.gmtime
     texts, digits, tail = _pieces(pattern)
     last_second, formatted, end = -1, texts, ""
+    if digits == [3]:
+        return _with_milliseconds(texts[0], tail, split)
 
     def format_time(at: float) -> str:
         nonlocal last_second, formatted, end
@@ -35,6 +37,23 @@ def time_formatter(pattern: str, *, local: bool = False) -> Callable[[float], st
         fraction = f"{microseconds:06}000"
         ours = [fraction[:count] if count else str(second) for count in digits]
         return "".join(chain.from_iterable(zip(formatted, ours, strict=True))) + end
+
+    return format_time
+
+
+def _with_milliseconds(head: str, tail: str, split: Callable[[float], time.struct_time]) -> Callable[[float], str]:
+    """The usual one, for which there is little to do."""
+    last_second, before, after = -1, "", ""
+
+    def format_time(at: float) -> str:
+        nonlocal last_second, before, after
+        milliseconds = round(at * 1_000_000) // 1000
+        second = milliseconds // 1000
+        if second != last_second:
+            moment = split(second)
+            before, after = time.strftime(head, moment), time.strftime(tail, moment)
+            last_second = second
+        return f"{before}{milliseconds % 1000:03}{after}"
 
     return format_time
 

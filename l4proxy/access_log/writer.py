@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -50,9 +51,12 @@ class LineWriter:
         self._capacity = capacity
         self._interval = interval
         self._on_dropped = on_dropped
-        self._lock = threading.Lock()
-        self._lines: list[bytes] = []
-        self._waiting = 0
+        self._lines: deque[bytes] = deque()
+        """Filled on one side and emptied on the other: neither needs a lock."""
+        self._queued = 0
+        """Bytes that were ever queued, counted in the loop's thread."""
+        self._gone = 0
+        """Bytes of these that were written or lost, counted in the writer's."""
         self._awake = threading.Event()
         self._reopening = threading.Event()
         self._hurry = threading.Event()
@@ -61,14 +65,13 @@ class LineWriter:
 
     def put(self, line: bytes) -> None:
         """Queue a line, or drop it when the queue is full. Never blocks."""
-        with self._lock:
-            full = self._waiting + len(line) > self._capacity
-            if not full:
-                self._lines.append(line)
-                self._waiting += len(line)
-        if not full:
-            self._wake()
-            if self._waiting * 2 > self._capacity:
+        waiting = self._queued + len(line) - self._gone
+        if waiting <= self._capacity:
+            self._lines.append(line)
+            self._queued += len(line)
+            if not self._awake.is_set():
+                self._wake()
+            if waiting * 2 > self._capacity:
                 self._hurry.set()
             return
         self._on_dropped("full", 1)
@@ -110,12 +113,10 @@ class LineWriter:
         self._try(self._outlet.close)
 
     def _write_waiting(self) -> None:
-        with self._lock:
-            lines, self._lines = self._lines, []
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if lines and not self._try(lambda: self._outlet.write(lines)):
             self._on_dropped("error", len(lines))
-        with self._lock:
-            self._waiting -= sum(map(len, lines))
+        self._gone += sum(map(len, lines))
 
     def _try(self, action: Callable[[], None]) -> bool:
         try:

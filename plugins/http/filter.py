@@ -59,6 +59,7 @@ class Http(Filter[HttpConfig]):
         tls = conn.tls
         self.layer = layer
         self.peer: Peer = conn.client
+        self.id: int = conn.id
         self.listener: str = conn.listener_name
         self.chain_name: str = conn.chain_name
         self.logs = conn.logs_access

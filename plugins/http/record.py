@@ -73,11 +73,22 @@ class HttpRecord(AccessRecord):
     default_json = DEFAULT_JSON
 
     def __init__(self, exchange: Exchange, now: float, detail: str) -> None:
+        host, pool, endpoint, connection = exchange.host, exchange.pool, exchange.endpoint, exchange.connection
         self.exchange = exchange
         self.started = exchange.started + _EPOCH
         self.duration = now - exchange.started
         self.reason = _reason(detail, exchange.flags)
         self.log_type = "HttpRequest"
+        self.listener = host.listener
+        self.client = host.peer
+        self.connection_id = host.id
+        self.protocol = exchange.request.version
+        self.bytes_received = exchange.received
+        self.bytes_sent = exchange.sent
+        self.cluster = "" if pool is None else pool.cluster.name
+        self.endpoint = "" if endpoint is None else endpoint.name
+        self.upstream = None if connection is None else connection.peer
+        self.attempts = exchange.attempts
 
     def __getattr__(self, name: str) -> Any:
         """The attributes that ``__init__`` has not set."""
@@ -108,21 +119,11 @@ class HttpRecord(AccessRecord):
 
 
 _LATER: dict[str, Callable[[Exchange], Any]] = {
-    "listener": lambda exchange: exchange.host.listener,
-    "client": lambda exchange: exchange.host.peer,
-    "connection_id": lambda exchange: exchange.host.conn.id,
     "chain": lambda exchange: exchange.host.chain_name,
-    "protocol": lambda exchange: exchange.request.version,
     "server_name": lambda exchange: exchange.host.conn.server_name,
     "tls": lambda exchange: exchange.host.conn.tls,
     "handshake_seconds": lambda exchange: None,
     "direct_client": lambda exchange: (exchange.host.peer.direct_host, exchange.host.peer.port),
-    "bytes_received": lambda exchange: exchange.received,
-    "bytes_sent": lambda exchange: exchange.sent,
-    "cluster": lambda exchange: exchange.pool.cluster.name if exchange.pool is not None else "",
-    "endpoint": lambda exchange: exchange.endpoint.name if exchange.endpoint is not None else "",
-    "upstream": lambda exchange: exchange.connection.peer if exchange.connection is not None else None,
-    "attempts": lambda exchange: exchange.attempts,
     "connect_seconds": lambda exchange: exchange.sent_at - exchange.started if exchange.sent_at else None,
     "upstream_bytes_received": lambda exchange: exchange.sent,
     "upstream_bytes_sent": lambda exchange: exchange.received,
