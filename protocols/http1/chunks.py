@@ -77,7 +77,9 @@ class ChunkReader:
             chunk = int(found[1], 16)
             if chunk == 0:
                 self._trailers = []
-                return [*_joined(pieces, data[:at]), *self._read_trailers(data[at:], b"" if pieces else data[:at])]
+                if not pieces:
+                    return self._read_trailers(data[at:], data[:at])
+                return [*_joined(pieces, data[:at]), *self._read_trailers(data[at:])]
             left = chunk + 2
         self._left = left
         return _joined(pieces, data[: len(data) - len(self._buffer)])

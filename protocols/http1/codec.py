@@ -130,8 +130,9 @@ class _Codec:
         then in the buffer."""
         if self._buffer:
             data = self._buffer + data
-        elif data[:2] == b"\r\n":
-            data = data[2:]  # RFC 9112 section 2.2: one empty line in front of a message is ignored
+        while data[:2] == b"\r\n":
+            data = data[2:]  # RFC 9112 section 2.2: empty lines in front of a message are ignored
+            self._searched = 0
         end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
             self._check_unfinished(data)
@@ -151,8 +152,14 @@ class _Codec:
             if data[at - 1 : at] != b"\r":
                 violation("bare_lf", repr(data[:80]))
             at = data.find(b"\n", at + 1)
-        if len(data) > self.limits.max_head or (len(data) > self.limits.max_line and b"\r\n" not in data):
+        end = data.find(b"\r\n")
+        if end >= max(self._searched - 1, 0):
+            self._check_first_line(data[:end])
+        if len(data) > self.limits.max_head or (len(data) > self.limits.max_line and end < 0):
             self._too_large(data)
+
+    def _check_first_line(self, line: bytes) -> None:
+        raise NotImplementedError
 
     def _too_large(self, data: bytes) -> None:
         violation("head_too_large", f"more than {self.limits.max_head} bytes")
@@ -313,15 +320,20 @@ class ServerCodec(_Codec):
     def _too_large(self, data: bytes) -> None:
         end = data.find(b"\r\n")
         if end < 0 or end > self.limits.max_line:
-            if end < 0:
-                _check_start(data)
             violation("uri_too_long", f"more than {self.limits.max_line} bytes")
         super()._too_large(data)
 
     def _check_unfinished(self, data: bytes) -> None:
         super()._check_unfinished(data)
-        if not self._searched:
-            _check_start(data)
+        if data[:1] == b"\x16":
+            violation("tls_on_plain_port")
+        if not self._searched and len(data) > 40 and b" " not in data[:40]:
+            violation("bad_request_line", repr(data[:40]))
+
+    def _check_first_line(self, line: bytes) -> None:
+        if len(line) > self.limits.max_line:
+            violation("uri_too_long", f"more than {self.limits.max_line} bytes")
+        request_line(line)
 
     def begin(self, length: int, *, last: bool = False) -> None:
         """The head of a response is sent, and its body has ``length`` bytes, or is ``CHUNKED`` or ``UNTIL_CLOSE``.
@@ -352,14 +364,6 @@ class ServerCodec(_Codec):
         if isinstance(event, RequestHead):
             raise LocalProtocolError("a server sends no requests")
         return self._send_rest(event)
-
-
-def _check_start(data: bytes) -> None:
-    """Something that is no HTTP at all is told so at its first bytes."""
-    if b"\r\n" in data:
-        request_line(data[: data.find(b"\r\n")])
-    elif data[:1] == b"\x16" or (b" " not in data[:40] and len(data) > 40):
-        violation("tls_on_plain_port" if data[:1] == b"\x16" else "bad_request_line", repr(data[:40]))
 
 
 class ClientCodec(_Codec):
@@ -419,6 +423,9 @@ class ClientCodec(_Codec):
                 self._heads.clear()
             self._heads[raw] = line, section, len(lines)
         return self._begins(line, section, raw)
+
+    def _check_first_line(self, line: bytes) -> None:
+        status_line(line)
 
     def _begins(self, line: StatusLine, section: Section, raw: bytes) -> list[Event]:
         status = line.status

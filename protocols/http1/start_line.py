@@ -58,7 +58,7 @@ def request_line(line: bytes) -> RequestLine:
     if known is not None:
         return known
     found = _REQUEST_LINE.fullmatch(line)
-    if found is None:
+    if found is None or found[1] == b"CONNECT":
         return _unusual(line)
     method, target, minor = found.groups()
     made = RequestLine(method.decode(), target.decode(), "HTTP/1.1" if minor == b"1" else "HTTP/1.0", line + b"\r\n")
