@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from l4proxy.codec import RemoteProtocolError
     from l4proxy.endpoint import Endpoint
     from l4proxy.filter import Peer
+    from l4proxy.plugins.http.config import HttpConfig
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
     from l4proxy.protocols.http_fields import FieldBlock
     from l4proxy.reason import CloseReason
@@ -150,6 +151,14 @@ class ServerHost(Protocol):
 
     @property
     def timers(self) -> Timers: ...
+
+    @property
+    def config(self) -> HttpConfig:
+        """The options of the filter: limits and policies."""
+
+    @property
+    def scheme(self) -> str:
+        """``http``, or ``https`` where TLS is terminated here."""
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
@@ -315,5 +324,7 @@ class ClientConnection(ABC):
         """Close at once; the sinks of open streams are told."""
 
 
+MakeServer = Callable[[ServerHost], ServerConnection]
+"""How the filter makes a connection of a version."""
 MakeClient = Callable[["Stream", "Endpoint", ClientHost], ClientConnection]
 """How a pool makes a connection of a version, from a stream that is connected and not started."""

@@ -10,8 +10,8 @@ from l4proxy.plugins.http.config import HttpConfig
 from l4proxy.plugins.http.connection import ServerConnection
 from l4proxy.plugins.http.exchange import Exchange
 from l4proxy.plugins.http.forwarding import Forwarding
-from l4proxy.plugins.http.http1_server import Http1Server
 from l4proxy.plugins.http.layer import Layer
+from l4proxy.plugins.http.versions import first_bytes_version, server_connection
 
 if TYPE_CHECKING:
     from l4proxy.access_log.record import AccessRecord
@@ -78,7 +78,7 @@ class Http(Filter[HttpConfig]):
 
     def _speak(self, version: str) -> ServerConnection:
         self.shared.stats.connections_total.add(version)
-        self._connection = Http1Server(self, self.shared.limits, self.scheme)
+        self._connection = server_connection(version, self)
         return self._connection
 
     @property
@@ -90,7 +90,7 @@ class Http(Filter[HttpConfig]):
     def on_client_data(self, data: bytes) -> None:
         connection = self._connection
         if connection is None:
-            connection = self._speak("http1")
+            connection = self._speak(first_bytes_version(data))
         connection.receive(data)
 
     def on_client_eof(self) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Http1Client"]
 
+LIMITS = Limits(max_head=80 * 1024)
+"""As in Envoy, an endpoint may say a little more than a client."""
 RESPONSE = 32
 """Why an endpoint is not read: nobody takes the response."""
 
@@ -33,11 +35,11 @@ class Http1Client(ClientConnection, ClientStream):
 
     version = "http1"
 
-    def __init__(self, stream: Stream, endpoint: Endpoint, host: ClientHost, limits: Limits) -> None:
+    def __init__(self, stream: Stream, endpoint: Endpoint, host: ClientHost) -> None:
         self.stream = stream
         self.endpoint = endpoint
         self._host = host
-        self._codec = ClientCodec(limits)
+        self._codec = ClientCodec(LIMITS)
         self._sink: ResponseSink | None = None
         self._draining = False
         self._gone = False

@@ -13,6 +13,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.http.connection import RequestSink, ServerConnection, ServerHost, ServerStream, StreamError
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.protocols.http1.codec import CHUNKED, UNTIL_CLOSE, ServerCodec
+from l4proxy.protocols.http1.errors import reply, violation
 from l4proxy.protocols.http1.events import END, Data, End, Event, RequestHead
 from l4proxy.protocols.http1.limits import Limits
 from l4proxy.protocols.http1.states import State
@@ -20,6 +21,7 @@ from l4proxy.protocols.http_fields import EMPTY, FieldBlock
 
 if TYPE_CHECKING:
     from l4proxy.reason import CloseReason
+    from l4proxy.timers import Timer
 
 __all__ = ["Http1Server"]
 
@@ -27,15 +29,18 @@ __all__ = ["Http1Server"]
 class Http1Server(ServerConnection, ServerStream):
     """A client's connection over HTTP/1."""
 
-    __slots__ = ("_busy", "_close", "_codec", "_draining", "_gone", "_held", "_host", "_in_cycle", "_request", "_sink",
-                 "_tunnel", "requests", "scheme")  # fmt: skip
+    __slots__ = ("_busy", "_close", "_codec", "_draining", "_gone", "_head_timer", "_held", "_host", "_in_cycle",
+                 "_request", "_sink", "_tunnel", "requests", "scheme")  # fmt: skip
 
     version = "http1"
 
-    def __init__(self, host: ServerHost, limits: Limits, scheme: str) -> None:
+    def __init__(self, host: ServerHost) -> None:
+        limits = host.config.limits
         self._host = host
-        self._codec = ServerCodec(limits)
-        self.scheme = scheme
+        self._codec = ServerCodec(
+            Limits(max_line=limits.max_line, max_head=limits.max_head, max_fields=limits.max_fields)
+        )
+        self.scheme = host.scheme
         self.requests = 0
         self._request: HttpRequest | None = None
         self._sink: RequestSink | None = None
@@ -49,6 +54,7 @@ class Http1Server(ServerConnection, ServerStream):
         self._in_cycle = False
         self._tunnel = False
         self._gone = False
+        self._head_timer: Timer | None = None
 
     @property
     def idle(self) -> bool:
@@ -60,14 +66,34 @@ class Http1Server(ServerConnection, ServerStream):
         codec = self._codec
         try:
             events = codec.receive_data(data)
+            if events:
+                self._take(events)
         except RemoteProtocolError as error:
             self._failed(error)
             return
-        if events:
-            self._take(events)
-        if self._busy and codec.buffered and not self._held:
-            self._held = True
-            self._host.hold_client()
+        if codec.buffered:
+            if not self._busy:
+                self._head_begun()
+            elif not self._held:
+                self._held = True
+                self._host.hold_client()
+
+    def _head_begun(self) -> None:
+        """A part of a head has come: the rest has to follow in time, however slowly the client sends (slowloris)."""
+        limit = self._host.config.limits.head_timeout
+        if limit and self._head_timer is None:
+            requests = self.requests
+            self._head_timer = self._host.timers.call_later(limit, lambda: self._head_late(requests))
+
+    def _head_late(self, requests: int) -> None:
+        self._head_timer = None
+        if self._gone or self._busy or not self._codec.buffered:
+            return
+        if requests == self.requests:
+            text = "head_timeout: the head of the request did not come in time"
+            self._failed(RemoteProtocolError(text, code="head_timeout", reply=reply(408, text)))
+        else:
+            self._head_begun()
 
     def receive_eof(self) -> None:
         """A client that has ended its side may still wait for the response; there will be no other request."""
@@ -105,7 +131,11 @@ class Http1Server(ServerConnection, ServerStream):
 
     def _begin(self, head: RequestHead, events: list[Event]) -> None:
         line, section = head.line, head.section
-        block = section.hyphened if section.underscored else section.fields
+        block = section.fields
+        if section.underscored and (policy := self._host.config.underscores) != "keep":
+            if policy == "reject":
+                violation("underscore_in_name")
+            block = section.hyphened
         keeps = line.version == "HTTP/1.1" or section.keep_alive
         self._close = section.close or self._draining or not keeps
         last = events[-1]
@@ -313,6 +343,8 @@ class Http1Server(ServerConnection, ServerStream):
 
     def closed(self, reason: CloseReason) -> None:
         self._gone = True
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         sink, self._sink = self._sink, None
         self._busy = False
         if sink is not None:

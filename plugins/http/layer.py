@@ -16,7 +16,6 @@ from l4proxy.plugins.http.paths import BadPath, normalize
 from l4proxy.plugins.http.record import HttpRecord
 from l4proxy.plugins.http.routes import CompiledRoute, RouteTable, VirtualHostTable
 from l4proxy.plugins.http.stats import CLASSES, HttpStats
-from l4proxy.protocols.http1.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +39,6 @@ class Layer:
         self.stats = server.stats.group(HttpStats, http=config.name)
         self.deadlines = Deadlines(server.timers)
         self.max_body = config.limits.max_body
-        limits = config.limits
-        self.limits = Limits(max_line=limits.max_line, max_head=limits.max_head, max_fields=limits.max_fields)
         self.trusted = NetworkSet(config.trusted_proxies)
         self.explainers = NetworkSet(config.explain)
         self.pages = ErrorPages(config.error_pages)

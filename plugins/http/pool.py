@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from l4proxy.connect import Attempt, ConnectRequest
 from l4proxy.connection import peer_of
 from l4proxy.errors import UpstreamError
-from l4proxy.plugins.http.http1_client import Http1Client
 from l4proxy.plugins.http.stats import HttpClusterStats
-from l4proxy.protocols.http1.limits import Limits
+from l4proxy.plugins.http.versions import client_connection, client_version
 
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from l4proxy.stream import Stream
 
 __all__ = ["ClusterPool", "EndpointPool", "Waiter", "cluster_pool"]
-
-RESPONSE_LIMITS = Limits(max_head=80 * 1024)
 
 
 class Waiter(Protocol):
@@ -207,7 +204,7 @@ class ClusterPool:
 
     def make(self, stream: Stream, endpoint: Endpoint, pool: EndpointPool) -> ClientConnection:
         """A connection of the version that the configuration, or TLS, says."""
-        return Http1Client(stream, endpoint, pool, RESPONSE_LIMITS)
+        return client_connection(client_version(self.options, stream), stream, endpoint, pool)
 
     def watch_idle(self) -> None:
         """Look after connections that nobody uses, as long as there are any."""

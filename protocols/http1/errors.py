@@ -32,6 +32,7 @@ RULES: dict[str, tuple[int, str]] = {
     "obs_fold": (400, "a line begins with white space: folded fields are obsolete"),
     "missing_colon": (400, "a line of the header has no colon"),
     "space_before_colon": (400, "there is white space between a field's name and its colon"),
+    "underscore_in_name": (400, "the name of a field has an underscore, which some programs take for a hyphen"),
     "bad_field_name": (400, "the name of a field is not a token"),
     # Who it is for
     "missing_host": (400, "an HTTP/1.1 request needs a Host field"),
