@@ -63,6 +63,11 @@ def responses(chunks: Sequence[bytes], method: str = "GET", eof: bool = False) -
     return events + (codec.receive_data(b"") if eof else [])
 
 
+def feed(codec: ServerCodec | ClientCodec, chunks: Sequence[bytes]) -> None:
+    for chunk in chunks:
+        codec.receive_data(chunk)
+
+
 GET = b"GET /a?b=%20c HTTP/1.1\r\n" + HOST + b"X-Two:  two \t\r\nCOOKIE: a=b\r\n\r\n"
 GET_TOLD = ("GET", "/a?b=%20c", (("host", "a.test"), ("x-two", "two"), ("cookie", "a=b")))
 REQUESTS = {
@@ -229,7 +234,7 @@ BAD_REQUESTS = {
     "underscore": ("bad_content_length", head(b"Content-Length: 1_0")),
     "space in it": ("bad_content_length", head(b"Content-Length: 5 5")),
     "empty": ("bad_content_length", head(b"Content-Length:")),
-    "arabic digits": ("bad_content_length", head("Content-Length: ٥".encode())),
+    "arabic digits": ("bad_content_length", head(b"Content-Length: \xd9\xa5")),
     "huge": ("bad_content_length", head(b"Content-Length: 1" + b"0" * 18)),
     "xchunked (TE.TE)": ("unknown_transfer_encoding", head(b"Transfer-Encoding: xchunked")),
     "chunked in quotes": ("unknown_transfer_encoding", head(b'Transfer-Encoding: "chunked"')),
@@ -297,10 +302,8 @@ def test_bad_requests_are_refused_by_name(name: str) -> None:
     for how, split in splits(0, 3):
         if how == "byte by byte" and len(data) > 5000:
             continue
-        codec = ServerCodec()
         with pytest.raises(RemoteProtocolError) as caught:
-            for chunk in split(data):
-                codec.receive_data(chunk)
+            feed(ServerCodec(), split(data))
         assert caught.value.code == rule, how
         assert caught.value.reply.startswith(b"HTTP/1.1 %d " % status)
         assert meaning.encode() in caught.value.reply
@@ -334,8 +337,7 @@ def test_bad_responses_are_refused_by_name(name: str) -> None:
         codec = ClientCodec()
         codec.begin("GET", 0)
         with pytest.raises(RemoteProtocolError) as caught:
-            for chunk in split(data):
-                codec.receive_data(chunk)
+            feed(codec, split(data))
         assert caught.value.code == rule
 
 
@@ -363,8 +365,8 @@ def test_a_pipelined_request_is_not_read_before_its_turn() -> None:
     codec = ServerCodec()
     assert len(codec.receive_data(GET + b"this is no request")) == 2
     codec.begin(0)
+    assert codec.next_cycle() == []
     with pytest.raises(RemoteProtocolError):
-        codec.next_cycle()
         codec.receive_data(b"\r\n\r\n")
 
 
