@@ -22,10 +22,10 @@ NOT_SANS_IO = {
     "select", "selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time",
     "urllib.request",
 }  # fmt: skip
-# The start must be quick, and importing kafka-python takes 0.3 seconds, construct 0.1. Kafka's codec and the executable
-# specs (``*_spec.py``) import them right away, and are themselves imported in the functions that need them.
+# The start must be quick, and importing kafka-python takes 0.3 seconds, construct 0.1. Whole Kafka messages and the
+# executable specs (``*_spec.py``) import them right away, and are themselves imported in the functions that need them.
 SLOW_TO_IMPORT = {"construct", "kafka"}
-SLOW_MODULES = re.compile(r"l4proxy\.protocols\.kafka(\..*)?|l4proxy\.protocols\..*_spec")
+SLOW_MODULES = re.compile(r"l4proxy\.protocols\.kafka\.(messages|kafka_python)|l4proxy\.protocols\..*_spec")
 
 
 def top(module: str) -> str:

@@ -1,0 +1,183 @@
+"""Frames: one direction's bytes, cut where their sizes say (the guide's "Common Request and Response Structure").
+
+A frame is a size of four bytes and as many bytes behind it. Most are small and lie whole in one chunk: those are handed
+over where they lie, without a copy. What lies across chunks is collected up to `COLLECT`. A larger frame goes to a
+generator that its owner starts for it, chunk by chunk as they come, so that megabytes of records are never joined:
+most often it has read the few bytes it wants from the first chunk, and the rest is only counted.
+
+The parser remembers how much is missing, not what it has seen, so byte by byte it does as little as it has to.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Generator
+from typing import NoReturn
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.protocols.kafka.wire import UNREADABLE, Chunk, Unreadable
+
+__all__ = ["COLLECT", "MAX_FRAME", "SIZE", "Frames", "Piecemeal"]
+
+SIZE = 4
+"""Bytes of a frame's size, which does not count itself."""
+MAX_FRAME = 100 * 1024 * 1024
+"""Default for the largest frame: what a broker accepts (``socket.request.max.bytes``), and a consumer fetches at most
+(``fetch.max.bytes`` is 50 MiB)."""
+COLLECT = 32 * 1024
+"""Frames up to this size are joined where they lie across chunks."""
+
+Whole = Callable[[bytes, int, int], object]
+"""``whole(data, pos, stop)``: a frame without its size is ``data[pos:stop]``."""
+Piecemeal = Generator[None, Chunk, None]
+"""Reads a large frame: each ``yield`` gets the next chunk of it. Returns when it has read enough."""
+
+_size = struct.Struct(">i").unpack_from
+
+_MISTAKES = {
+    b"GET ": "http", b"HEAD": "http", b"POST": "http", b"PUT ": "http", b"OPTI": "http", b"CONN": "http",
+    b"PRI ": "http", b"HTTP": "http", b"SSH-": "ssh", b"PROX": "proxy_protocol", b"\r\n\r\n": "proxy_protocol",
+}  # fmt: skip
+"""What else begins with four bytes that look like a size, by those bytes."""
+
+
+def refuse(size: int, head: bytes, limit: int) -> RemoteProtocolError:
+    """Why ``size``, read from ``head``, is none."""
+    if head in _MISTAKES:
+        return RemoteProtocolError(f"this is {_MISTAKES[head]}, not Kafka: {head!r}", code=_MISTAKES[head])
+    if head[:2] == b"\x16\x03" or head[:3] == b"\x15\x03\x03":
+        what = "a TLS handshake" if head[0] == 0x16 else "a TLS alert"
+        return RemoteProtocolError(f"this is {what}, and not plain Kafka", code="tls")
+    if size < 0:
+        return RemoteProtocolError(f"a frame of {size} bytes", code="negative_length")
+    return RemoteProtocolError(f"a frame of {size} bytes, where {limit} are allowed", code="oversized_frame")
+
+
+class Frames:
+    """One direction. ``limit`` is the size of the largest frame.
+
+    ``whole`` gets frames; ``begin(size)`` is called for one that is larger than `COLLECT` and not there as a whole, and
+    returns what reads it. ``finish(error)`` is called behind each of those: with None, or with what it raised.
+    """
+
+    __slots__ = ("_begin", "_error", "_finish", "_have", "_left", "_limit", "_parts", "_reader", "_whole")
+
+    def __init__(
+        self,
+        whole: Whole,
+        begin: Callable[[int], Piecemeal],
+        finish: Callable[[Exception | None], object],
+        *,
+        limit: int = MAX_FRAME,
+    ) -> None:
+        self._whole = whole
+        self._begin = begin
+        self._finish = finish
+        self._limit = limit
+        self._parts: list[bytes] = []
+        """The beginning of a frame that is being collected."""
+        self._have = 0
+        """Bytes in it."""
+        self._left = 0
+        """Bytes that are missing of it, or of the frame that ``_reader`` reads; 0 between frames."""
+        self._reader: Piecemeal | None = None
+        self._error: Exception | None = None
+        """What it raised; the rest of its frame is skipped."""
+
+    @property
+    def left(self) -> int:
+        """Bytes that are missing of the frame that has begun, as far as its size is known."""
+        return self._left
+
+    @property
+    def between(self) -> bool:
+        """Whether the last byte seen was the last one of a frame."""
+        return not self._left and not self._have
+
+    def feed(self, data: bytes) -> None:
+        """Take a chunk. Raises RemoteProtocolError where a size is none; after that there are no more frames."""
+        pos = 0
+        if self._left:
+            pos = self._go_on(data)
+        elif self._have:  # not even a whole size
+            data = b"".join((*self._parts, data))
+            self._parts.clear()
+            self._have = 0
+        end = len(data)
+        whole = self._whole
+        limit = self._limit
+        while end - pos >= SIZE:
+            (size,) = _size(data, pos)
+            if not 0 <= size <= limit:
+                raise refuse(size, data[pos : pos + SIZE], limit)
+            pos += SIZE
+            if size > end - pos:
+                self._start(data, pos, end, size)
+                return
+            whole(data, pos, pos + size)
+            pos += size
+        if pos < end:
+            self._parts.append(data[pos:])
+            self._have = end - pos
+
+    def close(self) -> None:
+        """Let go of the owner, and of what was collected."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._parts.clear()
+        self._whole = self._begin = self._finish = _closed
+
+    def _start(self, data: bytes, pos: int, end: int, size: int) -> None:
+        """A frame of which the first part is ``data[pos:end]``."""
+        self._left = size - (end - pos)
+        if size <= COLLECT:
+            self._parts.append(data[pos - SIZE : end])
+            self._have = end - pos + SIZE
+            return
+        self._reader = self._begin(size)
+        next(self._reader)
+        if pos < end:
+            self._read(data, pos, end)
+
+    def _go_on(self, data: bytes) -> int:
+        """More of a frame that has begun; return where the next one begins."""
+        pos = min(len(data), self._left)
+        self._left -= pos
+        if self._have:
+            self._parts.append(data[:pos])
+            self._have += pos
+            if not self._left:
+                frame = b"".join(self._parts)
+                self._parts.clear()
+                self._have = 0
+                self._whole(frame, SIZE, len(frame))
+            return pos
+        if self._reader is not None:
+            self._read(data, 0, pos)
+        if not self._left:
+            self._end()
+        return pos
+
+    def _read(self, data: bytes, pos: int, end: int) -> None:
+        assert self._reader is not None
+        try:
+            self._reader.send((data, pos, end))
+        except StopIteration:
+            self._reader = None
+        except UNREADABLE as error:
+            self._reader = None
+            self._error = error
+
+    def _end(self) -> None:
+        """A large frame is over. Who still waits for bytes of it waits in vain."""
+        error, self._error = self._error, None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+            error = Unreadable("the message ends within a field", code="truncated")
+        self._finish(error)
+
+
+def _closed(*_args: object) -> NoReturn:
+    raise RuntimeError("this direction was closed")
