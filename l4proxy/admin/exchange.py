@@ -54,7 +54,8 @@ class Exchange:
         self._routes = routes
         self._guard = guard
         self._waits = False
-        """Between two requests."""
+        """For a request to begin."""
+        self._answered = False
         self._finishing = False
 
     async def run(self, sock: socket.socket) -> None:
@@ -74,9 +75,9 @@ class Exchange:
             self._writer.close()
 
     def finish(self) -> None:
-        """Let an answer under way get out, then end."""
+        """Let an answer under way get out, then end. A client that has not asked anything yet is about to."""
         self._finishing = True
-        if self._waits:
+        if self._waits and self._answered:
             self._writer.close()
 
     async def _answer_one(self, timeout: float) -> bool:
@@ -99,9 +100,11 @@ class Exchange:
         self._writer.write(response.encode(keep_alive=keep_alive, with_body=with_body))
         async with asyncio.timeout(WRITE_TIMEOUT):
             await self._writer.drain()
-        if not keep_alive:
+        self._answered = True
+        if not keep_alive or self._finishing:
             await self._linger()
-        return keep_alive
+            return False
+        return True
 
     async def _read_request(self, timeout: float) -> Request | None:
         """The next request; None when there is none. Raises HttpError."""

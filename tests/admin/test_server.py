@@ -389,3 +389,19 @@ def test_closing_lets_an_answer_out_and_ends_the_rest() -> None:
             begun.close()
 
     run(main)
+
+
+def test_closing_answers_who_has_connected_and_not_asked_yet() -> None:
+    async def main() -> None:
+        async with administered() as admins:
+            reader, writer = await asyncio.open_connection(HOST, admins.port)
+            await until(lambda: len(admins.admin._exchanges) == 1)
+            closing = asyncio.create_task(admins.admin.close())
+            await until(lambda: not admins.admin.addresses)
+            writer.write(GET)
+            assert (await reader.readuntil(b"LIVE\n")).startswith(b"HTTP/1.1 200 ")
+            assert await reader.read() == b""
+            writer.close()
+            await closing
+
+    run(main)
