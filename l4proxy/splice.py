@@ -68,7 +68,7 @@ class Splicer:
 
     def read(self, mask: int) -> None:
         source, sink = self._source, self._sink
-        if sink.buffered or sink.closed or mask & URGENT:
+        if sink.buffered or sink.closed or sink.failure is not None or mask & URGENT:
             source.read(mask)
             return
         try:
@@ -118,12 +118,13 @@ class Splicer:
             except BlockingIOError:
                 break
             except OSError as error:
-                sink.lose(error)
                 self.drop()
-                return True
+                sink.write_failed(error)
+                break
             self._pending -= sent
             sink.sent += sent
-        sink.wait_for_pipe(self if self._pending else None, self._pending)
+        if not sink.closed:
+            sink.wait_for_pipe(self if self._pending else None, self._pending)
         if self._pending:
             return False
         self._give_back()

@@ -12,6 +12,8 @@ Rules that keep it bounded and right:
   who writes is expected to hold what it reads from in between.
 - End of stream and errors come once, behind the data: ``on_eof()``, then nothing more is read; ``on_lost(error)`` when
   the socket is broken, after which the stream is closed. A stream that its owner closes says nothing.
+- A peer that takes no more may have said why before it went (a server that refuses an upload answers and closes). So
+  when writing fails, what has come is read, and only then is the stream lost. What is written meanwhile is dropped.
 - Bytes are counted here, in plain integers; everything that needs them (statistics, idle timeouts, access logs) reads
   those.
 
@@ -31,6 +33,8 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from errno import EAGAIN, ECONNRESET
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import NoReturn
 
 from l4proxy import splice
@@ -50,6 +54,7 @@ SOMETHING_TO_READ = READ | PEER_ENDED | ERROR
 SOMETHING_BEHIND = PEER_ENDED | URGENT | ERROR
 
 _RESET = struct.pack("ii", 1, 0)
+_NO_BYTES = bytes(4)
 
 
 def _ignore(*_args: object) -> None:
@@ -74,6 +79,7 @@ class Stream:
         "closed",
         "eof_received",
         "eof_sent",
+        "failure",
         "fd",
         "high",
         "on_closed",
@@ -114,6 +120,8 @@ class Stream:
         self.eof_received = False
         self.eof_sent = False
         """Whether ``write_eof`` was called; the FIN leaves behind the buffered bytes."""
+        self.failure: OSError | None = None
+        """Why nothing can be sent any more."""
         self._poller = poller
         self.fd = sock.fileno()
         self._recv = sock.recv
@@ -207,6 +215,10 @@ class Stream:
         elif self._splice_sink is not None:
             self._read = splice.Splicer(self, self._splice_sink).read
 
+    def has_input(self) -> bool:
+        """Bytes wait in the kernel. Asking costs a system call."""
+        return ioctl(self.fd, FIONREAD, _NO_BYTES) != _NO_BYTES
+
     def splice_to(self, sink: Stream | None) -> None:
         """Nobody reads these bytes but ``sink``: let the kernel move them when they are many. None: somebody does."""
         self._splice_sink = sink if sink is not None and self.spliceable and sink.spliceable else None
@@ -225,6 +237,9 @@ class Stream:
 
     def end(self) -> None:
         """End of stream was read."""
+        if self.failure is not None:
+            self.lose(self.failure)
+            return
         self.eof_received = True
         self.on_eof()
 
@@ -252,7 +267,7 @@ class Stream:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            self.lose(error)
+            self.write_failed(error)
             return
         self.sent += sent
         if sent != len(data):
@@ -301,7 +316,7 @@ class Stream:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                self.lose(error)
+                self.write_failed(error)
                 return
             self.sent += sent
             self.buffered -= sent
@@ -318,6 +333,33 @@ class Stream:
             self.blocked = False
             self.on_writable(True)
 
+    def write_failed(self, error: OSError) -> None:
+        """Nothing can be sent any more: read what the peer had sent before, then lose the stream. One that is held is
+        lost at once, for there is no telling how long that takes."""
+        if self.closed or self.failure is not None:
+            return
+        if not self._started or not self.reading or not self.has_input():
+            self.lose(error)
+            return
+        self.failure = error
+        self._drop_output()
+        self._send = self._swallow
+        if self.blocked:
+            self.blocked = False
+            self.on_writable(True)
+        self.rearm()
+
+    def _swallow(self, data: bytes | memoryview) -> int:
+        self.sent -= len(data)  # which the caller adds
+        return len(data)
+
+    def _drop_output(self) -> None:
+        if self.piped is not None:
+            self.piped.drop()
+            self.piped = None
+        self._queue = None
+        self.buffered = 0
+
     @staticmethod
     def _join(queue: deque[bytes | memoryview]) -> bytes:
         parts = []
@@ -331,7 +373,7 @@ class Stream:
 
     def write_eof(self) -> None:
         """Send FIN behind everything written. Nothing may be written after it."""
-        if not self.eof_sent and not self.closed:
+        if not self.eof_sent and not self.closed and self.failure is None:
             self.eof_sent = True
             if not self.buffered:
                 self._shutdown()
@@ -346,13 +388,14 @@ class Stream:
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self.lose(error)
+            self.write_failed(error)
 
     # The end
 
     def lose(self, error: OSError) -> None:
         """The socket is broken: close, and say so once."""
         on_lost = self.on_lost
+        error = self.failure or error
         self.close()
         on_lost(error)
 
@@ -367,12 +410,8 @@ class Stream:
         if (reset or self.buffered) and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.sock.close()
-        if self.piped is not None:
-            self.piped.drop()
-            self.piped = None
-        self._queue = None
+        self._drop_output()
         self._splice_sink = None
-        self.buffered = 0
         self._recv = self._send = _closed
         self._read = _ignore
         self.on_data = self.on_eof = self.on_flushed = self.on_lost = self.on_writable = _ignore

@@ -17,6 +17,7 @@ import pytest
 from l4proxy import splice
 from l4proxy.poller import Poller
 from l4proxy.splice import PIPED, SMALL, SPARE_PIPES
+from l4proxy.stream import READ_SIZE
 from streams import Watched, nonblocking, open_descriptors, reset, tcp_pair, turn, turn_until
 
 pytestmark = pytest.mark.skipif(not splice.AVAILABLE, reason="this system has no splice")
@@ -227,6 +228,28 @@ def test_the_sink_is_lost(relay: Relay) -> None:
     assert relay.sink.said[-1] in (f"lost {errno.ECONNRESET}", f"lost {errno.EPIPE}")
     assert not relay.pending
     assert not relay.source.stream.closed, "that is for the connection to decide"
+
+
+def test_a_sink_that_refuses_has_its_answer_read(relay: Relay) -> None:
+    relay.jam()
+    sink, source = relay.sink.stream, relay.source.stream
+
+    def read_some(data: bytes) -> None:
+        relay.sink.chunks.append(data)
+        sink.hold_reading(1)
+
+    sink.on_data = read_some
+    relay.server.send(b"no" * READ_SIZE)
+    relay.server.close()
+    turn_until(relay.poller, lambda: sink.failure)
+    assert not relay.pending
+    received = source.received
+    turn_until(relay.poller, lambda: source.received > received)
+    assert not sink.closed
+    sink.release_reading(1)
+    sink.on_data = relay.sink.chunks.append
+    turn_until(relay.poller, lambda: sink.closed)
+    assert relay.sink.data == b"no" * READ_SIZE
 
 
 def test_the_sink_is_closed(relay: Relay) -> None:

@@ -372,6 +372,46 @@ def test_a_write_that_fails_says_so_once(poller: Poller, pair: Pair) -> None:
     assert watched.said == ["closed", LOST]
 
 
+def refuse(peer: socket.socket, answer: bytes) -> None:
+    """Answer and go, without having read what was sent: the peer hears of the answer, then of a reset."""
+    peer.send(answer)
+    peer.close()
+
+
+@tcp_only
+@pytest.mark.parametrize("waits", [False, True], ids=["writes later", "has more to write"])
+@pytest.mark.parametrize("size", [5, 3 * READ_SIZE])
+def test_an_answer_in_front_of_a_reset_is_read(poller: Poller, pair: Pair, size: int, waits: bool) -> None:
+    watched, peer = pair
+    stream = watched.stream
+    stream.write(b"unread")
+    if waits:
+        fill(watched)
+        stream.write(bytes(100_000))
+    refuse(peer, b"a" * size)
+    while not waits and not stream.failure:
+        stream.write(b"more")
+    turn_until(poller, lambda: stream.failure)
+    sent = stream.sent
+    stream.write(b"is dropped")
+    stream.write_eof()
+    assert (stream.closed, stream.buffered, stream.sent) == (False, 0, sent)
+    turn_until(poller, lambda: stream.closed)
+    assert watched.data == b"a" * size
+    assert watched.said[-2:] == ["closed", f"lost {stream.failure and stream.failure.errno}"]
+    assert watched.said[:-2] == (["full", "writable"] if waits else [])
+
+
+@tcp_only
+def test_an_answer_in_front_of_a_reset_is_not_waited_for(poller: Poller, pair: Pair) -> None:
+    watched, peer = pair
+    watched.stream.hold_reading(1)
+    fill(watched)
+    refuse(peer, b"answer")
+    turn_until(poller, lambda: watched.stream.closed)
+    assert watched.data == b""
+
+
 def test_what_is_not_bytes_is_refused_where_it_is_written(pair: Pair) -> None:
     watched, _ = pair
     fill(watched)

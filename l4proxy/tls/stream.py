@@ -35,8 +35,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from errno import EPIPE
-from fcntl import ioctl
-from termios import FIONREAD
 from typing import TYPE_CHECKING
 
 from l4proxy.poller import PEER_ENDED, WRITE
@@ -52,8 +50,6 @@ __all__ = ["TlsStream"]
 RECORD = 16 * 1024
 """The most plaintext that one record carries (RFC 8446, section 5.1). A read asks for no less, so that OpenSSL never
 keeps bytes of a record back, which no poller would tell of."""
-
-_NONE_WAIT = bytes(4)
 
 # glibc returns free memory at the end of its heap to the system, and takes it again for the next chunk, which can cost
 # more than decrypting it. Once it has freed a block of this size, it keeps up to twice as much.
@@ -136,14 +132,14 @@ class TlsStream(Stream):
         size = 0
         try:
             while size < READ_SIZE_MAX:
-                if fin and self._emptied():  # OpenSSL must not see FIN: nothing could be sent any more
+                if fin and not self.has_input():  # OpenSSL must not see FIN: nothing could be sent any more
                     return self._truncated()
                 record = self._recv(RECORD)
                 if not record:
                     return True
                 records.append(record)
                 size += len(record)
-                if len(record) < RECORD and not fin and self._emptied():
+                if len(record) < RECORD and not fin and not self.has_input():  # asking joins small records, too
                     return False
             self.rearm()
         except ssl.SSLWantReadError:
@@ -163,11 +159,6 @@ class TlsStream(Stream):
             raise broken
         self._stats.truncated_total += 1
         return True
-
-    def _emptied(self) -> bool:
-        """Nothing more waits in the kernel. To ask costs no more than to be told again of the socket, and lets small
-        records be joined too."""
-        return ioctl(self.fd, FIONREAD, _NONE_WAIT) == _NONE_WAIT
 
     # Writing
 
@@ -190,6 +181,9 @@ class TlsStream(Stream):
         except ssl.SSLWantReadError:
             self._write_events = SOMETHING_TO_READ
         return sent
+
+    def write_failed(self, error: OSError) -> None:
+        super().write_failed(broken_stream(error))
 
     def _flush(self) -> None:
         if not self._farewell:
@@ -215,7 +209,7 @@ class TlsStream(Stream):
             if not self.buffered:
                 socket.socket.shutdown(self.sock, socket.SHUT_WR)  # SSLSocket's own would end its reading too
         except OSError as error:
-            self.lose(error)
+            self.write_failed(error)
 
     def _close_notify(self) -> bytes:
         """The encrypted alert.

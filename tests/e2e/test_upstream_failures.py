@@ -33,6 +33,32 @@ def test_a_reset_in_the_middle_is_a_reset_for_the_client() -> None:
         assert proxy.stat("l4proxy_listener_closed_total", reason="reset") == 1
 
 
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_the_answer_of_a_server_that_refuses_an_upload_arrives(size: int) -> None:
+    """It answers early and closes with most of the upload unread, which turns into a reset behind the answer."""
+
+    def upstream(end: SocketEnd) -> None:
+        end.receive(1)
+        end.send(b"n" * size)
+        end.close()
+
+    answer = b""
+    with Proxy(upstream=upstream) as proxy:
+        with proxy.connect() as client, contextlib.suppress(ConnectionError):
+            sender = threading.Thread(target=upload, args=(client, 64 * MIB), daemon=True)
+            sender.start()
+            while data := client.sock.recv(1 << 16):
+                answer += data
+        assert answer == b"n" * size
+        (reason,) = proxy.wait_closed()
+        assert reason.detail == "reset"
+
+
+def upload(client: SocketEnd, size: int) -> None:
+    with contextlib.suppress(OSError):
+        client.send(bytes(size))
+
+
 def test_an_end_in_the_middle_is_an_end_for_the_client_behind_every_byte() -> None:
     with Proxy(upstream=lambda end: end.send(bytes(4 * MIB))) as proxy:
         with proxy.connect() as client:
