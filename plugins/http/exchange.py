@@ -107,7 +107,7 @@ class Exchange:
     def begin(self, data: bytes, end: bool) -> None:
         """The head has come, with the beginning of the body."""
         request = self.request
-        if end:
+        if end or request.upgrade or request.kind == "CONNECT":
             self.request_done_at = self.started
         if data or end:
             self._early_end = end
@@ -131,7 +131,7 @@ class Exchange:
             return
         self.received += len(data)
         self.moved += 1
-        if end:
+        if end and not self.request_done_at:
             self.request_done_at = _monotonic()
         if self.layer.max_body and self.received > self.layer.max_body and not self.tunnel:
             self.fail(413, "body_too_large", "the request's body is too large")
@@ -264,7 +264,7 @@ class Exchange:
             self.fail(503, "max_requests", text, "UO")
             return
         pool.active += 1
-        if not self._early_end:
+        if self._early is not None or not self._early_end:
             self._kept = []
         self._try()
 

@@ -89,6 +89,9 @@ class Layer:
         else:
             if self._merges and "//" in target and not self._normalize(exchange):
                 return
+        if self.max_body and request.content_length and request.content_length > self.max_body:
+            exchange.fail(413, "body_too_large", "the request's body is too large (max_body)")
+            return
         index = request.block.index
         if host.trusted or "x-forwarded-for" in index or "x-forwarded-proto" in index or "forwarded" in index:
             host.forwarding.tell(request)
