@@ -235,22 +235,28 @@ def test_a_stale_connection_is_noticed_and_another_one_taken() -> None:
     """The endpoint closes its connection just when the next request is on its way."""
 
     async def conversation() -> None:
-        async with upstream(ok(), send(b"", close=True), ok(b"again")) as up:
-            async with http_proxy(up) as proxy, connect(proxy) as client:
-                assert (await client.get()).body == b"ok"
-                assert (await client.get()).body == b"again"
-                assert up.connections == [2, 1]
+        async with (
+            upstream(ok(), send(b"", close=True), ok(b"again")) as up,
+            http_proxy(up) as proxy,
+            connect(proxy) as client,
+        ):
+            assert (await client.get()).body == b"ok"
+            assert (await client.get()).body == b"again"
+            assert up.connections == [2, 1]
 
     run(conversation)
 
 
 def test_a_post_on_a_stale_connection_is_not_sent_twice() -> None:
     async def conversation() -> None:
-        async with upstream(ok(), send(b"", close=True), ok(b"again")) as up:
-            async with http_proxy(up) as proxy, connect(proxy) as client:
-                assert (await client.get()).body == b"ok"
-                assert (await client.get(method="POST", body=b"x")).status == 502
-                assert len(up.seen) == 2
+        async with (
+            upstream(ok(), send(b"", close=True), ok(b"again")) as up,
+            http_proxy(up) as proxy,
+            connect(proxy) as client,
+        ):
+            assert (await client.get()).body == b"ok"
+            assert (await client.get(method="POST", body=b"x")).status == 502
+            assert len(up.seen) == 2
 
     run(conversation)
 
@@ -297,11 +303,14 @@ def test_a_body_is_sent_again_when_it_is_still_there() -> None:
     async def conversation() -> None:
         retry = {"on": ["5xx"], "attempts": 1, "backoff": 0, "methods": [], "buffer": 100}
         bad = ok(b"no", status="500 No")
-        async with upstream(bad, ok(b"good"), bad, ok(b"never")) as up:
-            async with http_proxy(up, routes=[{"cluster": "up", "retry": retry}]) as proxy, connect(proxy) as client:
-                assert (await client.get(method="POST", body=b"x" * 100)).body == b"good"
-                assert [seen.body for seen in up.seen] == [b"x" * 100] * 2
-                assert (await client.get(method="POST", body=b"x" * 101)).body == b"no"
+        async with (
+            upstream(bad, ok(b"good"), bad, ok(b"never")) as up,
+            http_proxy(up, routes=[{"cluster": "up", "retry": retry}]) as proxy,
+            connect(proxy) as client,
+        ):
+            assert (await client.get(method="POST", body=b"x" * 100)).body == b"good"
+            assert [seen.body for seen in up.seen] == [b"x" * 100] * 2
+            assert (await client.get(method="POST", body=b"x" * 101)).body == b"no"
 
     run(conversation)
 
@@ -323,10 +332,13 @@ def test_a_frozen_upstream_is_given_up(options: dict[str, object], status: int, 
         await reader.read()
 
     async def conversation() -> None:
-        async with upstream(freeze) as up, http_proxy(up, routes=[{"cluster": "up", **options}]) as proxy:
-            async with connect(proxy) as client:
-                reply = await client.get()
-                assert (reply.status, reply.body.decode().split(": ")[1]) == (status, f"{details}\n")
+        async with (
+            upstream(freeze) as up,
+            http_proxy(up, routes=[{"cluster": "up", **options}]) as proxy,
+            connect(proxy) as client,
+        ):
+            reply = await client.get()
+            assert (reply.status, reply.body.decode().split(": ")[1]) == (status, f"{details}\n")
 
     run(conversation)
 
@@ -408,9 +420,12 @@ def test_no_upgrade_to_h2c(wanted: str) -> None:
 
 def test_an_upgrade_that_no_route_allows_is_403() -> None:
     async def conversation() -> None:
-        async with upstream() as up, http_proxy(up, routes=[{"cluster": "up", "upgrades": []}]) as proxy:
-            async with connect(proxy) as client:
-                assert (await client.get("/", "Connection: Upgrade", "Upgrade: websocket")).status == 403
+        async with (
+            upstream() as up,
+            http_proxy(up, routes=[{"cluster": "up", "upgrades": []}]) as proxy,
+            connect(proxy) as client,
+        ):
+            assert (await client.get("/", "Connection: Upgrade", "Upgrade: websocket")).status == 403
 
     run(conversation)
 
@@ -423,23 +438,30 @@ def test_requests_over_the_limit_of_a_cluster_are_503() -> None:
         async def wait(_seen: Seen, reader: asyncio.StreamReader, _writer: object) -> None:
             await reader.read()
 
-        async with upstream(wait) as up, http_proxy(up, upstream={"max_requests": 1}) as proxy:
-            async with connect(proxy) as first, connect(proxy) as second:
-                first.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-                while not up.seen:
-                    await asyncio.sleep(0.01)
-                reply = await second.get()
-                assert (reply.status, reply.body) == (503, b"503 Service Unavailable: max_requests\n")
+        async with (
+            upstream(wait) as up,
+            http_proxy(up, upstream={"max_requests": 1}) as proxy,
+            connect(proxy) as first,
+            connect(proxy) as second,
+        ):
+            first.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            while not up.seen:
+                await asyncio.sleep(0.01)
+            reply = await second.get()
+            assert (reply.status, reply.body) == (503, b"503 Service Unavailable: max_requests\n")
 
     run(conversation)
 
 
 def test_a_body_over_the_limit_is_413() -> None:
     async def conversation() -> None:
-        async with upstream(body=False) as up, http_proxy(up, limits={"max_body": 10}) as proxy:
-            async with connect(proxy) as client:
-                client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n")
-                assert (await client.reply()).status == 413
+        async with (
+            upstream(body=False) as up,
+            http_proxy(up, limits={"max_body": 10}) as proxy,
+            connect(proxy) as client,
+        ):
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n")
+            assert (await client.reply()).status == 413
 
     run(conversation)
 
