@@ -38,6 +38,8 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("endpoints_file", Kind.DISCOVERY, "endpoints_file"),
     DefaultPlugin("fault", Kind.FILTER, "fault"),
     DefaultPlugin("http", Kind.FILTER, "http"),
+    DefaultPlugin("http_commands", Kind.COMMAND, "http"),
+    DefaultPlugin("http_commands", Kind.COMMAND, "route"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
     DefaultPlugin("local_ratelimit", Kind.FILTER, "local_ratelimit"),
     DefaultPlugin("logical_dns", Kind.DISCOVERY, "logical_dns"),

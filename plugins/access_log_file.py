@@ -79,8 +79,8 @@ class FileAccessLog(AccessLogger[FileAccessLogConfig]):
 
 
 def _colour(record: AccessRecord) -> str:
-    """Red for what went wrong, yellow for what the proxy ended."""
-    return RED if record.failed else YELLOW if record.reason.who == "proxy" else ""
+    """Red for what went wrong, yellow for what is worth a second look."""
+    return RED if record.failed else YELLOW if record.warning else ""
 
 
 class LogFile:

@@ -67,6 +67,11 @@ class AccessRecord:
         early = reason.phase in _BEFORE_THE_RELAY and reason.detail != "eof"
         return bool(reason.flags or reason.errno or early) or reason.detail == "filter_error"
 
+    @property
+    def warning(self) -> bool:
+        """Is it worth a second look, though nothing has failed? The proxy ended it."""
+        return self.reason.who == "proxy"
+
 
 def of_connection(connection: Connection) -> AccessRecord:
     """The record of a connection that ends, made while its sockets are still open."""

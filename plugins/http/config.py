@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from l4proxy.config.types import ClusterName, Duration, FilePath, Network, Percent, Plugin, Range, Size, Use
+from l4proxy.plugins.http.conditions import safe_regex
+from l4proxy.plugins.http.field_changes import compile_changes
+from l4proxy.plugins.http.patterns import path_segments
 from l4proxy.registry import Kind
 
 __all__ = [
@@ -31,6 +34,14 @@ Count = Annotated[int, Range(0)]
 Timeout = Annotated[Duration, Range(0)]
 
 METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+
+
+def _check(key: str, make: Callable[[Any], object], value: Any) -> None:
+    """Find out now what would be found out when it is used."""
+    try:
+        make(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,8 @@ class FieldMatch:
             raise ValueError(f"{given[1]}: not beside {given[0]}")
         if not self.name:
             raise ValueError("name: of what?")
+        if self.regex is not None:
+            _check("regex", safe_regex, self.regex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +295,11 @@ class Route:
         for method in self.methods:
             if not METHOD.fullmatch(method):
                 raise ValueError(f"methods: {method!r} is no method")
+        path_segments(self)
+        if self.regex is not None:
+            _check("regex", safe_regex, self.regex)
+        for key in ("request_headers", "response_headers"):
+            _check(key, compile_changes, getattr(self, key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 from l4proxy.message_filters import MessageFilters
 from l4proxy.networks import NetworkSet
 from l4proxy.plugins.http.action import Action
-from l4proxy.plugins.http.config import Route
 from l4proxy.plugins.http.deadlines import Deadlines
 from l4proxy.plugins.http.error_pages import ErrorPages
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.paths import BadPath, normalize
 from l4proxy.plugins.http.record import HttpRecord
-from l4proxy.plugins.http.routes import CompiledRoute, RouteTable, VirtualHostTable
+from l4proxy.plugins.http.routes import VirtualHostTable, route_tables
 from l4proxy.plugins.http.stats import CLASSES, HttpStats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from l4proxy.plugins.http.config import HttpConfig, VirtualHost
+    from l4proxy.plugins.http.config import HttpConfig, Route
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.server import Server
 
@@ -42,36 +39,15 @@ class Layer:
         self.trusted = NetworkSet(config.trusted_proxies)
         self.explainers = NetworkSet(config.explain)
         self.pages = ErrorPages(config.error_pages)
-        self.hosts = VirtualHostTable(self._tables())
+        self.hosts = VirtualHostTable(route_tables(config, self._action))
         self._only = self.hosts.only
         self._attention = ("%", "\\", "/.") if config.normalize_path else ("%", "\\")
         self._merges = config.merge_slashes
         self.changes_responses = bool(config.server or config.via)
         self.filters = MessageFilters("http", config.filters, server)
 
-    def _tables(self) -> list[tuple[VirtualHost | None, RouteTable]]:
-        tables: list[tuple[VirtualHost | None, RouteTable]] = []
-        for at, host in enumerate(self.config.virtual_hosts):
-            name = host.name or host.hosts[0]
-            routes = self._routes(host.routes, f"virtual_hosts[{at}].routes")
-            tables.append((host, RouteTable(name, routes)))
-        rest = list(self.config.routes)
-        if self.config.cluster:
-            rest.append(Route(cluster=self.config.cluster, name="default"))
-        if rest:
-            tables.append((None, RouteTable("*", self._routes(rest, "routes"))))
-        return tables
-
-    def _routes(self, configs: Sequence[Route], path: str) -> list[CompiledRoute]:
-        routes = []
-        for at, config in enumerate(configs):
-            try:
-                route = CompiledRoute(config, at, None)  # type: ignore[arg-type]
-                route.action = Action(config, self, route.name)
-            except ValueError as error:
-                raise ValueError(f"{path}[{at}]: {error}") from None
-            routes.append(route)
-        return routes
+    def _action(self, config: Route, name: str) -> Action:
+        return Action(config, self, name)
 
     # For each request
 

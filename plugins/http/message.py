@@ -55,10 +55,10 @@ class HttpRequest(Request):
         self._place = NEW
         self._response: Response | None = None
         self._state: dict[str, Any] | None = None
-        self.target = target
+        self.target: str = target
         self.block = block
         """The client's fields; after ``seal`` all of them but ``added``."""
-        self.scheme = scheme
+        self.scheme: str = scheme
         self.version = version
         """As access logs and Via know it: ``HTTP/1.0``, ``HTTP/1.1``, ``HTTP/2``."""
         self.content_length = content_length

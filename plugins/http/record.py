@@ -117,6 +117,10 @@ class HttpRecord(AccessRecord):
     def failed(self) -> bool:
         return bool(self.reason.flags) or self.status >= 500
 
+    @property
+    def warning(self) -> bool:
+        return 400 <= self.status < 500
+
 
 _LATER: dict[str, Callable[[Exchange], Any]] = {
     "chain": lambda exchange: exchange.host.chain_name,

@@ -8,30 +8,22 @@ expressions cannot be indexed; they are tried in their place in that order.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from l4proxy.plugins.http.conditions import MAX_SUBJECT, Condition, compile_conditions, safe_regex
+from l4proxy.plugins.http.config import Route
+from l4proxy.plugins.http.patterns import path_segments
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.action import Action
-    from l4proxy.plugins.http.config import Route, VirtualHost
+    from l4proxy.plugins.http.config import HttpConfig, VirtualHost
     from l4proxy.plugins.http.message import HttpRequest
 
-__all__ = ["CompiledRoute", "Found", "RouteTable", "Verdict", "VirtualHostTable"]
+__all__ = ["CompiledRoute", "RouteTable", "Verdict", "VirtualHostTable", "route_tables"]
 
 HOSTS_KNOWN = 1024
 """Hosts whose virtual host is remembered; when there are more, all are forgotten."""
-
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
-
-
-class Found(NamedTuple):
-    """A route, and what its pattern has found in the path."""
-
-    route: CompiledRoute
-    parameters: dict[str, str]
 
 
 class Verdict(NamedTuple):
@@ -44,15 +36,16 @@ class Verdict(NamedTuple):
 class CompiledRoute:
     """A route with its conditions and its action, in the place ``order`` of its virtual host."""
 
-    def __init__(self, config: Route, order: int, action: Action) -> None:
+    action: Action
+
+    def __init__(self, config: Route, order: int) -> None:
         """Raises ValueError."""
         self.config = config
         self.order = order
-        self.action = action
         self.conditions = compile_conditions(config)
         self.regex = safe_regex(config.regex) if config.regex is not None else None
-        self.segments, self.parameters, self.open = self._read_path()
-        self.name = config.name or self.told_path()
+        self.segments, self.parameters, self.open = path_segments(config)
+        self.name: str = config.name or self.told_path()
 
     def told_path(self) -> str:
         config = self.config
@@ -62,36 +55,6 @@ class CompiledRoute:
             return config.prefix.rstrip("/") + "/*"
         return config.pattern or (f"~{config.regex}" if config.regex else "*")
 
-    def _read_path(self) -> tuple[tuple[str | None, ...] | None, tuple[str, ...], bool]:
-        """Segments (None: any), names of parameters, and whether more segments may follow. No segments at all where the
-        path is no matter of the tree."""
-        config = self.config
-        if config.path is not None:
-            return tuple(config.path.split("/")[1:]) if config.path != "*" else None, (), False
-        if config.prefix is not None:
-            return tuple(segment for segment in config.prefix.rstrip("/").split("/")[1:]), (), True
-        if config.pattern is None:
-            return None, (), False
-        names: list[str] = []
-        segments: list[str | None] = []
-        written = config.pattern.split("/")[1:]
-        for at, segment in enumerate(written):
-            found = _PARAMETER.fullmatch(segment)
-            if found is None:
-                if "{" in segment or "}" in segment:
-                    raise ValueError(f"pattern: {segment!r} is neither a segment nor a {{parameter}}")
-                segments.append(segment)
-                continue
-            if found[1] in names:
-                raise ValueError(f"pattern: there are two parameters {found[1]!r}")
-            names.append(found[1])
-            if found[2]:
-                if at != len(written) - 1:
-                    raise ValueError(f"pattern: {segment!r} takes all that is left, so it has to be the last one")
-                return tuple(segments), tuple(names), True
-            segments.append(None)
-        return tuple(segments), tuple(names), False
-
     def takes_path(self, path: str) -> bool:
         """For who asks why; the tree says it faster."""
         if self.regex is not None:
@@ -100,10 +63,14 @@ class CompiledRoute:
             return path == "*"
         if self.segments is None:
             return True
+        if path[:1] != "/":
+            return False
         given = path.split("/")[1:]
         if len(given) < len(self.segments) or (len(given) > len(self.segments) and not self.open):
             return False
-        return all(wanted is None or wanted == one for wanted, one in zip(self.segments, given, strict=False))
+        return all(
+            one if wanted is None else wanted == one for wanted, one in zip(self.segments, given, strict=False)
+        )
 
     def found_in(self, path: str) -> dict[str, str]:
         """The parameters of the pattern, or the named groups of the regular expression."""
@@ -120,6 +87,38 @@ class CompiledRoute:
 
     def __repr__(self) -> str:
         return f"<Route {self.order} {self.name}>"
+
+
+def route_tables(
+    config: HttpConfig, make_action: Callable[[Route, str], Action] | None = None
+) -> list[tuple[VirtualHost | None, RouteTable]]:
+    """The routes of a configuration, by virtual host; None stands for all other hosts. Without ``make_action`` they can
+    be asked, and not followed. Raises ValueError."""
+    tables: list[tuple[VirtualHost | None, RouteTable]] = []
+    for at, host in enumerate(config.virtual_hosts):
+        routes = _compile(host.routes, f"virtual_hosts[{at}].routes", make_action)
+        tables.append((host, RouteTable(host.name or host.hosts[0], routes)))
+    rest = list(config.routes)
+    if config.cluster:
+        rest.append(Route(cluster=config.cluster, name="default"))
+    if rest:
+        tables.append((None, RouteTable("*", _compile(rest, "routes", make_action))))
+    return tables
+
+
+def _compile(
+    configs: Sequence[Route], path: str, make_action: Callable[[Route, str], Action] | None
+) -> list[CompiledRoute]:
+    routes = []
+    for at, config in enumerate(configs):
+        try:
+            route = CompiledRoute(config, at)
+            if make_action is not None:
+                route.action = make_action(config, route.name)
+        except ValueError as error:
+            raise ValueError(f"{path}[{at}]: {error}") from None
+        routes.append(route)
+    return routes
 
 
 class _Node:
