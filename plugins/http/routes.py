@@ -68,9 +68,7 @@ class CompiledRoute:
         given = path.split("/")[1:]
         if len(given) < len(self.segments) or (len(given) > len(self.segments) and not self.open):
             return False
-        return all(
-            one if wanted is None else wanted == one for wanted, one in zip(self.segments, given, strict=False)
-        )
+        return all(one if wanted is None else wanted == one for wanted, one in zip(self.segments, given, strict=False))
 
     def found_in(self, path: str) -> dict[str, str]:
         """The parameters of the pattern, or the named groups of the regular expression."""
