@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from l4proxy.config import schema
     from l4proxy.discovery import Discovery
     from l4proxy.endpoint import EndpointSpec
+    from l4proxy.stats_registry import StatsRegistry
     from l4proxy.tls import ClientTlsContext
 
 __all__ = ["ClusterChange", "ClusterManager", "NoSuchCluster", "make_parts"]
@@ -23,8 +24,13 @@ class NoSuchCluster(UpstreamError, LookupError):
     """A connection is to go to a cluster that the configuration has not (flag ``NC``)."""
 
 
-def make_parts(configs: Sequence[schema.Cluster], present: Mapping[str, Cluster] | None = None) -> list[Parts]:
-    """What clusters are made of. Raises ConfigError with all that is wrong. ``present`` are those at work, by name."""
+def make_parts(
+    configs: Sequence[schema.Cluster],
+    present: Mapping[str, Cluster] | None = None,
+    stats: StatsRegistry | None = None,
+) -> list[Parts]:
+    """What clusters are made of. Raises ConfigError with all that is wrong. ``present`` are those at work, by name;
+    ``stats`` is where TLS is counted."""
     problems: list[ConfigProblem] = []
     parts = []
     for at, config in enumerate(configs):
@@ -34,7 +40,7 @@ def make_parts(configs: Sequence[schema.Cluster], present: Mapping[str, Cluster]
             where = f"clusters[{at}].bind"
             source = Target.of(config.bind) if config.bind else None
             where = f"clusters[{at}].tls"
-            tls = _tls_context(config.tls)
+            tls = _tls_context(config, stats)
             where = f"clusters[{at}].discovery"
             discovery, known = _discovery(config, (present or {}).get(config.name))
         except (ValueError, LookupError, OSError) as error:
@@ -46,13 +52,14 @@ def make_parts(configs: Sequence[schema.Cluster], present: Mapping[str, Cluster]
     return parts
 
 
-def _tls_context(config: schema.ClientTls | None) -> ClientTlsContext | None:
+def _tls_context(config: schema.Cluster, stats: StatsRegistry | None) -> ClientTlsContext | None:
     """Made anew at every reload: certificate files may have changed."""
-    if config is None:
+    if config.tls is None:
         return None
-    from l4proxy.tls import ClientTlsContext
+    from l4proxy.tls import ClientTlsContext, TlsStats
 
-    return ClientTlsContext(config)
+    group = stats.group(TlsStats, listener="", cluster=config.name) if stats is not None else None
+    return ClientTlsContext(config.tls, group)
 
 
 def _discovery(config: schema.Cluster, present: Cluster | None) -> tuple[Discovery[Any], Sequence[EndpointSpec] | None]:
@@ -92,7 +99,7 @@ class ClusterManager:
     def prepare(self, configs: Sequence[schema.Cluster]) -> ClusterChange:
         """Make everything of a configuration that can fail. Raises ConfigError with all that is wrong; then, and also
         when the change is dropped, nothing has happened."""
-        return ClusterChange(self, make_parts(configs, self._clusters))
+        return ClusterChange(self, make_parts(configs, self._clusters, self._runtime.stats))
 
     def start(self) -> None:
         """Begin to discover endpoints. Connections may come at once: they wait until endpoints are known."""

@@ -110,7 +110,7 @@ class Generation:
             raise
 
     def _make_listener(self, config: schema.Listener, path: str, defaults: tuple[AccessLogger[Any], ...]) -> Listener:
-        chains = [self._make_chain(chain, f"{path}{where}") for where, chain in config.chains_by_path()]
+        chains = [self._make_chain(chain, f"{path}{where}", config.name) for where, chain in config.chains_by_path()]
         preambles = tuple(_make(use, use.cls, use.config) for use in config.preambles)
         loggers = defaults if config.access_log is None else self._make_loggers(config.access_log)
         if self.config.admin is not None:
@@ -123,15 +123,15 @@ class Generation:
                 raise ConfigError([ConfigProblem(f"{path}.address", str(error.strerror or error))]) from error
         return Listener(config, sockets, chains, preambles, loggers, self.server)
 
-    def _make_chain(self, config: schema.FilterChain, path: str) -> FilterChain:
+    def _make_chain(self, config: schema.FilterChain, path: str, listener: str) -> FilterChain:
         uses = [self._provision(use) for use in config.filters]
         matchers = [_make(use, use.cls, use.config) for use in config.match]
         tls = None
         if config.tls is not None:
-            from l4proxy.tls import ServerTlsContext
+            from l4proxy.tls import ServerTlsContext, TlsStats
 
             try:
-                tls = ServerTlsContext(config.tls)
+                tls = ServerTlsContext(config.tls, self.server.stats.group(TlsStats, listener=listener, cluster=""))
             except ValueError as error:
                 raise ConfigError([ConfigProblem(f"{path}.tls", str(error))]) from error
         return FilterChain(config.name, uses, matchers, tls)

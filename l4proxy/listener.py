@@ -209,6 +209,9 @@ class Listener:
         if chain.tls is None:
             self._serve(Stream(sock, self.poller, self.buffer_limit), info, chain)
             return
+        if chain.tls.full:
+            self._give_up(sock, info, CloseReason("proxy", "tls_handshake", "tls_handshake_limit"))
+            return
         fd = sock.fileno()
 
         def ready(stream: Stream, tls: TlsInfo, seconds: float) -> None:

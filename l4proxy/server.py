@@ -12,7 +12,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from l4proxy import __version__
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from l4proxy.listener import Listener
     from l4proxy.plugin_manager import PluginManager
     from l4proxy.snapshot import Snapshot
+    from l4proxy.tls import Certificate, Expiry
 
 __all__ = ["Server", "ServerStats", "serve"]
 
@@ -104,6 +105,7 @@ class Server:
         self._supervised = supervised
         self._sinks = StatsPush(self._snapshot, self.stats)
         self._stopped = False
+        self._expiry: Expiry | None = None
         try:
             change = self.clusters.prepare(config.clusters)
             sinks = self._prepare_sinks(config)
@@ -113,6 +115,7 @@ class Server:
             raise
         change.apply()
         self._sinks.switch(sinks)
+        self._show_expiry()
 
     @property
     def config(self) -> Config:
@@ -167,6 +170,7 @@ class Server:
         self._old.append(old)
         old.retire()
         new.start()
+        self._show_expiry()
         self.sockets.keep_only(self._descriptors())
         self.stats.group(ReloadStats, result="success").reload_total += 1
 
@@ -199,6 +203,25 @@ class Server:
 
     def _descriptors(self) -> set[int]:
         return {sock.fileno() for listener in self.listeners for sock in listener.sockets}
+
+    def certificates(self) -> Iterator[tuple[str, Certificate]]:
+        """Those that are presented, to clients and then to endpoints, and by whom: ``listener web``."""
+        for listener in self.listeners:
+            for chain in listener.chains:
+                for one in chain.tls.certificates() if chain.tls is not None else ():
+                    yield f"listener {listener.name}", one
+        for cluster in self.clusters:
+            for one in cluster.tls.certificates() if cluster.tls is not None else ():
+                yield f"cluster {cluster.name}", one
+
+    def _show_expiry(self) -> None:
+        presented = [certificate for _, certificate in self.certificates()]
+        if presented and self._expiry is None:
+            from l4proxy.tls import Expiry
+
+            self._expiry = Expiry(self.stats)
+        if self._expiry is not None:
+            self._expiry.show(presented)
 
     def hurry(self) -> None:
         """End a drain that is under way."""

@@ -9,7 +9,9 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from l4proxy.config.types import Use
 from l4proxy.listener import ListenerStats
 from l4proxy.plugin_manager import PluginManager
 from l4proxy.poller import NestedPoller, new_event_loop
+from services.certs import Certs
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
@@ -361,6 +364,41 @@ def test_a_reload_changes_the_options_of_sockets_that_stay() -> None:
             assert server.listeners[0].sockets == [sock]
             assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert server.stats.label_budget == 8
+
+    asyncio.run(main())
+
+
+def test_tls_is_counted_by_listener_and_cluster_and_certificates_by_file(certs: Certs, tmp_path: Path) -> None:
+    files = {"cert": str(certs.server.cert), "key": str(certs.server.key)}
+    inner = f"unix:{tmp_path}/inner"
+    listeners = [
+        {"name": "outer", "address": "127.0.0.1:0", "tls": files, "filters": [{"use": "tcp_proxy", "cluster": "c"}]},
+        {"name": "inner", "address": inner, "tls": {**files, "max_handshakes": 1}, "filters": ["echo"]},
+    ]
+    towards = {"ca": str(certs.ca), "server_name": "localhost"}
+    clusters = [{"name": "c", "endpoints": [inner], "tls": towards, "connect_timeout": "2s"}]
+
+    async def main() -> None:
+        async with nothing_left(), l4proxy.serve({"listeners": listeners, "clusters": clusters}) as server:
+            (address,) = server.addresses["outer"]
+            trust = ssl.create_default_context(cafile=certs.ca)
+            reader, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=trust, server_hostname="localhost"
+            )
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
+            stats = server.stats.snapshot()
+            counted = {tuple(one["labels"]): one["value"] for one in stats["l4proxy_tls_handshakes_total"]["samples"]}
+            assert counted == {("outer", ""): 1, ("inner", ""): 1, ("", "c"): 1}
+            (expiry,) = stats["l4proxy_certificate_expiration_seconds"]["samples"]
+            assert expiry["labels"][0] == str(certs.server.cert)
+
+            idle = [await asyncio.open_unix_connection(f"{tmp_path}/inner") for _ in range(2)]
+            assert await idle[1][0].read() == b"", "one handshake is under way"
+            assert server.stats.group(ListenerStats, listener="inner").refused_total["tls_handshake_limit"] == 1
+            for _, one in idle:
+                one.close()
+            writer.close()
 
     asyncio.run(main())
 

@@ -100,9 +100,11 @@ class ServerTls:
     client_certificate: Literal["off", "optional", "required"] = "off"
     """Whether clients are asked for a certificate, and whether they must have one."""
     client_sans: tuple[str, ...] = ()
-    """A client's certificate must have one of these alternative names: exact, or `*.suffix`."""
+    """A client's certificate must have one of these alternative names: exact, `*.suffix`, or `spiffe://prefix/*`."""
     handshake_timeout: Timeout = Duration(10.0)
     """A client that has not finished its handshake by then is disconnected."""
+    max_handshakes: Annotated[int, Range(1)] = 1000
+    """Handshakes under way at a time; a client that comes beyond is refused."""
     ciphers: str = ""
     """Ciphers of TLS 1.2 in OpenSSL's notation; OpenSSL's own choice where empty."""
     require_sni: bool = False
@@ -139,7 +141,8 @@ class ClientTls:
     verify: bool = True
     """Verify the certificate and its name."""
     sans: tuple[str, ...] = ()
-    """The certificate must have one of these alternative names, exact or `*.suffix`, instead of the server name."""
+    """The certificate must have one of these alternative names instead of the server name: exact, `*.suffix`, or
+    `spiffe://prefix/*`."""
     cert: FilePath | None = None
     """PEM file of our own certificate, for endpoints that ask for one."""
     key: FilePath | None = None

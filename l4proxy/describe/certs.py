@@ -18,20 +18,7 @@ DAY = 86400
 
 def certs(server: Server) -> list[dict[str, Any]]:
     """Those of the listeners, then those of the clusters."""
-    towards_clients = [
-        _certificate(f"listener {listener.name}", certificate)
-        for listener in server.listeners
-        for chain in listener.chains
-        if chain.tls is not None
-        for certificate in chain.tls.certificates()
-    ]
-    towards_endpoints = [
-        _certificate(f"cluster {cluster.name}", certificate)
-        for cluster in server.clusters
-        if cluster.tls is not None
-        for certificate in cluster.tls.certificates()
-    ]
-    return towards_clients + towards_endpoints
+    return [_certificate(used_by, certificate) for used_by, certificate in server.certificates()]
 
 
 def _certificate(used_by: str, one: Certificate) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from l4proxy.tls.certificate import Certificate
 from l4proxy.tls.client import ClientTlsContext
 from l4proxy.tls.handshake import Handshake
 from l4proxy.tls.server import ServerTlsContext
-from l4proxy.tls.stats import CertificateStats, TlsStats
+from l4proxy.tls.stats import CertificateStats, Expiry, TlsStats
 from l4proxy.tls.stream import TlsStream
 
 __all__ = [
     "Certificate",
     "CertificateStats",
     "ClientTlsContext",
+    "Expiry",
     "Handshake",
     "ServerTlsContext",
     "TlsStats",

@@ -158,8 +158,8 @@ def _name(contents: bytes) -> Iterator[list[tuple[str, str]]]:
 def _extensions(contents: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _, extensions in _elements(contents):
         for _, extension in _elements(extensions):
-            parts = list(_elements(extension))
-            yield parts[0][1], parts[-1][1]
+            (_, oid), *_critical, (_, value) = _elements(extension)
+            yield oid, value
 
 
 def _alternative_names(contents: bytes) -> Iterator[str]:

@@ -49,7 +49,7 @@ class ClientTlsContext(Side):
         self.config = config
         self.timeout = config.handshake_timeout
         self.stats = stats or unregistered()
-        self._sans = SanRules(config.sans)
+        self._sans = SanRules(config.sans, "sans")
         self._certificates: list[Certificate] = []
         self._sessions: dict[SessionKey, ssl.SSLSession] = {}
         context = self._context = new_context(ssl.PROTOCOL_TLS_CLIENT, config.min_version, config.alpn)

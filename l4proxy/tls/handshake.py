@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from errno import ENOTCONN
+from errno import ENOTCONN, EPIPE
 from typing import TYPE_CHECKING
 
 from l4proxy.filter import TlsInfo
@@ -41,6 +41,8 @@ class Side:
     stats: TlsStats
     opens: bool
     """This side sends the first message."""
+    under_way = 0
+    """Handshakes that are not over."""
 
     def wrap(self, sock: socket.socket, hostname: str) -> ssl.SSLSocket:
         """Called once, when there is something to do: a client that connects and says nothing costs no more than its
@@ -90,16 +92,21 @@ class Handshake:
         self._wanted = WRITE_OR_ERROR if side.opens else SOMETHING_TO_READ
         """The events at which OpenSSL goes on."""
         self._started = time.monotonic()
+        side.under_way += 1
         self._timer: Timer = timers.call_later(side.timeout, self._timed_out)
         poller.register(self._fd, EVERYTHING, self._on_event)
 
     def cancel(self) -> None:
         """Stop and close the socket. Harmless when it is over."""
         if self.pending:
-            self.pending = False
-            self._timer.cancel()
+            self._over()
             self._poller.forget(self._fd)
             (self._tls or self._sock).close()
+
+    def _over(self) -> None:
+        self.pending = False
+        self._side.under_way -= 1
+        self._timer.cancel()
 
     def _on_event(self, mask: int) -> None:
         if not mask & self._wanted:
@@ -127,15 +134,14 @@ class Handshake:
             if not isinstance(error, ssl.SSLEOFError):
                 return self._side.explain(self._tls, error)
             broken = what_broke(self._tls)
-            if broken is None:
+            if broken is None or broken.errno == EPIPE:  # the end came first, then a reset for the alert OpenSSL sent
                 return "eof", "the peer hung up during the handshake"
             error = broken
         reset = isinstance(error, ConnectionError) or error.errno == ENOTCONN
         return "reset" if reset else "lost", error.strerror or str(error)
 
     def _finish(self, tls: ssl.SSLSocket, info: TlsInfo) -> None:
-        self.pending = False
-        self._timer.cancel()
+        self._over()
         self._poller.unregister(self._fd)
         seconds = time.monotonic() - self._started
         stats = self._side.stats

@@ -121,6 +121,11 @@ def _check_key_file(path: str, where: str) -> None:
 def _check_order(chain: list[Certificate], where: str) -> None:
     """Each certificate has to be followed by the one that signed it; the last one's authority is known to clients."""
     for one, following in pairwise(chain):
+        if one.raw_issuer == one.raw_subject:
+            raise ValueError(
+                f"{where}: the certificates in {one.path} are in the wrong order: that of {_title(one)} is signed by "
+                "itself, so none comes behind it; the server's own has to be the first"
+            )
         if one.raw_issuer == following.raw_subject:
             continue
         if any(one.raw_issuer == other.raw_subject for other in chain):

@@ -59,34 +59,43 @@ def peer_names(certificate: PeerCertificate) -> list[tuple[str, str]]:
 
 
 class SanRules:
-    """A list of rules, of which a certificate has to satisfy one: an exact name, or ``*.suffix`` for every host name
-    below.
+    """A list of rules, of which a certificate has to satisfy one: an exact name, ``*.suffix`` for every host name
+    below, or ``scheme://prefix/*`` for every URI below.
 
     A rule holds for one kind of alternative name, told from how it looks: ``spiffe://a.test/b`` a URI, ``ann@a.test``
     an e-mail address, ``10.0.0.1`` an IP address, all else a host name. Host names are compared without case.
     """
 
-    def __init__(self, rules: Iterable[str]) -> None:
-        """Raises ValueError where ``*`` stands elsewhere."""
+    def __init__(self, rules: Iterable[str], option: str) -> None:
+        """Raises ValueError, which begins with ``option``, where ``*`` stands elsewhere."""
         self._exact: set[tuple[str, str]] = set()
         self._suffixes: tuple[str, ...] = ()
+        self._prefixes: tuple[str, ...] = ()
         for rule in rules:
             kind, text = _kind_of(rule)
             if kind == "DNS" and text.startswith("*."):
                 self._suffixes += (text[1:],)
-            elif "*" in text and kind == "DNS":
-                raise ValueError(f"{rule!r}: * can only stand for what is before a suffix (*.example.com)")
+            elif kind == "URI" and text.endswith("/*") and not text.endswith("://*"):
+                self._prefixes += (text[:-1],)
             else:
                 self._exact.add((kind, text))
+        if wrong := next((rule for rule in self._all() if "*" in rule), None):
+            places = "in front of a host name's suffix (*.example.com) or behind a URI's prefix (spiffe://example/*)"
+            raise ValueError(f"{option}: {wrong!r}: * can only stand {places}")
+
+    def _all(self) -> list[str]:
+        return [*(text for _, text in self._exact), *self._suffixes, *self._prefixes]
 
     def __bool__(self) -> bool:
-        return bool(self._exact or self._suffixes)
+        return bool(self._all())
 
     def allow(self, names: Iterable[tuple[str, str]]) -> bool:
         """Whether one of a certificate's alternative names (kind, text) satisfies a rule."""
         for kind, text in names:
             text = text.lower() if kind in ("DNS", "email") else text
-            if (kind, text) in self._exact or (kind == "DNS" and text.endswith(self._suffixes)):
+            if (kind, text) in self._exact:
+                return True
+            if (kind == "DNS" and text.endswith(self._suffixes)) or (kind == "URI" and text.startswith(self._prefixes)):
                 return True
         return False
 

@@ -47,7 +47,7 @@ class ServerTlsContext(Side):
         self.config = config
         self.timeout = config.handshake_timeout
         self.stats = stats or unregistered()
-        self._sans = SanRules(config.client_sans)
+        self._sans = SanRules(config.client_sans, "client_sans")
         self._certificates: list[Certificate] = []
         self._by_name: dict[str, ssl.SSLContext] = {}
         self._key_kinds: dict[ssl.SSLContext, set[str]] = {}
@@ -89,6 +89,11 @@ class ServerTlsContext(Side):
             except ssl.SSLError:
                 raise ValueError(f"ciphers: none that OpenSSL knows is in {config.ciphers!r}") from None
         return context
+
+    @property
+    def full(self) -> bool:
+        """As many handshakes are under way as there may be."""
+        return self.under_way >= self.config.max_handshakes
 
     def certificates(self) -> list[Certificate]:
         """What is presented, for the admin page and the gauge of expiry."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
 from l4proxy.stats_registry import StatsRegistry
 
-__all__ = ["CertificateStats", "TlsStats", "unregistered"]
+if TYPE_CHECKING:
+    from l4proxy.tls.certificate import Certificate
+
+__all__ = ["CertificateStats", "Expiry", "TlsStats", "unregistered"]
 
 
 class TlsStats(Stats, subsystem="tls", labels=("listener", "cluster")):
@@ -24,6 +30,24 @@ class CertificateStats(Stats, subsystem="certificate", labels=("path", "serial")
     """One certificate that the proxy presents."""
 
     expiration_seconds = gauge("When it expires, as Unix time.", number=float, merge="max")
+
+
+class Expiry:
+    """The gauges of the certificates that are presented now."""
+
+    def __init__(self, registry: StatsRegistry) -> None:
+        self._registry = registry
+        self._shown: list[CertificateStats] = []
+
+    def show(self, certificates: Iterable[Certificate]) -> None:
+        """These, and no others any more. Called at the start and at each reload."""
+        for group in self._shown:
+            self._registry.discard(group)
+        self._shown = []
+        for one in certificates:
+            group = self._registry.group(CertificateStats, path=one.path, serial=one.serial)
+            group.expiration_seconds = one.not_after
+            self._shown.append(group)
 
 
 def unregistered() -> TlsStats:

@@ -12,11 +12,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = ["Authority", "Certificate", "Certs", "authority", "certs"]
 
 _DAY = datetime.timedelta(days=1)
+PEM = serialization.Encoding.PEM
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -40,9 +43,11 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.cert = self._write_certificate("ca", builder.add_extension(usage, critical=True))
 
-    def issue(self, name: str, names: Sequence[str] = LOOPBACK, *, days: tuple[int, int] = (-1, 30)) -> Certificate:
+    def issue(
+        self, name: str, names: Sequence[str] = LOOPBACK, *, days: tuple[int, int] = (-1, 30), rsa: bool = False
+    ) -> Certificate:
         """A certificate for hosts, wildcards, IP addresses and URIs, valid from the one day to the other, 0 is now."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = generate_rsa_key(65537, 2048) if rsa else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = (
@@ -54,15 +59,16 @@ class Authority:
         )
         key_file = self._directory / f"{name}.key"
         key_file.touch(mode=0o600)
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        key_file.write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return Certificate(self._write_certificate(name, builder), key_file)
 
+    def sign(self, key: RSAPublicKey) -> bytes:
+        """A certificate for any key, in PEM."""
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak")])
+        return self._builder(name, key, (-1, 30)).sign(self._key, hashes.SHA256()).public_bytes(PEM)
+
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: tuple[int, int]
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey | RSAPublicKey, days: tuple[int, int]
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -80,7 +86,7 @@ class Authority:
 
     def _write_certificate(self, name: str, builder: x509.CertificateBuilder) -> Path:
         path = self._directory / f"{name}.pem"
-        path.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        path.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(PEM))
         return path
 
 
