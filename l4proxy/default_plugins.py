@@ -60,6 +60,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("ring_hash", Kind.LOAD_BALANCER, "ring_hash"),
     DefaultPlugin("round_robin", Kind.LOAD_BALANCER, "round_robin"),
     DefaultPlugin("sni_dynamic_forward", Kind.FILTER, "sni_dynamic_forward"),
+    DefaultPlugin("sniff", Kind.COMMAND, "sniff"),
     DefaultPlugin("static", Kind.DISCOVERY, "static"),
     DefaultPlugin("statsd_sink", Kind.STATS_SINK, "statsd"),
     DefaultPlugin("strict_dns", Kind.DISCOVERY, "strict_dns"),

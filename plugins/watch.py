@@ -57,12 +57,15 @@ class Watch:
         self.inspector = inspector
         self.stats = registry.group(InspectionStats, protocol=inspector.name)
         self.log = logging.getLogger(f"l4proxy.inspector.{inspector.name}")
+        self.active: set[Watched] = set()
+        """The connections that are there now."""
 
     def begin(self, link: Link) -> Watched:
         """A connection is there. What the inspector raises here is for the caller."""
         watched = Watched(self, link)
+        self.active.add(watched)
         self.stats.connections_total += 1
-        self.stats.connections_active += 1
+        self.stats.connections_active = len(self.active)
         return watched
 
     def stopped(self, link: Link, at: float, error: Exception) -> None:
@@ -161,6 +164,12 @@ class Watched:
         except Exception as error:
             self.failed(error, at)
 
+    def client_lost(self, size: int | None, at: float) -> None:
+        self.lost(Side.CLIENT, size, at)
+
+    def server_lost(self, size: int | None, at: float) -> None:
+        self.lost(Side.UPSTREAM, size, at)
+
     def client_eof(self, at: float) -> None:
         if not self.stopped:
             try:
@@ -188,7 +197,8 @@ class Watched:
         if self.closed:
             return
         self.closed = True
-        self._watch.stats.connections_active -= 1
+        self._watch.active.discard(self)
+        self._watch.stats.connections_active = len(self._watch.active)
         if not self.stopped:
             self.stopped = True
             self.client_data = self.server_data = _ignore

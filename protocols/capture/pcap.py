@@ -6,9 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from l4proxy.codec import RemoteProtocolError
-
-__all__ = ["MAGICS", "PACKET_LIMIT", "Packet", "PcapReader"]
+__all__ = ["MAGICS", "PACKET_LIMIT", "CaptureError", "Packet", "PcapReader"]
 
 Packet: TypeAlias = tuple[float, int, bytes, int, int, int]
 """Time in seconds since the epoch, link type, a buffer, where the packet begins and ends in it, and how long it was on
@@ -29,6 +27,10 @@ _HEADER_SIZE = 24
 _RECORD_SIZE = 16
 
 
+class CaptureError(ValueError):
+    """This is no capture, or a damaged one."""
+
+
 class PcapReader:
     """Reads a file as it comes in. ``unfinished`` is how many bytes of a last packet are there."""
 
@@ -47,7 +49,7 @@ class PcapReader:
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Take the next bytes, yield the packets that they complete. To be gone through to the end, before the next
-        call. Raises RemoteProtocolError (``pcap_invalid``)."""
+        call. Raises CaptureError."""
         buffer = self._kept + data if self._kept else data
         at = 0
         if self._records is None:
@@ -83,5 +85,5 @@ class PcapReader:
         return struct.Struct(f"{order}IIII")
 
 
-def _invalid(message: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"this is no pcap file, or a damaged one: {message}", code="pcap_invalid")
+def _invalid(message: str) -> CaptureError:
+    return CaptureError(f"this is no pcap file, or a damaged one: {message}")

@@ -7,8 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from l4proxy.codec import RemoteProtocolError
-from l4proxy.protocols.capture.pcap import PACKET_LIMIT, Packet
+from l4proxy.protocols.capture.pcap import PACKET_LIMIT, CaptureError, Packet
 
 __all__ = ["BLOCK_LIMIT", "SECTION_HEADER", "Interface", "PcapngReader"]
 
@@ -61,7 +60,7 @@ class PcapngReader:
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Take the next bytes, yield the packets that they complete. To be gone through to the end, before the next
-        call. Raises RemoteProtocolError (``pcapng_invalid``)."""
+        call. Raises CaptureError."""
         buffer = self._kept + data if self._kept else data
         size = len(buffer)
         at = self._skip
@@ -185,5 +184,5 @@ class PcapngReader:
             at += 4 + (length + 3 & ~3)
 
 
-def _invalid(message: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"this is no pcapng file, or a damaged one: {message}", code="pcapng_invalid")
+def _invalid(message: str) -> CaptureError:
+    return CaptureError(f"this is no pcapng file, or a damaged one: {message}")

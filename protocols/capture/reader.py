@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from l4proxy.codec import RemoteProtocolError
-from l4proxy.protocols.capture.pcap import MAGICS, Packet, PcapReader
+from l4proxy.protocols.capture.pcap import MAGICS, CaptureError, Packet, PcapReader
 from l4proxy.protocols.capture.pcapng import SECTION_HEADER, PcapngReader
 
 __all__ = ["CaptureReader"]
@@ -30,7 +29,7 @@ class CaptureReader:
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Take the next bytes, return the packets that they complete. To be gone through to the end, before the next
-        call. Raises RemoteProtocolError where this is no capture."""
+        call. Raises CaptureError where this is no capture."""
         if self._reader is None:
             self._beginning += data
             if len(self._beginning) < 4:
@@ -45,6 +44,4 @@ def _reader_for(magic: bytes) -> PcapReader | PcapngReader:
         return PcapReader()
     if magic == SECTION_HEADER:
         return PcapngReader()
-    raise RemoteProtocolError(
-        f"this is no capture: it begins with {magic.hex()}, and neither pcap nor pcapng does", code="capture_unknown"
-    )
+    raise CaptureError(f"this is no capture: it begins with {magic.hex()}, and neither pcap nor pcapng does")

@@ -3,8 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l4proxy.codec import RemoteProtocolError
-from l4proxy.protocols.capture.pcap import PcapReader
+from l4proxy.protocols.capture.pcap import CaptureError, PcapReader
 from l4proxy.protocols.capture.pcap_spec import file_spec
 
 MAGICS = {0xA1B2C3D4: 10**6, 0xA1B23C4D: 10**9}
@@ -34,7 +33,7 @@ def test_what_is_damaged_is_refused_or_read_as_declared(at: int, byte: int) -> N
     file = WHOLE[:at] + bytes([byte]) + WHOLE[at + 1 :]
     try:
         read = [data[start:end] for _, _, data, start, end, _ in PcapReader().feed(file)]
-    except RemoteProtocolError:
+    except CaptureError:
         return
     order = ">" if file[:1] == b"\xa1" else "<"
     header, records = file[:24], file[24:]

@@ -1,0 +1,113 @@
+"""What a run of ``l4proxy sniff`` sees: an inspector at work, and those who look at what it says."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from l4proxy.exchange import Exchange
+from l4proxy.inspector import Inspector, Link
+from l4proxy.plugins.sniff.choice import Choice
+from l4proxy.plugins.watch import Watch, Watched
+from l4proxy.stats_registry import StatsRegistry
+
+__all__ = ["Recorded", "Sight", "Tap"]
+
+
+class View(Protocol):
+    """Who is shown the exchanges that were chosen."""
+
+    def exchange(self, exchange: Exchange) -> None: ...
+
+
+class Tap(Protocol):
+    """Who is given all that conversations are given, before them."""
+
+    def opened(self, link: Link, at: float) -> None: ...
+    def data(self, link: Link, from_client: bool, data: bytes, at: float) -> None: ...
+    def eof(self, link: Link, from_client: bool, at: float) -> None: ...
+    def lost(self, link: Link, from_client: bool, size: int | None, at: float) -> None: ...
+    def closed(self, link: Link, at: float) -> None: ...
+
+
+class Sight:
+    """Made with what the command line says; ``begin`` makes the inspector, once it is known what it counts in."""
+
+    def __init__(self, inspector: type[Inspector[Any]], config: Any, choice: Choice) -> None:
+        self.protocol = inspector
+        self.choice = choice
+        self.views: list[View] = []
+        self.tap: Tap | None = None
+        self._config = config
+        self.registry: StatsRegistry
+        self.watch: Watch
+
+    def begin(self, registry: StatsRegistry) -> Watch:
+        self.registry = registry
+        inspector = self.protocol(self._config, registry)
+        if self.views:
+            inspector.on_exchange = self._show if self.choice.is_all else self._show_chosen
+        self.watch = Watch(inspector, registry)
+        return self.watch
+
+    def connection(self, link: Link, at: float) -> Watched | Recorded:
+        """A connection was seen for the first time. Returns who takes its bytes."""
+        watched = self.watch.begin(link)
+        if self.tap is None:
+            return watched
+        self.tap.opened(link, at)
+        return Recorded(self.tap, watched)
+
+    def _show(self, exchange: Exchange) -> None:
+        for view in self.views:
+            view.exchange(exchange)
+
+    def _show_chosen(self, exchange: Exchange) -> None:
+        if self.choice(exchange):
+            self._show(exchange)
+
+
+class Recorded:
+    """A connection of which a tap gets everything first."""
+
+    __slots__ = ("_tap", "_watched", "link")
+
+    def __init__(self, tap: Tap, watched: Watched) -> None:
+        self._tap = tap
+        self._watched = watched
+        self.link = watched.link
+
+    @property
+    def stopped(self) -> bool:
+        """A recording goes on where nothing is understood any more."""
+        return False
+
+    def client_data(self, data: bytes, at: float) -> None:
+        self._tap.data(self.link, True, data, at)
+        self._watched.client_data(data, at)
+
+    def server_data(self, data: bytes, at: float) -> None:
+        self._tap.data(self.link, False, data, at)
+        self._watched.server_data(data, at)
+
+    def client_lost(self, size: int | None, at: float) -> None:
+        self._tap.lost(self.link, True, size, at)
+        self._watched.client_lost(size, at)
+
+    def server_lost(self, size: int | None, at: float) -> None:
+        self._tap.lost(self.link, False, size, at)
+        self._watched.server_lost(size, at)
+
+    def client_eof(self, at: float) -> None:
+        self._tap.eof(self.link, True, at)
+        self._watched.client_eof(at)
+
+    def server_eof(self, at: float) -> None:
+        self._tap.eof(self.link, False, at)
+        self._watched.server_eof(at)
+
+    def failed(self, error: Exception, at: float) -> None:
+        self._watched.failed(error, at)
+
+    def close(self, at: float) -> None:
+        self._tap.closed(self.link, at)
+        self._watched.close(at)
