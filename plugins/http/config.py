@@ -269,8 +269,6 @@ class Route:
     """Retries; without it only what was certainly not acted upon is tried again."""
     upgrades: tuple[str, ...] = ("websocket",)
     """Protocols that a connection may be switched to; `["*"]` is any but HTTP/2."""
-    disable: tuple[str, ...] = ()
-    """HTTP filters of the list that leave these requests alone."""
 
     def __post_init__(self) -> None:
         paths = [key for key in ("path", "prefix", "pattern", "regex") if getattr(self, key) is not None]

@@ -416,6 +416,8 @@ class Exchange:
         if response is not self.response:  # a filter's own: the endpoint's is not wanted
             self._drop_upstream()
             self.response = response
+            if response.flags:
+                self.flags = (*self.flags, *response.flags)
             self._late = [response.content] if response.content and self.request.kind != "HEAD" else []
             self._late_size = len(response.content)
             self._late_end = True

@@ -90,6 +90,12 @@ class HttpRequest(Request):
         return self.target.partition("?")[2]
 
     @property
+    def client(self) -> str:
+        """The address of the client: of the connection, or what a trusted proxy in front says."""
+        address: str = self.exchange.host.client_of(self) if self.exchange is not None else ""
+        return address
+
+    @property
     def authority(self) -> str:
         """Host, and port if there is one, as the client wrote it. Setting it sets the ``Host`` field."""
         return (self.block if self._headers is None else self._headers.block).index.get("host", "")

@@ -1,0 +1,107 @@
+"""``fault`` for requests: delays and errors on purpose."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from l4proxy.config.types import Duration, Percent, Range
+from l4proxy.hookspecs import Register, hookimpl
+from l4proxy.plugins.http.conditions import value_test
+from l4proxy.plugins.http.config import FieldMatch
+from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
+from l4proxy.stats import Stats, counter, gauge
+
+if TYPE_CHECKING:
+    from l4proxy.server import Server
+
+__all__ = ["HttpFault", "HttpFaultConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFaultConfig:
+    delay: Duration = Duration(0.0)
+    """How long a request is held."""
+    delay_percent: Percent = Percent(100.0)
+    """So many of them."""
+    abort: Annotated[int, Range(0, 599)] = 0
+    """A status that is answered instead of asking the upstream; 0: none."""
+    abort_percent: Percent = Percent(100.0)
+    """So many of them."""
+    headers: tuple[FieldMatch, ...] = ()
+    """Only requests with these fields."""
+    max_active: Annotated[int, Range(1)] = 1000
+    """Requests that are held at a time; more pass without a fault."""
+
+    def __post_init__(self) -> None:
+        if not self.delay and not self.abort:
+            raise ValueError("delay: write delay, or abort, or both")
+        if self.abort and self.abort < 200:
+            raise ValueError("abort: is a status from 200 to 599")
+
+
+class HttpFaultStats(Stats, subsystem="http_fault"):
+    """Faults that were made."""
+
+    delays_total = counter("Requests held.")
+    aborts_total = counter("Requests answered with an error.")
+    active = gauge("Requests held now.")
+
+
+class _Shared:
+    def __init__(self, config: HttpFaultConfig, stats: HttpFaultStats) -> None:
+        self.stats = stats
+        self.tests = [(match.name.lower(), value_test(match)) for match in config.headers]
+
+
+class HttpFault(HttpFilter[HttpFaultConfig]):
+    """Delay requests, or answer them with an error, to see what becomes of it.
+
+    { use = "fault", delay = "2s", delay_percent = 10, abort = 503, abort_percent = 1 }
+    """
+
+    name = "fault"
+    shared: _Shared
+
+    @classmethod
+    def provision(cls, config: HttpFaultConfig, server: Server) -> _Shared:
+        return _Shared(config, server.stats.group(HttpFaultStats))
+
+    def on_request(self, request: HttpRequest) -> HttpRequest | None:
+        config, shared = self.config, self.shared
+        if not all(test(request.field(name)) for name, test in shared.tests):
+            return request
+        stats = shared.stats
+        delays = config.delay and random.random() * 100 < config.delay_percent
+        if not delays or stats.active >= config.max_active:
+            return self._abort(request)
+        stats.delays_total += 1
+        stats.active += 1
+        request.state["fault:timer"] = self.conn.call_later(config.delay, lambda: self._go_on(request))
+        return None
+
+    def _go_on(self, request: HttpRequest) -> None:
+        del request.state["fault:timer"]
+        self.shared.stats.active -= 1
+        if self._abort(request) is not None:
+            self.release(request)
+
+    def _abort(self, request: HttpRequest) -> HttpRequest | None:
+        config = self.config
+        if not config.abort or random.random() * 100 >= config.abort_percent:
+            return request
+        self.shared.stats.aborts_total += 1
+        self.reply(request, HttpResponse(config.abort, "a fault on purpose\n", details="fault", flags=("FI",)))
+        return None
+
+    def on_cancel(self, request: HttpRequest) -> None:
+        timer = request.state.pop("fault:timer", None)
+        if timer is not None:
+            timer.cancel()
+            self.shared.stats.active -= 1
+
+
+@hookimpl
+def register_message_filters(register: Register[Any]) -> None:
+    register(HttpFault)
