@@ -21,9 +21,9 @@ _TABLE_SIZE_MAX = 5_000_011
 
 @dataclass(frozen=True, slots=True)
 class MaglevConfig:
-    table_size: int = 65537
-    """Entries of the table: a prime, at least a hundred times the number of endpoints. Building it takes about half a
-    microsecond an entry, in which nothing else runs, at each change of membership."""
+    table_size: int = 16381
+    """Entries of the table: a prime, at least a hundred times the number of endpoints. Building it takes about a
+    microsecond an entry, in which nothing else runs, at each change of membership; hence fewer than Envoy's 65537."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.table_size <= _TABLE_SIZE_MAX or not _is_prime(self.table_size):
