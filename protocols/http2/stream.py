@@ -1,0 +1,63 @@
+"""One stream: its state, its windows, and what waits to be sent on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from l4proxy.protocols.http2.events import DataReceived
+from l4proxy.protocols.http2.stream_state import State
+from l4proxy.protocols.http_fields import FieldBlock
+
+__all__ = ["DEFAULT_URGENCY", "Http2Stream"]
+
+DEFAULT_URGENCY = 3
+"""Of 0 to 7, the most urgent first (RFC 9218 section 4.1)."""
+
+
+class Http2Stream:
+    """Made by a connection. What is not documented here is the connection's own."""
+
+    __slots__ = ("batch", "body_allowed", "data_event", "ends", "expected", "full", "has_head", "held", "id",
+                 "owner", "queue", "queued", "recv_target", "recv_window", "scheduled", "send_window", "state",
+                 "trailers", "unacked", "urgency", "withheld")  # fmt: skip
+
+    def __init__(self, stream_id: int, state: int, recv_window: int, send_window: int) -> None:
+        self.id = stream_id
+        self.state = state
+        self.owner: Any = None
+        """Whatever the owner of the connection keeps here."""
+        self.recv_window = recv_window
+        self.recv_target = recv_window
+        """What the receive window is opened to; grows while the reader keeps up."""
+        self.unacked = 0
+        """Bytes that were consumed, and not yet given back to the window."""
+        self.held = False
+        self.withheld = 0
+        """Bytes that were consumed while it was held."""
+        self.send_window = send_window
+        self.expected = -1
+        """Bytes of body that Content-Length has promised and that have not come; -1: any number."""
+        self.has_head = False
+        """Whether the peer's head has come; what follows are trailers."""
+        self.body_allowed = True
+        """False for the response to HEAD."""
+        self.queue: deque[bytes | memoryview] | None = None
+        self.queued = 0
+        """Bytes of body that wait for a window or for the socket."""
+        self.full = False
+        """More is queued than should be: whoever makes more should wait."""
+        self.ends = False
+        """END_STREAM is to follow behind what is queued, with ``trailers`` if there are any."""
+        self.trailers: FieldBlock | None = None
+        self.scheduled = False
+        self.urgency = DEFAULT_URGENCY
+        self.batch = 0
+        self.data_event: DataReceived | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.state == State.CLOSED
+
+    def __repr__(self) -> str:
+        return f"<Http2Stream {self.id} {State(self.state).name}>"
