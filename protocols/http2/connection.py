@@ -546,9 +546,7 @@ class Http2Connection(Output):
         state = NEXT[stream.state << 4 | (_RECV_DATA_END if end else _RECV_DATA)]
         stream.recv_window -= size
         length = stop - start
-        if length:
-            self.guard.work += 1
-        elif not end:
+        if not length and not end:
             self.guard.spend("empty_frames")
         if state > _CLOSED or stream.recv_window < 0 or not stream.has_head:
             self._give_back(size)
@@ -561,6 +559,8 @@ class Http2Connection(Output):
                 message = "more or less data than Content-Length promises"
                 self._break(stream, ErrorCode.PROTOCOL_ERROR, "content_length_mismatch", message, events)
                 return
+        if length:
+            self.guard.work += 1
         event = stream.data_event
         if event is not None and stream.batch == self._batch:
             event.parts.append(data[start:stop])
@@ -783,6 +783,8 @@ class Http2Connection(Output):
         stream = self.streams.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
+            if not increment:
+                raise _Fatal(ErrorCode.PROTOCOL_ERROR, "bad_window_update", "WINDOW_UPDATE by 0")
         elif not increment:
             self._break(stream, ErrorCode.PROTOCOL_ERROR, "bad_window_update", "WINDOW_UPDATE by 0", events)
         elif not self.open_window(stream, increment):
@@ -868,7 +870,7 @@ class Http2Connection(Output):
     def finished(self) -> bool:
         """Nothing is open, and nothing will be: the connection can be closed."""
         ending = self._goaway_last is not None or (self._client and self.goaway_received is not None)
-        return (ending or self._failed) and not self.streams
+        return self._failed or (ending and not self.streams)
 
     def _fail(self, error_code: ErrorCode, code: str, message: str) -> Http2Error:
         self._failed = True

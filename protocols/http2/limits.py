@@ -112,7 +112,7 @@ class Guard:
         self._spent[kind] = spent
         if spent > getattr(self._allowances, kind):
             self._settle(0.0)
-            if self._spent[kind] > getattr(self._allowances, kind):
+            if self._spent.get(kind, 0.0) > getattr(self._allowances, kind):
                 raise FloodError(kind, getattr(self._allowances, kind))
         if glitch:
             self.glitches_total += 1

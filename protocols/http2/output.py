@@ -277,7 +277,8 @@ class Output:
             self.reset_ids_forgotten = max(self.reset_ids_forgotten, oldest)
 
     def _over_well(self, stream: Http2Stream) -> None:
-        self.guard.work += 1
+        if stream.id in self.streams:  # else it was refused
+            self.guard.work += 1
         self._over(stream)
 
     def _over(self, stream: Http2Stream) -> None:

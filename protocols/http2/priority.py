@@ -12,11 +12,11 @@ from l4proxy.protocols.http2.stream import DEFAULT_URGENCY
 
 __all__ = ["read_urgency"]
 
-_urgency = re.compile(r"(?:^|,)[ \t]*u=([0-7])[ \t]*(?=;|,|$)").search
+_urgencies = re.compile(r"(?:^|,)[ \t]*u=([0-7])[ \t]*(?=;|,|$)").findall
 
 
 def read_urgency(value: str) -> int:
     """Of the value of a ``Priority`` field or a PRIORITY_UPDATE frame. What is not understood is the default, as
     section 4 wants it."""
-    found = _urgency(value)
-    return int(found[1]) if found else DEFAULT_URGENCY
+    found = _urgencies(value)
+    return int(found[-1]) if found else DEFAULT_URGENCY
