@@ -242,7 +242,7 @@ class Http2Connection(Output):
     # Reading
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """Take what a read has brought, return what it means. Raises RemoteProtocolError; then nothing more is taken."""
+        """Take what a read has brought, return what it means. Raises RemoteProtocolError; no more is taken then."""
         if self._failed:
             return []
         if self._parts:
