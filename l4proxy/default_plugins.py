@@ -48,6 +48,8 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_local_ratelimit", Kind.MESSAGE_FILTER, "local_ratelimit", "http"),
     DefaultPlugin("http_rbac", Kind.MESSAGE_FILTER, "rbac", "http"),
     DefaultPlugin("http_request_id", Kind.MESSAGE_FILTER, "request_id", "http"),
+    DefaultPlugin("kafka", Kind.FILTER, "kafka"),
+    DefaultPlugin("kafka", Kind.INSPECTOR, "kafka"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
     DefaultPlugin("local_ratelimit", Kind.FILTER, "local_ratelimit"),
     DefaultPlugin("logical_dns", Kind.DISCOVERY, "logical_dns"),

@@ -18,7 +18,8 @@ units are base units and stand in the name (``_seconds``, ``_bytes``); a class t
 
 Label values often come from clients, so they are **budgeted**: the first ``label_budget`` sets of labels of each class,
 and values of each labelled counter, have series of their own; all further ones share those called ``other``, and are
-counted in ``l4proxy_stats_label_overflow_total``.
+counted in ``l4proxy_stats_label_overflow_total``. A class whose labels are many by nature (a topic's partitions) asks
+for more than the user's budget with ``budget=5000`` behind ``labels``.
 """
 
 from __future__ import annotations
@@ -156,6 +157,7 @@ class _StatsType(type):
         *,
         subsystem: str = "",
         labels: Sequence[str] = (),
+        budget: int = 0,
     ) -> _StatsType:
         own = {attribute: value for attribute, value in body.items() if isinstance(value, Metric)}
         metrics = {**(bases[0].metrics if bases else {}), **own}  # type: ignore[attr-defined]
@@ -163,7 +165,8 @@ class _StatsType(type):
             _check_names(name, subsystem, labels, metrics)
         slots = [*own, *body.get("__slots__", ())]
         body = {key: value for key, value in body.items() if key not in own}
-        body |= {"__slots__": slots, "subsystem": subsystem, "label_names": tuple(labels), "metrics": metrics}
+        body |= {"__slots__": slots, "subsystem": subsystem, "label_names": tuple(labels), "label_budget": budget}
+        body["metrics"] = metrics
         return super().__new__(mcs, name, bases, body)
 
 
@@ -205,6 +208,7 @@ class Stats(metaclass=_StatsType):
 
     subsystem: ClassVar[str]
     label_names: ClassVar[tuple[str, ...]]
+    label_budget: ClassVar[int]
     metrics: ClassVar[dict[str, Metric]]
 
     def __init__(self, label_values: tuple[str, ...], registry: StatsRegistry) -> None:

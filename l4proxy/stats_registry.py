@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar, cast
 
 from l4proxy.histograms import Histogram
@@ -13,6 +13,7 @@ from l4proxy.stats import LABEL_BUDGET, OTHER, LabelledCounter, Metric, Stats, c
 __all__ = ["RegistryStats", "StatsRegistry"]
 
 S = TypeVar("S", bound=Stats)
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -31,6 +32,7 @@ class StatsRegistry:
         self._groups: dict[type[Stats], dict[tuple[str, ...], Stats]] = {}
         self._owners: dict[str, type[Stats]] = {}
         self._collectors: list[Callable[[], None]] = []
+        self._shared: dict[Hashable, object] = {}
         self.own = self.group(RegistryStats)
 
     def group(self, cls: type[S], /, **labels: str) -> S:
@@ -47,7 +49,8 @@ class StatsRegistry:
             groups = self._groups[cls] = {}
         values = tuple(labels[name] for name in cls.label_names)
         others = (OTHER,) * len(values)
-        if values not in groups and len(groups) - (others in groups) >= self.label_budget:
+        budget = max(self.label_budget, cls.label_budget)
+        if values not in groups and len(groups) - (others in groups) >= budget:
             self.count_overflow()
             values = others
         group = groups.get(values)
@@ -70,6 +73,13 @@ class StatsRegistry:
                 for attribute, metric in group.metrics.items():
                     if metric.label:
                         getattr(group, attribute).change_budget(label_budget)
+
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What all who count here under ``key`` share, made by ``make()`` for the first of them. It lives as long as
+        the statistics do, so longer than a configuration: for what several uses of a plugin know together."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return cast(T, self._shared[key])
 
     def on_collect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` before each snapshot, to fold in live values. Returns the function that takes it off."""

@@ -15,6 +15,7 @@ pytest_plugins = [
     "services.certs",
     "services.envoy",
     "services.haproxy",
+    "services.kafka",
     "services.nginx",
     "services.postgres",
     "services.redis",

@@ -17,7 +17,7 @@ from typing import NoReturn
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.kafka.wire import UNREADABLE, Chunk, Unreadable
 
-__all__ = ["COLLECT", "MAX_FRAME", "SIZE", "Frames", "Piecemeal"]
+__all__ = ["COLLECT", "GAP", "MAX_FRAME", "SIZE", "Frames", "Piecemeal", "cut_frames"]
 
 SIZE = 4
 """Bytes of a frame's size, which does not count itself."""
@@ -26,6 +26,8 @@ MAX_FRAME = 100 * 1024 * 1024
 (``fetch.max.bytes`` is 50 MiB)."""
 COLLECT = 32 * 1024
 """Frames up to this size are joined where they lie across chunks."""
+
+GAP = "gap"
 
 Whole = Callable[[bytes, int, int], object]
 """``whole(data, pos, stop)``: a frame without its size is ``data[pos:stop]``."""
@@ -57,7 +59,8 @@ class Frames:
     """One direction. ``limit`` is the size of the largest frame.
 
     ``whole`` gets frames; ``begin(size)`` is called for one that is larger than `COLLECT` and not there as a whole, and
-    returns what reads it. ``finish(error)`` is called behind each of those: with None, or with what it raised.
+    returns what reads it. ``finish(error)`` is called behind each of those: with None, or with what it raised; and
+    behind a frame of which a part is missing, with an error of the code `GAP`.
     """
 
     __slots__ = ("_begin", "_error", "_finish", "_have", "_left", "_limit", "_parts", "_reader", "_whole")
@@ -83,6 +86,11 @@ class Frames:
         self._reader: Piecemeal | None = None
         self._error: Exception | None = None
         """What it raised; the rest of its frame is skipped."""
+
+    @property
+    def limit(self) -> int:
+        """The size of the largest frame."""
+        return self._limit
 
     @property
     def left(self) -> int:
@@ -120,13 +128,35 @@ class Frames:
             self._parts.append(data[pos:])
             self._have = end - pos
 
+    def reset(self) -> None:
+        """Forget the frame that has begun: what comes next is not the rest of it."""
+        self._drop()
+        self._left = 0
+
+    def skip(self, size: int) -> bool:
+        """``size`` bytes are missing. Return whether the frame that has begun is longer than that: then it goes on
+        behind them, though it cannot be read any more."""
+        if not self._left or size > self._left:
+            return False
+        self._drop()
+        self._left -= size
+        self._error = Unreadable("a part of the message is missing", code=GAP)
+        if not self._left:
+            self._end()
+        return True
+
     def close(self) -> None:
         """Let go of the owner, and of what was collected."""
+        self._drop()
+        self._whole = self._begin = self._finish = _closed
+
+    def _drop(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
         self._parts.clear()
-        self._whole = self._begin = self._finish = _closed
+        self._have = 0
+        self._error = None
 
     def _start(self, data: bytes, pos: int, end: int, size: int) -> None:
         """A frame of which the first part is ``data[pos:end]``."""
@@ -177,6 +207,40 @@ class Frames:
             self._reader = None
             error = Unreadable("the message ends within a field", code="truncated")
         self._finish(error)
+
+
+def cut_frames(limit: int = MAX_FRAME) -> Callable[[bytes], list[bytes]]:
+    """Return a function that takes chunks, and returns the whole frames that each of them completes. It raises
+    RemoteProtocolError where a size is none."""
+    kept: list[bytes] = []
+    have = 0
+    need = SIZE
+
+    def cut(data: bytes) -> list[bytes]:
+        nonlocal have, need
+        kept.append(data)
+        have += len(data)
+        if have < need:
+            return []
+        data = b"".join(kept)
+        frames = []
+        pos = 0
+        need = SIZE
+        while len(data) - pos >= SIZE:
+            (size,) = _size(data, pos)
+            if not 0 <= size <= limit:
+                raise refuse(size, data[pos : pos + SIZE], limit)
+            need = SIZE + size
+            if len(data) - pos < need:
+                break
+            frames.append(data[pos : pos + need])
+            pos += need
+            need = SIZE
+        kept[:] = [data[pos:]]
+        have = len(data) - pos
+        return frames
+
+    return cut
 
 
 def _closed(*_args: object) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from l4proxy.protocols.kafka.api import API_VERSIONS, Api
@@ -89,7 +89,7 @@ ALWAYS: dict[int, Reading] = {
 class Plans(dict[int, P], Generic[P]):
     """Plans by ``key << 16 | version``, made when they are first asked for. ``readings`` says what is read, by key."""
 
-    def __init__(self, plan: type[P], readings: Mapping[int, Reading]) -> None:
+    def __init__(self, plan: Callable[[int, int, Reading], P], readings: Mapping[int, Reading]) -> None:
         super().__init__()
         self._plan = plan
         self._readings = {**ALWAYS, **readings}

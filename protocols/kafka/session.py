@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.detect import DETECTORS
-from l4proxy.protocols.kafka.frames import MAX_FRAME, SIZE, Frames, Piecemeal
+from l4proxy.protocols.kafka.frames import GAP, MAX_FRAME, SIZE, Frames, Piecemeal
 from l4proxy.protocols.kafka.plan import Plan, Plans
+from l4proxy.protocols.kafka.resync import LOOK_BACK, find_request, find_response
 from l4proxy.protocols.kafka.sasl import rounds
-from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, more, skip_tags, stream_tags
+from l4proxy.protocols.kafka.walker import Walk
+from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, code_of, more, skip_tags, stream_tags
 
 __all__ = ["MAX_IN_FLIGHT", "Call", "Session"]
 
@@ -64,17 +67,22 @@ class Session(Generic[P]):
     """Fed with what both ends sent. A subclass overrides what it wants to hear of; all of it is called from within
     ``client_data`` and ``server_data``."""
 
-    __slots__ = ("_calls", "_large_request", "_large_response", "_now", "_plans", "_raw", "_requests", "_responses",
-                 "_tokens", "client_id", "mechanism", "requests")  # fmt: skip
+    __slots__ = ("_calls", "_large_request", "_large_response", "_plans", "_raw", "_requests", "_responses",
+                 "_sought_request", "_sought_response", "_tokens", "client_id", "mechanism", "now",
+                 "requests")  # fmt: skip
 
     def __init__(self, plans: Plans[P], *, max_frame: int = MAX_FRAME) -> None:
         self._plans = plans
         self._requests = Frames(self._request, self._begin_request, self._finish_request, limit=max_frame)
         self._responses = Frames(self._response, self._begin_response, self._finish_response, limit=max_frame)
         self._calls: deque[Call[P]] = deque()
+        self._sought_request: bytes | None = None
+        """While a request is looked for, what may be the beginning of one."""
+        self._sought_response: bytes | None = None
         self._large_request: Call[P] | None = None
         self._large_response: Call[P] | None = None
-        self._now = 0.0
+        self.now = 0.0
+        """When the chunk came that is being read."""
         self.mechanism = ""
         """Of SASL; empty before it is settled."""
         self._raw = 0
@@ -99,6 +107,9 @@ class Session(Generic[P]):
     def unreadable(self, call: Call[P] | None, is_response: bool, error: Exception) -> None:
         """A frame whose end is known could not be read. ``called`` or ``answered`` follow without what is in it."""
 
+    def missed(self, call: Call[P]) -> None:
+        """The response was among bytes that were not seen."""
+
     def unknown_response(self, correlation_id: int, size: int) -> None:
         """A response to no request that was seen."""
 
@@ -112,12 +123,16 @@ class Session(Generic[P]):
 
     def client_data(self, data: bytes, at: float) -> None:
         """The client sent ``data``, which came at ``at``, in seconds. Raises RemoteProtocolError, and is lost then."""
-        self._now = at
+        self.now = at
+        if self._sought_request is not None:
+            data = self._seek_request(data)
         self._requests.feed(data)
 
     def server_data(self, data: bytes, at: float) -> None:
         """The broker sent ``data``."""
-        self._now = at
+        self.now = at
+        if self._sought_response is not None:
+            data = self._seek_response(data)
         self._responses.feed(data)
 
     def close(self) -> None:
@@ -127,9 +142,70 @@ class Session(Generic[P]):
         self._calls.clear()
 
     @property
+    def waiting(self) -> Iterable[Call[P]]:
+        """Requests that wait for their responses, oldest first."""
+        return self._calls
+
+    @property
     def in_flight(self) -> int:
         """Requests that wait for their responses."""
         return len(self._calls)
+
+    # In the middle of things
+
+    def seek_requests(self) -> None:
+        """What the client sends next may be the middle of anything: look for a request."""
+        self._requests.reset()
+        self._sought_request = b""
+
+    def seek_responses(self) -> None:
+        """What the broker sends next may be the middle of anything: look for a response."""
+        self._responses.reset()
+        self._sought_response = b""
+
+    def lost_requests(self, size: int | None) -> None:
+        """``size`` bytes of the client were not seen; None: it is not known how many."""
+        if size is None or not self._requests.skip(size):
+            self.seek_requests()
+
+    def lost_responses(self, size: int | None) -> None:
+        if size is None or not self._responses.skip(size):
+            self.seek_responses()
+
+    def _seek_request(self, data: bytes) -> bytes:
+        assert self._sought_request is not None
+        data = self._sought_request + data
+        pos = find_request(data, self._requests.limit, self._is_request)
+        if pos is None:
+            self._sought_request = data[-LOOK_BACK:]
+            return b""
+        self._sought_request = None
+        return data[pos:]
+
+    def _is_request(self, data: bytes, pos: int, stop: int) -> bool:
+        key_and_version, _, id_size = _request_header(data, pos)
+        plan = self._plans[key_and_version]
+        pos += _REQUEST_HEADER + max(id_size, 0)
+        return _reads(plan.walk_request, plan.tagged_request, data, pos, stop)
+
+    def _seek_response(self, data: bytes) -> bytes:
+        assert self._sought_response is not None
+        data = self._sought_response + data
+        waiting = {call.correlation_id: call.plan for call in self._calls}
+
+        def is_response(data: bytes, pos: int, stop: int) -> bool:
+            plan = waiting[_correlation_id(data, pos)[0]]
+            return _reads(plan.walk_response, plan.tagged_response, data, pos + _RESPONSE_HEADER, stop)
+
+        pos = find_response(data, self._responses.limit, waiting, is_response)
+        if pos is None:
+            self._sought_response = data[-2 * SIZE :]
+            return b""
+        self._sought_response = None
+        (found,) = _correlation_id(data, pos + SIZE)
+        while self._calls[0].correlation_id != found:  # answers come in order: these were missed
+            self.missed(self._calls.popleft())
+        return data[pos:]
 
     # Requests
 
@@ -148,7 +224,7 @@ class Session(Generic[P]):
             pos += id_size
         else:
             client_id = b""
-        call = Call(plan, correlation_id, self._now, stop - start + SIZE)
+        call = Call(plan, correlation_id, self.now, stop - start + SIZE)
         try:
             if plan.tagged_request:
                 pos = skip_tags(data, pos) if data[pos] else pos + 1
@@ -193,7 +269,7 @@ class Session(Generic[P]):
             raise RemoteProtocolError(f"a SASL token of {size} bytes", code="oversized_frame")
         key_and_version, correlation_id, id_size = _request_header(data, pos)
         plan = self._plans[key_and_version]
-        call = self._large_request = Call(plan, correlation_id, self._now, size + SIZE)
+        call = self._large_request = Call(plan, correlation_id, self.now, size + SIZE)
         if not self.requests and plan.api is None:
             raise RemoteProtocolError(f"the first request is for the API {plan.key}", code="not_kafka")
         pos += _REQUEST_HEADER
@@ -216,9 +292,12 @@ class Session(Generic[P]):
     def _finish_request(self, error: Exception | None) -> None:
         call, self._large_request = self._large_request, None
         if call is None:
-            raise RemoteProtocolError(f"a request without a header: {error}", code="short_frame")
+            if error is None or code_of(error) != GAP:
+                raise RemoteProtocolError(f"a request without a header: {error}", code="short_frame")
+            self.unreadable(None, False, error)
+            return
         self.requests += 1
-        call.at = self._now
+        call.at = self.now
         if error is not None:
             self.unreadable(call, False, error)
         self._ask(call)
@@ -238,7 +317,7 @@ class Session(Generic[P]):
             return
         plan = call.plan
         call.response_size = stop - pos + SIZE
-        call.seconds = self._now - call.at
+        call.seconds = self.now - call.at
         if plan.walk_response is not None:
             pos += _RESPONSE_HEADER
             try:
@@ -277,7 +356,7 @@ class Session(Generic[P]):
             return
         plan = call.plan
         call.response_size = size + SIZE
-        call.seconds = self._now - call.at
+        call.seconds = self.now - call.at
         if plan.stream_response is None:
             return
         pos += _RESPONSE_HEADER
@@ -294,6 +373,8 @@ class Session(Generic[P]):
             if error is not None:
                 self.unreadable(call, True, error)
             self._answer(call)
+        elif error is not None and self._calls:
+            self.missed(self._calls.popleft())
 
     # SASL tokens without a header
 
@@ -312,3 +393,15 @@ class Session(Generic[P]):
     def _raw_answer(self, token: bytes) -> None:
         self._tokens -= 1
         self.token(token, True)
+
+
+def _reads(walk: Walk | None, tagged: bool, data: bytes, pos: int, stop: int) -> bool:
+    """Whether a message can be read."""
+    try:
+        if tagged:
+            pos = skip_tags(data, pos)
+        if walk is not None:
+            walk(data, pos, stop)
+    except UNREADABLE:
+        return False
+    return pos <= stop

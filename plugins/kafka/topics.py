@@ -1,0 +1,279 @@
+"""Topics and partitions as the traffic shows them.
+
+Only what a broker confirms is remembered, so that clients cannot make up topics. Newer versions name topics by an id
+alone (KIP-516); which name it has is learnt from Metadata and its kin. What is counted before that is counted under the
+id, and moves to the name when that is known.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+from l4proxy.plugins.kafka.stats import KafkaStats, PartitionEndStats, PartitionStats, TopicStats
+from l4proxy.protocols.kafka.batches import CODEC_MASK, Summary, codec
+from l4proxy.stats import OTHER, Stats
+from l4proxy.stats_registry import StatsRegistry
+
+__all__ = ["NO_ID", "Partition", "Topic", "Topics", "topic_text"]
+
+NO_ID = bytes(16)
+MAX_TOPICS = 100_000
+"""Topics that are told apart; what comes later counts as ``other``."""
+RECENT = 500
+"""Batches whose offsets are remembered, twice as many at most, so that one that is acknowledged again is known."""
+
+Layout = list[tuple[int, int, int, int | None]]
+"""Of each partition: error code, index, leader, leader epoch."""
+
+
+class Partition:
+    """One partition. ``end`` is the offset behind its last record as far as it was seen, -1 before."""
+
+    __slots__ = ("_older", "_recent", "end", "end_stats", "index", "stats", "topic")
+
+    def __init__(self, topic: Topic, index: int, stats: PartitionStats) -> None:
+        self.topic = topic
+        self.index = index
+        self.stats = stats
+        self.end = -1
+        self.end_stats: PartitionEndStats | None = None
+        self._recent: set[int] = set()
+        self._older: set[int] = set()
+
+    def produced(self, summary: Summary, base_offset: int) -> int:
+        """A broker has acknowledged these batches; -1: it was asked not to. Return how many records that are."""
+        records, batches, _, attributes, next_offset, size = summary
+        if base_offset >= 0:
+            if base_offset < self.end and not self._is_news(base_offset):
+                self.stats.duplicate_records_total += records
+                return 0
+            recent = self._recent
+            recent.add(base_offset)
+            if len(recent) > RECENT:
+                self._older, self._recent = recent, set()
+            if base_offset + next_offset > self.end:
+                self.end = base_offset + next_offset
+        stats = self.stats
+        stats.produced_records_total += records
+        stats.produced_batches_total += batches
+        stats.produced_bytes_total += size
+        topic = self.topic
+        topic.codecs[attributes & CODEC_MASK] += batches
+        if batches:
+            topic.batch_bytes(size / batches)
+            topic.batch_records(records / batches)
+        return records
+
+    def _is_news(self, base_offset: int) -> bool:
+        """An offset below the end: of another connection's batch, most often, which is heard of late. It may be a batch
+        that an idempotent producer has sent again, or the partition has begun anew."""
+        if base_offset in self._recent or base_offset in self._older:
+            return False
+        if base_offset == 0:
+            self.rewind()
+        return True
+
+    def rewind(self) -> None:
+        """It was deleted and made again."""
+        self.end = -1
+        self._recent.clear()
+        self._older.clear()
+        self.topic.owner.stats.rewound_partitions_total += 1
+
+    def fetched(self, summary: Summary) -> int:
+        """A consumer was sent these batches. Return how many records that are."""
+        records, batches, control_batches, _, _, size = summary
+        stats = self.stats
+        stats.fetched_records_total += records
+        stats.fetched_batches_total += batches
+        stats.fetched_control_batches_total += control_batches
+        stats.fetched_bytes_total += size
+        return records
+
+
+class Topic:
+    """One topic. ``topic_id`` is `NO_ID` while it is not known, ``key`` (its name on the wire) None while that is not,
+    and ``name`` the id's text then."""
+
+    __slots__ = ("_folded", "batch_bytes", "batch_records", "codecs", "has_errors", "key", "layout", "name", "owner",
+                 "partitions", "stats", "topic_id")  # fmt: skip
+
+    def __init__(self, owner: Topics, key: bytes | None, topic_id: bytes) -> None:
+        self.owner = owner
+        self.key = key
+        self.topic_id = topic_id
+        self.name = topic_text(key, topic_id)
+        self.partitions: dict[int, Partition] = {}
+        self.layout: Layout = []
+        """As the last Metadata response had it."""
+        self.has_errors = False
+        """Whether that had error codes of partitions."""
+        self.codecs = [0] * (CODEC_MASK + 1)
+        self._folded = [0] * (CODEC_MASK + 1)
+        self._count()
+
+    def _count(self) -> None:
+        """Take up counting under the present name."""
+        self.stats = self.owner.registry.group(TopicStats, topic=self.label)
+        self.batch_bytes = self.stats.produced_batch_bytes.record
+        self.batch_records = self.stats.produced_batch_records.record
+
+    def partition(self, index: int) -> Partition:
+        partition = self.partitions.get(index)
+        if partition is None:
+            partition = self.partitions[index] = Partition(self, index, self._stats_of(index))
+        return partition
+
+    @property
+    def label(self) -> str:
+        """What it is called in metrics."""
+        return self.owner.prefix + self.name
+
+    def _stats_of(self, index: int) -> PartitionStats:
+        return self.owner.registry.group(PartitionStats, topic=self.label, partition=str(index))
+
+    def rename(self, key: bytes) -> None:
+        """Its name is known now: what was counted under the id belongs to that."""
+        self.collect()
+        self.key = key
+        self.name = topic_text(key, self.topic_id)
+        before = self.stats
+        self.discard()
+        self._count()
+        _add_up(self.stats, before)
+        for partition in self.partitions.values():
+            counted = partition.stats
+            partition.stats = self._stats_of(partition.index)
+            _add_up(partition.stats, counted)
+
+    def discard(self) -> None:
+        """Show its metrics no more."""
+        self.owner.registry.discard(self.stats)
+        for partition in self.partitions.values():
+            self.owner.registry.discard(partition.stats)
+            if partition.end_stats is not None:
+                self.owner.registry.discard(partition.end_stats)
+                partition.end_stats = None
+
+    def collect(self) -> None:
+        """Bring the metrics up to date that are not counted as things happen."""
+        registry, label = self.owner.registry, self.label
+        for partition in self.partitions.values():
+            if partition.end >= 0:
+                if partition.end_stats is None:
+                    partition.end_stats = registry.group(PartitionEndStats, topic=label, partition=str(partition.index))
+                if partition.end_stats.label_values[1] != OTHER:
+                    partition.end_stats.partition_end_offset = partition.end
+        for number, count in enumerate(self.codecs):
+            if count != self._folded[number]:
+                self.stats.codec_batches_total.add(codec(number), count - self._folded[number])
+                self._folded[number] = count
+
+    def lead(self, layout: Layout) -> list[tuple[int, int, int]]:
+        """Metadata told who leads which partition. Return where that is another one than before: index, old, new."""
+        self.has_errors = any(error for error, _, _, _ in layout)
+        before = {index: leader for _, index, leader, _ in self.layout}
+        self.layout = layout
+        changed = [
+            (index, before[index], leader)
+            for _, index, leader, _ in layout
+            if leader >= 0 and before.get(index, leader) != leader
+        ]
+        self.stats.leader_changes_total += len(changed)
+        return changed
+
+
+class Topics:
+    """All topics that were seen. ``prefix`` stands in front of their names in labels."""
+
+    def __init__(self, registry: StatsRegistry, stats: KafkaStats, prefix: str) -> None:
+        self.registry = registry
+        self.stats = stats
+        self.prefix = prefix
+        self._by_name: dict[bytes, Topic] = {}
+        self._by_id: dict[bytes, Topic] = {}
+
+    def __iter__(self) -> Iterator[Topic]:
+        yield from self._by_name.values()
+        yield from (topic for topic in self._by_id.values() if topic.key is None)
+
+    def find(self, name: bytes | None, topic_id: bytes | None = None) -> Topic:
+        """The topic that a broker has answered for."""
+        topic = self.known(name, topic_id)
+        return topic if topic is not None else self._add(name, topic_id or NO_ID)
+
+    def known(self, name: bytes | None, topic_id: bytes | None) -> Topic | None:
+        return self._by_name.get(name) if name is not None else self._by_id.get(topic_id or NO_ID)
+
+    def learn(self, name: bytes, topic_id: bytes | None) -> Topic:
+        """A broker has said that this is a topic, and which id it has."""
+        topic = self._by_name.get(name)
+        if not topic_id or topic_id == NO_ID:
+            return topic if topic is not None else self._add(name, NO_ID)
+        if topic is not None and topic.topic_id == topic_id:
+            return topic
+        anonymous = self._by_id.get(topic_id)
+        if topic is None:
+            if anonymous is None:
+                return self._add(name, topic_id)
+            anonymous.rename(name)
+            self._by_name[name] = anonymous
+            return anonymous
+        if topic.topic_id != NO_ID:
+            del self._by_id[topic.topic_id]
+            for partition in topic.partitions.values():
+                partition.rewind()
+        topic.topic_id = topic_id
+        self._by_id[topic_id] = topic
+        if anonymous is not None:
+            anonymous.rename(name)  # its groups of metrics are the topic's own now
+        return topic
+
+    def forget(self, name: bytes | None, topic_id: bytes | None) -> Topic | None:
+        """It was deleted. Return it, if it was known."""
+        topic = self.known(name, topic_id)
+        if topic is not None:
+            if topic.key is not None:
+                self._by_name.pop(topic.key, None)
+            self._by_id.pop(topic.topic_id, None)
+            topic.discard()
+        return topic
+
+    def collect(self) -> None:
+        for topic in self:
+            topic.collect()
+
+    def _add(self, name: bytes | None, topic_id: bytes) -> Topic:
+        if len(self._by_name) + len(self._by_id) >= MAX_TOPICS:
+            name, topic_id = OTHER.encode(), NO_ID
+            if name in self._by_name:
+                return self._by_name[name]
+        topic = Topic(self, name, topic_id)
+        if name is not None:
+            self._by_name[name] = topic
+        if topic_id != NO_ID:
+            self._by_id[topic_id] = topic
+        return topic
+
+
+def topic_text(name: bytes | None, topic_id: bytes) -> str:
+    """A topic's name; in want of one its id, as Kafka's tools write it."""
+    if name is not None:
+        return name.decode(errors="backslashreplace")
+    return base64.urlsafe_b64encode(topic_id).rstrip(b"=").decode()
+
+
+def _add_up(total: Stats, other: Any) -> None:
+    """Add the metrics of ``other`` to those of ``total``, which is of the same class."""
+    for name, metric in total.metrics.items():
+        mine, theirs = getattr(total, name), getattr(other, name)
+        if metric.bounds:
+            mine.counts = [a + b for a, b in zip(mine.counts, theirs.counts, strict=True)]
+            mine.sum += theirs.sum
+        elif metric.label:
+            for value, count in theirs.values.items():
+                mine.add(value, count)
+        else:
+            setattr(total, name, mine + theirs)
