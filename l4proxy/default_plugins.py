@@ -67,6 +67,8 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("proxy_protocol", Kind.PREAMBLE, "proxy_protocol"),
     DefaultPlugin("random_choice", Kind.LOAD_BALANCER, "random"),
     DefaultPlugin("rbac", Kind.FILTER, "rbac"),
+    DefaultPlugin("redis", Kind.COMMAND, "redis"),
+    DefaultPlugin("redis", Kind.FILTER, "redis_proxy"),
     DefaultPlugin("ring_hash", Kind.LOAD_BALANCER, "ring_hash"),
     DefaultPlugin("round_robin", Kind.LOAD_BALANCER, "round_robin"),
     DefaultPlugin("sni_dynamic_forward", Kind.FILTER, "sni_dynamic_forward"),

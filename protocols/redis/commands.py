@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.command_data import COMMANDS
@@ -80,9 +80,9 @@ UNKNOWN: Final = Command("")
 
 class Head:
     """The beginning of commands: how many arguments, and which name. There is one for each way of writing them that
-    turns up, so that whoever forwards commands can keep with it, or under it, what he has found out about them."""
+    turns up in a table."""
 
-    __slots__ = ("argc", "command", "name", "start")
+    __slots__ = ("argc", "command", "name", "note", "start")
 
     def __init__(self, command: Command, name: str, argc: int, start: bytes) -> None:
         self.command = command
@@ -91,6 +91,8 @@ class Head:
         self.argc = argc
         self.start = start
         """The bytes, from the number of arguments to behind the name; empty for an inline command."""
+        self.note: Any = None
+        """What whoever has the table has found out about such commands: it is looked up together with them."""
 
     def __repr__(self) -> str:
         return f"<Head {self.name} {self.argc}>"

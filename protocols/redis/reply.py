@@ -24,7 +24,7 @@ _is_number = re.compile(rb"[0-9]{1,19}").fullmatch
 class ReplyScanner:
     """Steps over the replies of one connection."""
 
-    __slots__ = ("_at", "_left", "_limits", "_seen", "_stack", "errors")
+    __slots__ = ("_at", "_left", "_limits", "_seen", "_stack", "_whole", "errors")
 
     def __init__(self, limits: RedisLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits
@@ -37,6 +37,8 @@ class ReplyScanner:
         """Values still to come at the present level."""
         self._stack: list[int] = []
         """The same of the levels around it."""
+        self._whole = (0, 0)
+        """Where, of several replies under way, the last one ends that is whole, and how many follow it."""
         self.errors: list[bytes] = []
         """The text of each reply that was an error, in order. The caller empties it."""
 
@@ -52,10 +54,12 @@ class ReplyScanner:
             at, self._left = skip_replies(data, start, count)
             if not self._left:
                 return at
+            self._whole = (at, self._left)
             if self._left == 1 and (end := self._long_bulk(data, at)):
                 return end
         else:
             at = start + self._at
+            self._whole = (start, count)
             if at <= len(data) and data[at - 2 : at] != b"\r\n":
                 raise _no_end()
         at, whole = self._step(data, at)
@@ -63,6 +67,14 @@ class ReplyScanner:
             self._seen -= start
         self._at = 0 if whole else at - start
         return at if whole else -1
+
+    def take_whole(self, start: int, count: int) -> tuple[int, int]:
+        """After -1: how many of the replies under way are whole, and where they end. From now on, those behind them are
+        the ones under way."""
+        end, left = self._whole
+        if left < count:
+            self.passed(end - start)
+        return count - left, end
 
     @property
     def settled(self) -> int:
@@ -87,7 +99,10 @@ class ReplyScanner:
         """Go on from ``at``; return how far it came, and whether that is the end."""
         left, stack, size = self._left, self._stack, len(data)
         short = True
+        whole = self._whole
         while at <= size:
+            if not stack:
+                whole = (at, left)
             if not left:
                 if not stack:
                     self._left = 0
@@ -116,7 +131,7 @@ class ReplyScanner:
                 left = self._aggregate(kind, text, left)
             else:
                 left = self._scalar(kind, text, left)
-        self._left = left
+        self._left, self._whole = left, whole
         return at, False
 
     def _scalar(self, kind: bytes | bytearray, text: bytes, left: int) -> int:

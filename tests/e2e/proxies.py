@@ -52,11 +52,11 @@ class Proxy(ProxyProcess):
 
 
 @contextlib.contextmanager
-def tcp(directory: Path, upstream: int | str, *options: str, listen: str = "") -> Iterator[Proxy]:
-    """``l4proxy tcp``. ``upstream`` is a port of this host, or any address."""
+def tcp(directory: Path, upstream: int | str, *options: str, listen: str = "", command: str = "tcp") -> Iterator[Proxy]:
+    """``l4proxy tcp``, or another quick command. ``upstream`` is a port of this host, or any address."""
     port = free_port()
     where = f"{HOST}:{upstream}" if isinstance(upstream, int) else upstream
-    argv = [*L4PROXY, "tcp", listen or f"{HOST}:{port}", where, "--access-log", "-", *options]
+    argv = [*L4PROXY, command, listen or f"{HOST}:{port}", where, "--access-log", "-", *options]
     with _running(argv, directory, port) as proxy:
         yield proxy
 

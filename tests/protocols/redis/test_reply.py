@@ -84,6 +84,27 @@ def test_several_at_once(count: int, odd: bytes) -> None:
     assert scanner.end(data, 0, count) == len(data)
 
 
+@pytest.mark.parametrize("odd", REPLIES)
+def test_the_whole_ones_of_several_are_told(odd: bytes) -> None:
+    replies = [b"$3\r\nabc\r\n", odd, b"+OK\r\n", b"*2\r\n$3\r\nabc\r\n" + odd] * 3
+    data, borders = b"".join(replies), expected_ends(replies)
+    for size in range(len(data)):
+        scanner, start, left = ReplyScanner(), 0, len(replies)
+        for buffer in (data[:size], data[: size + (len(data) - size) // 2], data):
+            while start < len(buffer):
+                end = scanner.end(buffer, start, left)
+                if end >= 0:
+                    start, left = end, 0
+                    break
+                whole, end = scanner.take_whole(start, left)
+                if not whole:
+                    break
+                start, left = end, left - whole
+                if odd[:1] != b"|":  # attributes may count as the end of the reply before
+                    assert start == borders[len(replies) - left - 1]
+        assert (start, left) == (len(data), 0)
+
+
 def test_errors_are_told_but_not_those_inside_of_a_reply() -> None:
     scanner = ReplyScanner()
     data = b"+OK\r\n-WRONGTYPE no\r\n*1\r\n-ERR inner\r\n|1\r\n+a\r\n-b\r\n-MOVED 1 a:1\r\n!5\r\nERR x\r\n"

@@ -1,0 +1,197 @@
+"""A connection to a Redis server: how it is made, becomes somebody's, and is lost. Base of the shared and the dedicated
+ones, which differ in what they carry."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.connect import Attempt, ConnectRequest
+from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE, of_upstream_error
+from l4proxy.protocols.redis.reply import ReplyScanner
+
+if TYPE_CHECKING:
+    from l4proxy.endpoint import Endpoint
+    from l4proxy.errors import UpstreamError
+    from l4proxy.plugins.redis.pool import Pool
+    from l4proxy.stream import Stream
+    from l4proxy.timers import Timer
+
+__all__ = ["ServerConnection"]
+
+log = logging.getLogger("l4proxy.redis")
+
+CONNECT_ATTEMPTS = 3
+"""Endpoints that are tried, where any will do."""
+LOOKS = 4
+"""So often per `op_timeout` it is looked whether there was a reply."""
+
+
+class ServerConnection:
+    """One connection, of a pool's endpoint and identity. Subclasses say what happens ``_when_ready``, with what is
+    ``_read`` then, and ``_when_lost``."""
+
+    __slots__ = ("_attempt", "_counted", "_handshakes", "_limit", "_quiet", "_received", "_replies",
+                 "_scanner", "_steps", "closed", "endpoint", "failure", "identity", "pool", "protocol",
+                 "ready", "stream")  # fmt: skip
+
+    def __init__(self, pool: Pool, endpoint: Endpoint | None = None) -> None:
+        self.pool = pool
+        self.endpoint = endpoint or pool.endpoint
+        """None until one is chosen, where the pool is of a whole cluster."""
+        self.identity = pool.identity
+        self.protocol = pool.identity.protocol
+        """What the server speaks: 2, also where 3 was asked for, when it knows no other."""
+        self.ready = False
+        """Connected, and all that makes it of its identity was answered."""
+        self.closed = False
+        self.failure = LOST
+        """Why, as a reply."""
+        self._scanner = ReplyScanner(pool.limits)
+        self._steps = 0
+        """Answers of the handshake that are missing."""
+        self._handshakes = 0
+        self._received = b""
+        self._replies = self._counted = 0
+        """Replies, and how many of them the statistics have. Whoever compares them at intervals knows if there are
+        any."""
+        self._quiet = 0
+        self._limit: Timer | None = None
+        self._attempt: Attempt | None = None
+        self.stream: Stream | None = None
+
+    def connect(self) -> None:
+        """Begin. ``_when_lost`` may be called before this returns."""
+        request = ConnectRequest(endpoint=self.endpoint, attempts=CONNECT_ATTEMPTS if self.endpoint is None else 1)
+        self._attempt = Attempt(self.pool.cluster, request, self._connected, self._connect_failed)
+        self._attempt.start()
+
+    @property
+    def endpoint_name(self) -> str:
+        return self.endpoint.name if self.endpoint is not None else ""
+
+    def _connected(self, stream: Stream, endpoint: Endpoint) -> None:
+        self._attempt = None
+        self.endpoint = endpoint
+        self.stream = stream
+        stream.on_data = self._handshake
+        stream.on_eof = self._server_ended
+        stream.on_lost = self._socket_lost
+        if self.pool.op_timeout:
+            self._watch()
+        stream.start()
+        self._begin_handshake()
+
+    def _connect_failed(self, error: UpstreamError) -> None:
+        self._attempt = None
+        self.lose(of_upstream_error(error))
+
+    # The handshake
+
+    def _begin_handshake(self) -> None:
+        commands = self.identity._replace(protocol=self.protocol).handshake()
+        self._steps = len(commands)
+        self._handshakes += 1
+        if not commands:
+            self._become_ready()
+        elif self.stream is not None:
+            self.stream.write(b"".join(commands))
+
+    def _handshake(self, data: bytes) -> None:
+        """Answers to the handshake. Nothing follows them, as nothing else was asked."""
+        self._received += data
+        try:
+            end = self._scanner.end(self._received, 0, self._steps)
+        except RemoteProtocolError as error:
+            log.warning("endpoint %s does not speak Redis: %s", self.endpoint_name, error)
+            self.lose(UNREADABLE)
+            return
+        if end < 0:
+            return
+        self._replies += 1
+        self._received = b""
+        refusals, self._scanner.errors = self._scanner.errors, []
+        if not refusals:
+            self._become_ready()
+        elif self._handshakes == 1 and self.protocol == 3 and _knows_no_hello(refusals[0]):
+            self.protocol = 2
+            self._begin_handshake()
+        else:
+            self.lose(b"-%b\r\n" % refusals[0])
+
+    def _become_ready(self) -> None:
+        self.ready = True
+        assert self.stream is not None
+        self.stream.on_data = self._read
+        self._when_ready()
+
+    # The end
+
+    def _watch(self) -> None:
+        """A server that owes replies and gives none for `op_timeout` is given up. Nothing is timed per command."""
+        replies, timeout = self._replies, self.pool.op_timeout
+
+        def look() -> None:
+            self._quiet = self._quiet + 1 if self._owes() and self._replies == replies else 0
+            if self._quiet == LOOKS:
+                log.warning("endpoint %s: no reply within %g s (op_timeout)", self.endpoint_name, timeout)
+                self.lose(TIMEOUT)
+            else:
+                self._watch()
+
+        self._limit = self.pool.timers.call_later(timeout / LOOKS, look)
+
+    def take_count(self) -> int:
+        """Replies since this was asked last."""
+        new = self._replies - self._counted
+        self._counted = self._replies
+        return new
+
+    @property
+    def waiting(self) -> int:
+        """Commands without a reply."""
+        raise NotImplementedError
+
+    def _owes(self) -> bool:
+        """Whether the server is expected to reply."""
+        return not self.ready
+
+    def _server_ended(self) -> None:
+        self.lose(LOST)
+
+    def _socket_lost(self, _error: OSError) -> None:
+        self.lose(LOST)
+
+    def lose(self, error: bytes) -> None:
+        """It cannot be used any more: whoever waits for a reply gets ``error`` instead."""
+        if not self.closed:
+            self.failure = error
+            self.close()
+            self._when_lost(error)
+
+    def close(self) -> None:
+        """Close the socket, if there is one. Nobody is told."""
+        self.closed = True
+        self.pool.forget(self)
+        if self._limit is not None:
+            self._limit.cancel()
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self.stream is not None:
+            self.stream.close()
+
+    # What subclasses say
+
+    def _when_ready(self) -> None:
+        raise NotImplementedError
+
+    def _read(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _when_lost(self, error: bytes) -> None:
+        raise NotImplementedError
+
+
+def _knows_no_hello(error: bytes) -> bool:
+    return error.startswith((b"NOPROTO", b"ERR unknown command"))

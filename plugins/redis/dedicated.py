@@ -1,0 +1,311 @@
+"""A connection to a server that one client has to itself: for a time, or for as long as it lives.
+
+It is for what cannot be shared: a transaction, a command that blocks, subscriptions, a long value that is just being
+sent. It knows what state its server side is in, and so whether it can be given to another client afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.plugins.redis.connection import ServerConnection, log
+from l4proxy.plugins.redis.replies import UNREADABLE
+from l4proxy.plugins.redis.treatment import Role, Treatment
+from l4proxy.protocols.redis.values import decode
+from l4proxy.stats import SECONDS
+
+if TYPE_CHECKING:
+    from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.redis.pool import Pool
+    from l4proxy.plugins.redis.stats import CommandStats
+
+__all__ = ["Asked", "DedicatedConnection", "Owner"]
+
+FULL = 256
+"""Why the stream is not read: the client does not take what it gets."""
+KEPT = 16 * 1024
+"""Bytes of a reply that is not whole which are kept until it is; of a longer one, what has come is passed on."""
+
+_now = time.monotonic
+_word = re.compile(rb"[*>][0-9]+\r\n\$[0-9]+\r\n([a-z]+)\r\n").match
+_MESSAGES = frozenset((b"message", b"pmessage", b"smessage"))
+_ANSWERS = {
+    b"subscribe": b"", b"psubscribe": b"p", b"ssubscribe": b"s",
+    b"unsubscribe": b"", b"punsubscribe": b"p", b"sunsubscribe": b"s",
+}  # fmt: skip
+"""What answers a subscription, and of which kind it is."""
+
+
+SUBSCRIPTIONS = frozenset((Role.SUBSCRIBE, Role.UNSUBSCRIBE))
+BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
+
+
+class Asked:
+    """Commands that were sent and have no reply yet."""
+
+    __slots__ = ("count", "effect", "hidden", "since", "stats", "total", "treatment")
+
+    def __init__(
+        self,
+        treatment: Treatment,
+        stats: CommandStats,
+        count: int,
+        effect: Callable[[bytes], object] | None = None,
+        hidden: bool = False,
+    ) -> None:
+        self.treatment = treatment
+        self.stats = stats
+        self.count = count
+        """Replies that are missing; -1: as many as the connection has subscriptions of that kind."""
+        self.total = 1 if treatment.role in SUBSCRIPTIONS else count
+        """Commands."""
+        self.effect = effect
+        """Called with the reply, unless that is an error, before the client gets it."""
+        self.hidden = hidden
+        """The client has not asked for it, and does not get the reply."""
+        self.since = _now()
+
+
+class Owner(Protocol):
+    """The client who has the connection."""
+
+    def own_reply(self, data: bytes) -> None:
+        """A reply, or something that the server says unasked."""
+
+    def own_part(self, data: bytes) -> None:
+        """A part of a reply that goes on."""
+
+    def own_writable(self, writable: bool) -> None:
+        """The server does not read for now, or does again."""
+
+    def own_settled(self) -> None:
+        """All replies are there."""
+
+    def own_lost(self, error: bytes, count: int) -> None:
+        """The connection is gone, and with it ``count`` replies."""
+
+
+class DedicatedConnection(ServerConnection):
+    """Made by a pool. ``owner`` is None while nobody has it."""
+
+    __slots__ = ("_asked", "_channels", "_passed", "_queued", "_rest", "idle_since", "kept", "monitoring", "multi",
+                 "name", "owner", "watching")  # fmt: skip
+
+    def __init__(self, pool: Pool, endpoint: Endpoint | None) -> None:
+        super().__init__(pool, endpoint)
+        self.owner: Owner | None = None
+        self.name = b""
+        """What its clients have called it."""
+        self.multi = False
+        self.watching = False
+        self.monitoring = False
+        self.kept = False
+        """Something of its client's stays with it for ever."""
+        self.idle_since = 0.0
+        self._asked: deque[Asked] = deque()
+        self._channels: set[tuple[bytes, bytes]] = set()
+        """Subscriptions: their kind and name."""
+        self._queued: list[bytes] = []
+        self._rest = bytearray()
+        self._passed = b""
+        """How the reply begins of which a part has been passed on."""
+
+    @property
+    def waiting(self) -> int:
+        """Replies that are missing."""
+        return len(self._asked)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the server knows something of the client that another connection would not have."""
+        return self.multi or self.watching or self.monitoring or self.kept or bool(self._channels)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the server keeps its client waiting, or tells it things unasked: what is given up when it leaves."""
+        return (
+            self.monitoring or bool(self._channels) or bool(self._asked and self._asked[0].treatment.role in BLOCKING)
+        )
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a part of a reply was passed on, and the rest has not come."""
+        return bool(self._passed)
+
+    @property
+    def clean(self) -> bool:
+        """Whether anybody else could have it."""
+        return not (self._asked or self.stateful or self.closed or self._rest or self._passed)
+
+    # Sending
+
+    def send(
+        self,
+        treatment: Treatment,
+        data: bytes,
+        count: int = 1,
+        effect: Callable[[bytes], object] | None = None,
+        *,
+        hidden: bool = False,
+    ) -> None:
+        """Send ``count`` commands of one kind, or the end of one of which ``send_part`` has had the beginning."""
+        stats = self.pool.command_stats(treatment.name)
+        stats.request_bytes_total += len(data)
+        self._asked.append(Asked(treatment, stats, count, effect, hidden))
+        self.send_part(data)
+
+    def send_part(self, data: bytes) -> None:
+        if self.ready and self.stream is not None:
+            self.stream.write(data)
+        else:
+            self._queued.append(data)
+
+    def hold_reading(self, hold: bool) -> None:
+        """The client takes no more for now, or does again."""
+        if self.stream is not None:
+            if hold:
+                self.stream.hold_reading(FULL)
+            else:
+                self.stream.release_reading(FULL)
+
+    def _when_ready(self) -> None:
+        assert self.stream is not None
+        self.stream.on_writable = self._writable
+        if self._queued:
+            self.stream.write(b"".join(self._queued))
+            self._queued = []
+        if not self.stream.blocked:
+            self._writable(True)
+
+    def _writable(self, writable: bool) -> None:
+        if self.owner is not None:
+            self.owner.own_writable(writable)
+
+    # Replies
+
+    def _read(self, data: bytes) -> None:
+        chunk: bytes | bytearray = data
+        if self._rest:
+            self._rest += data
+            chunk = self._rest
+        start, size = 0, len(chunk)
+        try:
+            while start < size and (end := self._scanner.end(chunk, start)) >= 0:
+                frame = bytes(chunk[start:end])
+                self._reply(frame)
+                start = end
+        except RemoteProtocolError as error:
+            log.warning("endpoint %s broke the protocol: %s", self.endpoint_name, error)
+            self.lose(UNREADABLE)
+            return
+        if self.closed:
+            return
+        if size - start >= KEPT and (settled := min(self._scanner.settled, size - start)):
+            self._scanner.passed(settled)
+            part = bytes(chunk[start : start + settled])
+            self._passed = self._passed or part[:64]
+            start += settled
+            if self.owner is not None:
+                self.owner.own_part(part)
+        self._rest = bytearray(chunk[start:])
+        if not self._asked and self.owner is not None and not self.closed:
+            self.owner.own_settled()
+
+    def _reply(self, frame: bytes) -> None:
+        """One whole reply, or the rest of one, or something unasked."""
+        begin, self._passed = self._passed or frame, b""
+        self._replies += 1
+        asked = self._asked[0] if self._asked else None
+        if asked is None or self._is_unasked(begin, asked):
+            if asked is None and not self.stateful:
+                raise RemoteProtocolError(f"{begin[:40]!r} was not asked for", code="unasked")
+            self._tell(frame)
+            return
+        failed = begin[:1] in (b"-", b"!")
+        if asked.treatment.role in SUBSCRIPTIONS and begin[:1] in (b"*", b">"):
+            self._subscribed(frame, asked)
+        asked.count = 0 if failed and asked.treatment.role in SUBSCRIPTIONS else asked.count - 1
+        if failed:
+            self.pool.count_errors(self, asked.stats, self._scanner.errors)
+        if asked.count <= 0:
+            self._done(asked, begin, failed)
+        if not asked.hidden:
+            self._tell(frame)
+
+    def _tell(self, frame: bytes) -> None:
+        if self.owner is not None:
+            self.owner.own_reply(frame)
+
+    def _is_unasked(self, begin: bytes, asked: Asked) -> bool:
+        """Whether this is no reply, but a message, a push or a line of ``MONITOR``."""
+        kind = begin[:1]
+        if kind == b"+":
+            return self.monitoring and begin[1:2].isdigit()
+        if kind != b">" and not (kind == b"*" and self._channels):
+            return False
+        found = _word(begin)
+        word = found[1] if found else b""
+        if word in _ANSWERS:
+            return asked.treatment.role not in SUBSCRIPTIONS
+        return kind == b">" or word in _MESSAGES
+
+    def _subscribed(self, frame: bytes, asked: Asked) -> None:
+        """An answer to a subscription, of which there is one for each channel."""
+        word, channel, *_ = decode(frame)[0]
+        kind = _ANSWERS.get(word, b"")
+        if asked.count < 0:
+            asked.count = max(1, sum(one == kind for one, _ in self._channels))
+        if word.endswith(b"unsubscribe"):
+            self._channels.discard((kind, channel))
+        else:
+            self._channels.add((kind, channel))
+
+    def _done(self, asked: Asked, begin: bytes, failed: bool) -> None:
+        """The last reply to a command has come."""
+        self._asked.popleft()
+        treatment, stats, took = asked.treatment, asked.stats, _now() - asked.since
+        stats.commands_total += asked.total
+        stats.seconds.counts[bisect_left(SECONDS, took)] += asked.total
+        stats.seconds.sum += took * asked.total
+        if treatment.name in ("EXEC", "DISCARD"):
+            self.multi = self.watching = False
+        elif self.multi and begin.startswith(b"+QUEUED"):
+            self.kept |= treatment.role not in (Role.PLAIN, Role.BLOCKING, Role.MAYBE_BLOCKING)
+        elif not failed:
+            self._take_effect(treatment)
+            if asked.effect is not None:
+                asked.effect(begin)
+
+    def _take_effect(self, treatment: Treatment) -> None:
+        if treatment.role is Role.MULTI:
+            self.multi = True
+        elif treatment.role is Role.WATCH:
+            self.watching = True
+        elif treatment.name == "UNWATCH":
+            self.watching = False
+        elif treatment.role is Role.MONITOR:
+            self.monitoring = True
+        elif treatment.role is Role.OWN:
+            self.kept = True
+
+    # The end
+
+    def _owes(self) -> bool:
+        asked = self._asked[0] if self._asked else None
+        if not self.ready or asked is None or asked.treatment.role in BLOCKING:
+            return not self.ready
+        return self.stream is not None and not self.stream.holds
+
+    def _when_lost(self, error: bytes) -> None:
+        owner, self.owner = self.owner, None
+        missing = sum(min(asked.total, asked.count) or 1 for asked in self._asked if not asked.hidden)
+        if missing:
+            self.pool.lost(self, missing)
+        if owner is not None:
+            owner.own_lost(error, missing)

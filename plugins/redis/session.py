@@ -1,0 +1,498 @@
+"""One client: what it sends goes, in order, where it belongs, and each command gets exactly one reply, in order.
+
+There are two ways to a server. *Plain* commands go to a connection that many clients share; as that answers in order,
+so does this client's part of it, and all there is to keep is a number (``_outstanding``). Everything else goes to a
+connection of the client's own, for as long as it needs one: a transaction, a command that blocks, subscriptions, a long
+value. Whatever follows goes there too until it is *settled*: nothing is waited for, and the server knows nothing of the
+client that another connection would not have. Then the client shares again.
+
+A client changes its way only when it has all its replies, so that neither they nor the commands can overtake each
+other. Until then, what it has sent waits in ``_todo``, bounded, because it is not read on then.
+
+What a client says of itself (``SELECT``, ``AUTH``, ``HELLO``) makes it another *identity*, which shares other
+connections. ``special`` has what is done for these, and for all commands that are not plain."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from l4proxy.errors import UpstreamError
+from l4proxy.filter import Side
+from l4proxy.plugins.redis.replies import of_upstream_error
+from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, send_to_own
+from l4proxy.plugins.redis.treatment import Treatment
+from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one
+from l4proxy.reason import CloseReason
+
+if TYPE_CHECKING:
+    from l4proxy.filter import Conn
+    from l4proxy.plugins.redis.dedicated import DedicatedConnection
+    from l4proxy.plugins.redis.hub import Hub
+    from l4proxy.plugins.redis.identity import Identity
+    from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+
+__all__ = ["Session"]
+
+TODO_LIMIT = 64 * 1024
+"""Bytes of commands that wait for their turn, before the client is not read."""
+
+# Why the client is not read.
+PIPELINE = 1
+TODO = 2
+SERVER_FULL = 4
+CLIENT_FULL = 8
+
+
+class Session:
+    """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
+
+    __slots__ = ("_attention", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
+                 "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_todo", "_todo_size",
+                 "_working", "closing", "conn", "draining", "hub", "identity", "mute", "name", "skip",
+                 "waiting")  # fmt: skip
+
+    def __init__(self, hub: Hub, conn: Conn) -> None:
+        self.hub = hub
+        self.conn = conn
+        self.identity: Identity = hub.identity
+        self.name = b""
+        """What it calls itself (``CLIENT SETNAME``)."""
+        self.mute = False
+        """It wants no replies (``CLIENT REPLY OFF``)."""
+        self.skip = False
+        """It wants no reply to its next command (``CLIENT REPLY SKIP``)."""
+        self.waiting = False
+        """Something has to happen before its next command is looked at."""
+        self.closing = False
+        self.draining = False
+        self._ended = False
+        """It will send no more."""
+        self._send: Callable[[bytes], None] = conn.send_client
+        self._splitter = RequestSplitter(hub.table, hub.limits)
+        self._link: SharedConnection | None = None
+        self._own: DedicatedConnection | None = None
+        self._outstanding = 0
+        """Replies that it waits for on the shared connection."""
+        self._todo: deque[Run] = deque()
+        self._todo_size = 0
+        self._working = False
+        self._part_sent = False
+        """Its own connection has had only a part of a command so far."""
+        self._slow = False
+        """What it sends has to be looked at one by one."""
+        self._attention = False
+        """Something is to be done when a reply has come."""
+        self._pauses = 0
+        self._excess = 0
+        """Bytes sent to it since it stopped reading."""
+        self._holding: SharedConnection | None = None
+
+    # What the client sends
+
+    def receive(self, data: bytes) -> None:
+        """A chunk. The hot path: plain commands of a client that has nothing else under way are sent at once."""
+        runs = self._splitter.split(data)
+        if not self._slow:
+            for at, run in enumerate(runs):
+                head = run[0]
+                treatment: Treatment = head.note or self.hub.treatment(head)
+                if not treatment.plain or not run[1]:
+                    runs = runs[at:]
+                    break
+                self._share(self, treatment, run)
+            else:
+                if self._splitter.error is not None:
+                    self._attend()
+                return
+        self._todo.extend(runs)
+        self._todo_size += len(data)
+        self._attend()
+
+    def _share(self, receiver: Receiver, treatment: Treatment, run: Run) -> None:
+        """Send plain commands to the shared connection."""
+        link = self._link
+        count = run[1]
+        if link is None or not (link.usable or self._outstanding):
+            try:
+                link = self._choose_link()
+            except UpstreamError as error:
+                self.reply(of_upstream_error(error) * count)
+                return
+        self._outstanding += count
+        link.send(receiver, treatment, count, run[2])
+        if link.full or self._outstanding > self.hub.config.max_pipeline:
+            self._slow_down(link)
+
+    def _choose_link(self) -> SharedConnection:
+        """Raises UpstreamError."""
+        self._leave_link()
+        link = self.hub.pool(self.identity).shared_connection()
+        self.become(self.identity, link)
+        link.join()
+        return link
+
+    def _leave_link(self) -> None:
+        if self._link is not None:
+            self._link.leave()
+            self._link = None
+
+    def _slow_down(self, link: SharedConnection) -> None:
+        """It sends faster than it is served."""
+        if link.full and not link.closed:
+            self._pause(SERVER_FULL)
+            link.waiting_to_send.append(self._server_writable)
+        if self._outstanding > self.hub.config.max_pipeline:
+            self._pause(PIPELINE)
+
+    def _server_writable(self) -> None:
+        self._unpause(SERVER_FULL)
+
+    def _work(self) -> None:
+        """Take what is to be done, until something has to be waited for."""
+        if self._working:
+            return
+        self._working = True
+        try:
+            self._take_all()
+        finally:
+            self._working = False
+
+    def _take_all(self) -> None:
+        todo = self._todo
+        while todo and not (self.waiting or self.closing):
+            run = todo[0]
+            head, count, _ = run
+            treatment: Treatment = head.note or self.hub.treatment(head)
+            if count > 1 and (self.skip or not treatment.plain):
+                todo.popleft()
+                todo.extendleft((head, 1, one) for one in reversed(one_by_one(run)))
+            elif self._own is not None:
+                self._part_sent = not count
+                if not send_to_own(self, self._own, treatment, run):
+                    break
+            elif treatment.plain and count:
+                todo.popleft()
+                self.share(treatment, run)
+            elif count and treatment.role in PLAIN_AFTER_ALL and PLAIN_AFTER_ALL[treatment.role](self, treatment, run):
+                pass
+            elif self._outstanding:
+                break
+            elif not count:
+                self.begin_own(treatment)
+            else:
+                HANDLERS[treatment.role](self, treatment, run)
+
+    # For the handlers of special commands
+
+    def share(self, treatment: Treatment, run: Run, receiver: Receiver | None = None) -> None:
+        """Send a command to the shared connection."""
+        if self.mute or self.skip:
+            receiver, self.skip = Unheard(self), False
+        self._share(receiver or self, treatment, run)
+
+    def done(self) -> None:
+        """The command under way needs nothing more."""
+        self._todo.popleft()
+
+    def reply(self, data: bytes) -> None:
+        """Answer in the server's place, when nothing is outstanding."""
+        if not (self.mute or self.skip):
+            self.give(data)
+        self.skip = False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the client waits for one reply and has sent nothing more."""
+        return self._outstanding == 1 and not self._todo and not self.closing
+
+    def transaction(self) -> list[Run]:
+        """What there is to be done up to the end of the transaction that is next, if it has all come and is plain; else
+        nothing."""
+        block = [self._todo[0]]
+        for run in islice(self._todo, 1, None):
+            treatment: Treatment = run[0].note or self.hub.treatment(run[0])
+            if not treatment.plain or not run[1]:
+                break
+            block.append(run)
+            if treatment.name in ("EXEC", "DISCARD"):
+                return block
+        return []
+
+    def ask_again(self, treatment: Treatment, run: Run, before: bytes) -> None:
+        """Send a command that was answered once more, behind a script that the server lacked."""
+        link = self._link
+        assert link is not None
+        link.send(NOBODY, self.hub.script, 1, before)
+        link.send(self, treatment, 1, run[2])
+
+    def begin_own(self, treatment: Treatment) -> DedicatedConnection | None:
+        """What comes next, the command under way first, goes to a connection of the client's own. None: there is none
+        to be had, and the client has been told."""
+        try:
+            pool = self.hub.pool(self.identity)
+        except UpstreamError as error:
+            self._refuse(of_upstream_error(error))
+            return None
+        own = pool.dedicated_connection(self._link.endpoint if self._link is not None else None)
+        if own.closed:
+            self._refuse(own.failure)
+            return None
+        own.owner = self
+        self._own = own
+        self._slow = True
+        self.hub.stats.dedicated_total.add(treatment.name)
+        if own.name != self.name:
+            own.name = self.name
+            own.send(self.hub.client, encode_command(b"CLIENT", b"SETNAME", self.name), hidden=True)
+        if not own.ready:
+            self._pause(SERVER_FULL)
+        return own
+
+    def _refuse(self, error: bytes) -> None:
+        """There is no connection for the command under way."""
+        _, count, _ = self._todo.popleft()
+        self.reply(error)
+        if not count:
+            self.finish("upstream", "command_lost")  # the rest of it is still to come
+
+    def become(self, identity: Identity, link: SharedConnection | None = None) -> None:
+        """From now on it is somebody else; ``link`` is a connection that it has joined as such."""
+        self._leave_link()
+        self.identity = identity
+        self._link = link
+
+    def drop_own(self) -> None:
+        """It needs its own connection no more, whatever state that is in."""
+        own, self._own = self._own, None
+        if own is not None:
+            own.pool.give_back(own)
+
+    def resume(self) -> None:
+        """What was waited for has happened."""
+        self.waiting = False
+        self._attend()
+
+    def finish(self, who: str, detail: str, message: str = "") -> None:
+        """Close, behind all that was sent to the client."""
+        if not self.closing:
+            self.closing = True
+            self._todo.clear()
+            self.conn.finish(CloseReason(who, "relay", detail, message=message))
+
+    def give(self, data: bytes) -> None:
+        """Send to the client."""
+        self._send(data)
+        if self._pauses & CLIENT_FULL:
+            self._exceed(len(data))
+
+    # Replies from the shared connection
+
+    def replied(self, data: bytes, count: int) -> None:
+        self._outstanding -= count
+        self._send(data)
+        if self._attention:
+            self._got(len(data))
+
+    def part(self, data: bytes) -> None:
+        self._send(data)
+        if self._attention:
+            self._got(len(data))
+
+    def failed(self, error: bytes, count: int) -> None:
+        self.replied(error * count, count)
+
+    def broken(self) -> None:
+        if not self.closing:
+            self.closing = True
+            self.conn.close(CloseReason("upstream", "relay", "reply_cut_off"), reset=True)
+
+    def unheard(self, count: int) -> None:
+        """Replies that the client does not want."""
+        self._outstanding -= count
+        if self._attention:
+            self._got(0)
+
+    def _got(self, size: int) -> None:
+        """A reply, and there is something to be done when there are no others, or few."""
+        if self._pauses & CLIENT_FULL:
+            self._exceed(size)
+        if not self._outstanding or self._pauses & PIPELINE:
+            self._attend()
+
+    # Replies from its own connection
+
+    def own_reply(self, data: bytes) -> None:
+        if not self.mute:
+            self.give(data)
+        if self._ended and self._own is not None and self._own.blocked:
+            self.finish("client", "eof")
+
+    own_part = own_reply
+
+    def own_settled(self) -> None:
+        own = self._own
+        if own is not None and own.clean and not self._part_sent:
+            self.drop_own()
+        self._attend()
+
+    def own_writable(self, writable: bool) -> None:
+        if writable:
+            self._unpause(SERVER_FULL)
+        else:
+            self._pause(SERVER_FULL)
+
+    def own_lost(self, error: bytes, count: int) -> None:
+        own, self._own = self._own, None
+        assert own is not None
+        if own.cut_off:
+            self.broken()
+            return
+        self.give(error * count)
+        if own.stateful or self._part_sent:
+            self.finish("upstream", "state_lost")
+        self._unpause(SERVER_FULL)
+        self._attend()
+
+    # What else happens
+
+    def client_writable(self, writable: bool) -> None:
+        """The client does not read for now, or does again."""
+        if self._own is not None:
+            self._own.hold_reading(not writable)
+        if writable:
+            self._excess = 0
+            if self._holding is not None:
+                self._holding.release(self)
+                self._holding = None
+            self._unpause(CLIENT_FULL)
+        else:
+            self._pause(CLIENT_FULL)
+
+    def _exceed(self, size: int) -> None:
+        """More was sent to a client that does not read. From some point on, the shared connection is not read either,
+        and the client had better hurry."""
+        self._excess += size
+        link = self._link
+        if self._excess > self.hub.config.reply_buffer and self._holding is None and link is not None:
+            self._holding = link
+            link.hold(self)
+            self.hub.stats.held_total += 1
+            self._hurry(self.conn.activity)
+
+    def _hurry(self, activity: int) -> None:
+        def look() -> None:
+            if self._holding is None:
+                return
+            if self.conn.activity == activity:
+                self.hub.stats.slow_readers_total += 1
+                self.closing = True
+                self.conn.close(CloseReason("proxy", "relay", "slow_reader"), flush=False, reset=True)
+            else:
+                self._hurry(self.conn.activity)
+
+        self.conn.call_later(self.hub.config.slow_reader_timeout, look)
+
+    def ended(self) -> None:
+        """The client will send no more."""
+        self._ended = True
+        if self._own is not None and self._own.blocked:
+            self.finish("client", "eof")
+        self._attend()
+
+    def drain(self) -> None:
+        self.draining = True
+        self._attend()
+
+    def closed(self) -> None:
+        """The connection is over. What the client has sent is done all the same, but for what it waits for."""
+        self.closing = True
+        self._send = _ignore
+        self._attention = False
+        self._todo.clear()
+        if self._holding is not None:
+            self._holding.release(self)
+        self.drop_own()
+        self._leave_link()
+
+    def _attend(self) -> None:
+        """Do what can be done now, and find out what is left."""
+        self._work()
+        if self.closing:
+            return
+        todo, own = self._todo, self._own
+        idle = not (todo or self.waiting or self._outstanding or (own is not None and own.waiting))
+        if idle and (error := self._splitter.error) is not None:
+            self.hub.stats.protocol_errors_total.add(error.code)
+            self.give(error.reply)
+            self.finish("client", error.code, str(error))
+        elif idle and self._ended:
+            self.finish("client", "eof")
+        elif idle and self.draining and own is None:
+            self.finish("proxy", "drain")
+        else:
+            self._slow = bool(todo or self.waiting or own is not None or self.mute or self.skip)
+            self._limit()
+            self._attention = bool(todo or self._pauses or self._ended or self.draining or self._splitter.error)
+
+    def _limit(self) -> None:
+        """Read the client, or do not, as there is much or little to be done."""
+        if not self._todo:
+            self._todo_size = 0
+            self._unpause(TODO)
+        elif self._todo_size > TODO_LIMIT:
+            self._pause(TODO)
+        if self._outstanding <= self.hub.config.max_pipeline // 2:
+            self._unpause(PIPELINE)
+
+    def _pause(self, reason: int) -> None:
+        if not self._pauses:
+            self.conn.pause(Side.CLIENT)
+        self._pauses |= reason
+        self._attention = True
+
+    def _unpause(self, reason: int) -> None:
+        if self._pauses & reason:
+            self._pauses &= ~reason
+            if not self._pauses:
+                self.conn.resume(Side.CLIENT)
+
+
+class Nobody:
+    """Receives what nobody has asked for."""
+
+    def replied(self, data: bytes, count: int) -> None:
+        pass
+
+    def part(self, data: bytes) -> None:
+        pass
+
+    def failed(self, error: bytes, count: int) -> None:
+        pass
+
+    def broken(self) -> None:
+        pass
+
+
+NOBODY = Nobody()
+
+
+class Unheard(Nobody):
+    """Receives, in a session's place, replies that the client does not want."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def replied(self, data: bytes, count: int) -> None:
+        self._session.unheard(count)
+
+    def failed(self, error: bytes, count: int) -> None:
+        self._session.unheard(count)
+
+
+def _ignore(_data: bytes) -> None:
+    """Where replies go to a client that has gone."""

@@ -1,0 +1,290 @@
+"""A connection to a server that many clients share.
+
+Redis answers in the order in which it was asked, so a queue is all it takes to know whose reply comes next. What
+clients send within one turn of the loop leaves in one write; what comes back is split where one client's replies end
+and the next one's begin, and no further. A queue entry may stand for a whole pipeline of one command.
+
+Three things must not happen, and are why this is more than a queue. A reply must never reach another client: what is
+not understood, or was not asked for, ends the connection, and everybody in the queue gets an error. A client that does
+not read must not hold up the others for long: the connection is not read on while such a client is given a long reply,
+no new commands are put on it, and soon the client is disconnected. And a server that does not read must not make us
+hold what thousands of clients send: above a limit, commands are answered with an error, in their place in the queue.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.plugins.redis.connection import ServerConnection, log
+from l4proxy.plugins.redis.replies import BUSY, UNREADABLE
+from l4proxy.stats import SECONDS
+
+if TYPE_CHECKING:
+    from l4proxy.plugins.redis.pool import Pool
+    from l4proxy.plugins.redis.stats import CommandStats
+    from l4proxy.plugins.redis.treatment import Treatment
+
+__all__ = ["Receiver", "SharedConnection"]
+
+HELD = 256
+"""Why the stream is not read: a client does not take its reply."""
+ENOUGH = 1024 * 1024
+"""Bytes that may wait for a server that does not read, before clients are not read: many share them."""
+KEPT = 16 * 1024
+"""Bytes of a reply that is not whole which are kept until it is; of a longer one, what has come is passed on."""
+
+_now = time.monotonic
+PUSH = ord(">")
+
+
+class Receiver(Protocol):
+    """Who gets replies. For each command that was sent, exactly one of ``replied`` and ``failed`` is told, in order."""
+
+    def replied(self, data: bytes, count: int) -> None:
+        """``count`` whole replies, or the end of one of which ``part`` has had the beginning."""
+
+    def part(self, data: bytes) -> None:
+        """A part of a reply that goes on."""
+
+    def failed(self, error: bytes, count: int) -> None:
+        """There is no reply, ``count`` times; ``error`` is one to give instead."""
+
+    def broken(self) -> None:
+        """The reply of which ``part`` has had the beginning will not be completed. Then ``failed`` is told, too."""
+
+
+Entry: TypeAlias = "tuple[Receiver, int, CommandStats | None, float, bytes]"
+"""Whose replies, how many, what they count for, since when they are waited for, and, where there are no statistics,
+what the proxy itself replies."""
+
+
+class SharedConnection(ServerConnection):
+    """Made by a pool."""
+
+    __slots__ = ("_holders", "_passed", "_pending", "_queued", "_rest", "_stats", "_waiting", "_write", "clients",
+                 "full", "idle_since", "retired", "usable", "waiting_to_send")  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._pending: deque[Entry] = deque()
+        self._queued: list[bytes] = []
+        """Commands sent before it was ready."""
+        self._rest = bytearray()
+        """The beginning of a reply that has not come whole."""
+        self._passed = False
+        """A part of the reply under way has been passed on."""
+        self._stats: dict[str, CommandStats] = {}
+        self._holders: set[Receiver] = set()
+        self._write: Callable[[bytes], None] = self._queued.append
+        self._waiting = 0
+        self.clients = 0
+        """Who sends here. Those who begin and cease to, say so with ``join`` and ``leave``."""
+        self.idle_since = pool.clock()
+        self.usable = True
+        """Whether clients may begin to send here, and go on once they have all their replies."""
+        self.retired = False
+        self.full = True
+        """The server does not read, or is not there yet: who sends should stop, and add to ``waiting_to_send`` what is
+        then called."""
+        self.waiting_to_send: list[Callable[[], None]] = []
+
+    def send(self, receiver: Receiver, treatment: Treatment, count: int, data: bytes) -> None:
+        """Send ``count`` commands of one kind. The hot path."""
+        if self._waiting >= self.pool.max_waiting:
+            self.pool.pools.stats.overflow_total += count
+            self.answer(receiver, count, BUSY * count)
+            return
+        if self.closed:
+            receiver.failed(self.failure, count)
+            return
+        stats = self._stats.get(treatment.name)
+        if stats is None:
+            stats = self._stats[treatment.name] = self.pool.command_stats(treatment.name)
+        stats.request_bytes_total += len(data)
+        self._waiting += count
+        self._pending.append((receiver, count, stats, _now(), b""))
+        self._write(data)
+
+    def answer(self, receiver: Receiver, count: int, data: bytes) -> None:
+        """Reply in the server's place, behind all that was sent before."""
+        if self._pending:
+            self._pending.append((receiver, count, None, 0.0, data))
+        else:
+            receiver.replied(data, count)
+
+    @property
+    def waiting(self) -> int:
+        """Commands without a reply."""
+        return self._waiting
+
+    def join(self) -> None:
+        self.clients += 1
+
+    def leave(self) -> None:
+        self.clients -= 1
+        if not self.clients:
+            self.idle_since = self.pool.clock()
+
+    def retire(self) -> None:
+        """Its endpoint is gone: whoever has no reply to wait for goes elsewhere, and then it is closed."""
+        self.retired = True
+        self._decide()
+
+    def hold(self, receiver: Receiver) -> None:
+        """Read no more, because ``receiver`` has more than enough, until ``release``."""
+        if self.stream is not None and not self._holders:
+            self.stream.hold_reading(HELD)
+        self._holders.add(receiver)
+        self._decide()
+
+    def release(self, receiver: Receiver) -> None:
+        self._holders.discard(receiver)
+        self._decide()
+        if self.stream is not None and not self._holders:
+            self.stream.release_reading(HELD)
+
+    def _decide(self) -> None:
+        self.usable = not (self.closed or self.retired or self._holders)
+
+    def _when_ready(self) -> None:
+        assert self.stream is not None
+        self._write = self.stream.write_soon
+        self.stream.high = max(self.stream.high, ENOUGH)
+        self.stream.on_writable = self._writable
+        if self._queued:
+            self.stream.write(b"".join(self._queued))
+            self._queued = []
+        if not self.stream.blocked:
+            self._writable(True)
+
+    def _writable(self, writable: bool) -> None:
+        self.full = not writable
+        if writable:
+            waiting, self.waiting_to_send = self.waiting_to_send, []
+            for call in waiting:
+                call()
+
+    def _owes(self) -> bool:
+        return self._waiting > 0 and not self._holders
+
+    def _when_lost(self, error: bytes) -> None:
+        self._decide()
+        waiting, self.waiting_to_send = self.waiting_to_send, []
+        pending, self._pending = self._pending, deque()
+        self._waiting = 0
+        if self._passed:
+            pending[0][0].broken()
+        for receiver, count, stats, _, answer in pending:
+            if stats is None:
+                receiver.replied(answer, count)
+            else:
+                self.pool.lost(self, count)
+                receiver.failed(error, count)
+        for call in waiting:
+            call()
+
+    # Replies
+
+    def _read(self, data: bytes) -> None:
+        """Give each receiver its replies; those in a row for the same one are given together. The hot path."""
+        chunk: bytes | bytearray = data
+        if self._rest:
+            self._rest += data
+            chunk = self._rest
+        pending, find_end, errors, now = self._pending, self._scanner.end, self._scanner.errors, _now()
+        receiver: Receiver | None = None
+        begin = start = total = 0
+        size = len(chunk)
+        wrong: RemoteProtocolError | None = None
+        try:
+            while pending:
+                whose, count, stats, since, answer = pending[0]
+                if stats is None:
+                    end = start
+                elif start == size or (chunk[start] == PUSH and not self._passed):
+                    break
+                elif (end := find_end(chunk, start, count)) < 0:
+                    whole, end = self._scanner.take_whole(start, count)
+                    if not whole:
+                        break
+                    pending[0] = (whose, count - whole, stats, since, answer)
+                    count = whole
+                    pending.appendleft((whose, count, stats, since, answer))
+                pending.popleft()
+                self._waiting -= count
+                if whose is not receiver:
+                    if receiver is not None:
+                        receiver.replied(bytes(chunk[begin:start]), total)
+                    receiver, begin, total = whose, start, 0
+                if stats is None:
+                    if total:
+                        whose.replied(bytes(chunk[begin:start]), total)
+                    whose.replied(answer, count)
+                    receiver = None
+                    continue
+                took = now - since
+                stats.commands_total += count
+                stats.seconds.counts[bisect_left(SECONDS, took)] += count
+                stats.seconds.sum += took * count
+                stats.reply_bytes_total += end - start
+                self._replies += count
+                self._passed = False
+                if errors:
+                    self.pool.count_errors(self, stats, errors)
+                total += count
+                start = end
+        except RemoteProtocolError as error:
+            wrong = error
+        if receiver is not None:
+            receiver.replied(bytes(chunk[begin:start]), total)
+        if wrong is not None:
+            self._break(wrong)
+        elif start < size and not self.closed:
+            self._keep(chunk, start)
+        elif self._rest:
+            self._rest = bytearray()
+
+    def _keep(self, chunk: bytes | bytearray, start: int) -> None:
+        """What is left behind the last whole reply: the beginning of the next one, or what nobody asked for."""
+        if chunk[start] == PUSH and not self._passed:
+            self._skip_push(chunk, start)
+            return
+        if not self._pending:
+            self._break(RemoteProtocolError(f"{bytes(chunk[start : start + 40])!r} was not asked for", code="unasked"))
+            return
+        left = len(chunk) - start
+        settled = min(self._scanner.settled, left)
+        if left >= KEPT and settled:
+            receiver, _, stats, _, _ = self._pending[0]
+            assert stats is not None
+            stats.reply_bytes_total += settled
+            self._scanner.passed(settled)
+            self._passed = True
+            receiver.part(bytes(chunk[start : start + settled]))
+            start += settled
+        self._rest = bytearray(chunk[start:])
+
+    def _skip_push(self, chunk: bytes | bytearray, start: int) -> None:
+        """What a server says unasked on a connection that nobody has to himself is for nobody."""
+        try:
+            end = self._scanner.end(chunk, start)
+        except RemoteProtocolError as error:
+            self._break(error)
+            return
+        if end < 0:
+            self._rest = bytearray(chunk[start:])
+            return
+        self.pool.endpoint_stats(self).unasked_total += 1
+        self._scanner.errors.clear()
+        self._rest = bytearray()
+        if end < len(chunk):
+            self._read(bytes(chunk[end:]))
+
+    def _break(self, error: RemoteProtocolError) -> None:
+        log.warning("endpoint %s broke the protocol: %s", self.endpoint_name, error)
+        self.lose(UNREADABLE)

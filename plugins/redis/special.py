@@ -1,0 +1,323 @@
+"""What is done for commands that are not plain: those that change, keep, or mean the connection that they are sent on.
+
+`PLAIN_AFTER_ALL` looks at those of which some are plain. `HANDLERS` are for what is left, and are called when all
+earlier replies are there: they answer, or send the command on; or they begin a connection of the client's own.
+`send_to_own` is for a client that has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.change import Change, change_of, is_client_name
+from l4proxy.plugins.redis.replies import BAD_NAME, NO_PASSWORD, OK, error_reply, of_upstream_error
+from l4proxy.plugins.redis.treatment import Role, Treatment
+from l4proxy.protocols.redis.request import Run, arguments, encode_command
+from l4proxy.protocols.redis.values import encode
+
+if TYPE_CHECKING:
+    from l4proxy.plugins.redis.dedicated import DedicatedConnection
+    from l4proxy.plugins.redis.session import Session
+    from l4proxy.plugins.redis.shared import SharedConnection
+
+__all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "send_to_own"]
+
+Handler: TypeAlias = "Callable[[Session, Treatment, Run], None]"
+PING = encode_command(b"PING")
+_STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"GETREDIR", b"NO-EVICT", b"NO-TOUCH"))
+"""Subcommands of ``CLIENT`` that mean the connection they are sent on, or leave something behind."""
+_IDENTITY = (Role.SELECT, Role.AUTH, Role.HELLO, Role.READONLY)
+
+
+def pass_on(session: Session, treatment: Treatment, run: Run) -> None:
+    """It is plain after all, or the server will say what is wrong with it."""
+    session.done()
+    session.share(treatment, run)
+
+
+# What may be plain after all. Asked also while replies are outstanding. True: it was, and has been sent.
+
+
+def maybe_blocking(session: Session, treatment: Treatment, run: Run) -> bool:
+    """``XREAD`` has to wait only with ``BLOCK``, before ``STREAMS``."""
+    words = [word.upper() for word in arguments(run[2])]
+    streams = words.index(b"STREAMS") if b"STREAMS" in words else len(words)
+    if b"BLOCK" in words[:streams]:
+        return False
+    pass_on(session, treatment, run)
+    return True
+
+
+def multi(session: Session, treatment: Treatment, run: Run) -> bool:
+    """A transaction that has come whole, and in which all is plain, needs no connection of its own: it is written in
+    one piece, nothing can get between its commands, and it leaves nothing behind."""
+    block = session.transaction()
+    for one in block:
+        pass_on(session, one[0].note, one)
+    return bool(block)
+
+
+def evaluate(session: Session, treatment: Treatment, run: Run) -> bool:
+    words = arguments(run[2])
+    if len(words) > 1:
+        session.hub.scripts.learn(words[1])
+    pass_on(session, treatment, run)
+    return True
+
+
+def evalsha(session: Session, treatment: Treatment, run: Run) -> bool:
+    session.done()
+    session.share(treatment, run, ScriptCall(session, treatment, run))
+    return True
+
+
+def script(session: Session, treatment: Treatment, run: Run) -> bool:
+    """``SCRIPT``, of which ``DEBUG`` makes its connection a debugger's."""
+    words = arguments(run[2])
+    subcommand = words[1].upper() if len(words) > 1 else b""
+    if subcommand == b"DEBUG":
+        return False
+    if subcommand == b"LOAD" and len(words) == 3:
+        session.hub.scripts.learn(words[2])
+    elif subcommand == b"FLUSH":
+        session.hub.scripts.forget()
+    pass_on(session, treatment, run)
+    return True
+
+
+PLAIN_AFTER_ALL: dict[Role, Callable[[Session, Treatment, Run], bool]] = {
+    Role.MAYBE_BLOCKING: maybe_blocking,
+    Role.MULTI: multi,
+    Role.EVAL: evaluate,
+    Role.EVALSHA: evalsha,
+    Role.SCRIPT: script,
+}
+
+
+class ScriptCall:
+    """Receives the reply to ``EVALSHA``. When the server has no such script, but we do, and the client has sent nothing
+    since that would now be done before it, the server is given the script and asked again."""
+
+    __slots__ = ("_run", "_session", "_treatment")
+
+    def __init__(self, session: Session, treatment: Treatment, run: Run) -> None:
+        self._session = session
+        self._treatment = treatment
+        self._run = run
+
+    def replied(self, data: bytes, count: int) -> None:
+        session = self._session
+        if data.startswith(b"-NOSCRIPT") and session.is_alone:
+            words = arguments(self._run[2])
+            text = session.hub.scripts.find(words[1]) if len(words) > 1 else None
+            if text is not None:
+                session.ask_again(self._treatment, self._run, encode_command(b"SCRIPT", b"LOAD", text))
+                return
+        session.replied(data, count)
+
+    def part(self, data: bytes) -> None:
+        self._session.part(data)
+
+    def failed(self, error: bytes, count: int) -> None:
+        self._session.failed(error, count)
+
+    def broken(self) -> None:
+        self._session.broken()
+
+
+# What is left. All earlier replies are there.
+
+
+def to_own(session: Session, treatment: Treatment, run: Run) -> None:
+    """It needs a connection of its own."""
+    session.begin_own(treatment)
+
+
+def wait(session: Session, treatment: Treatment, run: Run) -> None:
+    """``WAIT`` is about the last write that its connection knows of. One that has just answered a ``PING`` knows of all
+    that the server has seen, this client's writes among it."""
+    own = session.begin_own(treatment)
+    if own is not None:
+        own.send(session.hub.ping, PING, hidden=True)
+
+
+def become_another(session: Session, treatment: Treatment, run: Run) -> None:
+    """The command is sent to a connection of who the client will then be: it changes nothing there, and its answer is
+    the server's own."""
+    change = change_of(session.identity, treatment.role, run[2])
+    if change is None:
+        pass_on(session, treatment, run)
+        return
+    session.done()
+    if change.logs_in and session.hub.logs_in:
+        session.reply(NO_PASSWORD)
+        return
+    try:
+        link = session.hub.pool(change.identity).shared_connection()
+    except UpstreamError as error:
+        session.reply(of_upstream_error(error))
+        return
+    session.waiting = True
+    link.join()
+    link.send(ChangeAnswer(session, change, link), treatment, 1, change.command)
+
+
+class ChangeAnswer:
+    """Receives the answer to a command that makes its client somebody else, if the server agrees."""
+
+    __slots__ = ("_change", "_link", "_session")
+
+    def __init__(self, session: Session, change: Change, link: SharedConnection) -> None:
+        self._session = session
+        self._change = change
+        self._link = link
+
+    def replied(self, data: bytes, count: int) -> None:
+        session, change = self._session, self._change
+        if data[:1] == b"-" or session.closing:
+            self._link.leave()
+        else:
+            session.become(change.identity, self._link)
+            session.name = session.name if change.name is None else change.name
+        session.reply(data)
+        session.resume()
+
+    def part(self, data: bytes) -> None:
+        """Such an answer is too short for this."""
+
+    def failed(self, error: bytes, count: int) -> None:
+        self.replied(error, count)
+
+    def broken(self) -> None:
+        """It never has a part."""
+
+
+def client(session: Session, treatment: Treatment, run: Run) -> None:
+    words = arguments(run[2])
+    subcommand = words[1].upper() if len(words) > 1 else b""
+    if subcommand in _STAYS:
+        session.begin_own(treatment)
+    elif subcommand == b"REPLY" and len(words) == 3 and words[2].upper() in (b"ON", b"OFF", b"SKIP"):
+        session.done()
+        session.mute, session.skip = words[2].upper() == b"OFF", False
+        if words[2].upper() == b"ON":
+            session.reply(OK)
+        session.skip = words[2].upper() == b"SKIP"
+    elif subcommand == b"SETNAME" and len(words) == 3:
+        session.done()
+        if is_client_name(words[2]):
+            session.name = words[2]
+        session.reply(OK if is_client_name(words[2]) else BAD_NAME)
+    elif subcommand == b"GETNAME" and len(words) == 2:
+        session.done()
+        session.reply(encode(session.name or None, session.identity.protocol))
+    else:
+        pass_on(session, treatment, run)
+
+
+def reset(session: Session, treatment: Treatment, run: Run) -> None:
+    session.done()
+    session.become(session.hub.identity)
+    session.name = b""
+    session.mute = session.skip = False
+    session.reply(b"+RESET\r\n")
+
+
+def leave(session: Session, treatment: Treatment, run: Run) -> None:
+    session.done()
+    session.reply(OK)
+    session.finish("client", "quit")
+
+
+def refuse(session: Session, treatment: Treatment, run: Run) -> None:
+    session.done()
+    session.reply(error_reply(f"ERR {treatment.name} is not served by this proxy: replicas connect to the server"))
+
+
+HANDLERS: dict[Role, Handler] = {
+    Role.BLOCKING: to_own,
+    Role.MAYBE_BLOCKING: to_own,
+    Role.WAIT: wait,
+    Role.MULTI: to_own,
+    Role.WATCH: to_own,
+    Role.SUBSCRIBE: to_own,
+    Role.UNSUBSCRIBE: to_own,
+    Role.MONITOR: to_own,
+    Role.OWN: to_own,
+    Role.SCRIPT: to_own,
+    **dict.fromkeys(_IDENTITY, become_another),
+    Role.CLIENT: client,
+    Role.RESET: reset,
+    Role.QUIT: leave,
+    Role.REFUSED: refuse,
+}
+
+
+# A client that has a connection of its own.
+
+
+def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Run) -> bool:
+    """Send the command that is next to the client's own connection, or do without it. False: not before all replies are
+    there."""
+    head, count, data = run
+    role = treatment.role
+    if not count:
+        own.send_part(data)
+    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_about_replies(treatment, data):
+        if own.waiting:
+            return False
+        if role in (Role.QUIT, Role.RESET):
+            session.drop_own()  # what it was in the middle of is over
+        else:
+            HANDLERS[role](session, treatment, run)
+        return True
+    elif role is Role.SUBSCRIBE:
+        own.send(treatment, data, max(1, head.argc - 1))
+    elif role is Role.UNSUBSCRIBE:
+        own.send(treatment, data, head.argc - 1 or -1)
+    elif role in _IDENTITY:
+        return _change_own(session, own, treatment, run)
+    elif role is Role.CLIENT:
+        own.send(treatment, data, 1, _client_effect(session, own, data))
+    else:
+        own.send(treatment, data, count)
+    session.done()
+    return True
+
+
+def _is_about_replies(treatment: Treatment, data: bytes) -> bool:
+    """``CLIENT REPLY`` is ours: what the server does not send could not be told from what is lost."""
+    return treatment.role is Role.CLIENT and [word.upper() for word in arguments(data)[1:2]] == [b"REPLY"]
+
+
+def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Run) -> bool:
+    change = change_of(session.identity, treatment.role, run[2])
+    if change is not None and change.logs_in and session.hub.logs_in:
+        if own.waiting:
+            return False
+        session.done()
+        session.reply(NO_PASSWORD)
+        return True
+
+    def take_effect(_reply: bytes) -> None:
+        if change is not None:
+            session.become(change.identity)
+            own.identity = change.identity
+            own.name = session.name = session.name if change.name is None else change.name
+
+    own.send(treatment, run[2], 1, take_effect)
+    session.done()
+    return True
+
+
+def _client_effect(session: Session, own: DedicatedConnection, data: bytes) -> Callable[[bytes], None]:
+    words = arguments(data)
+    subcommand = words[1].upper() if len(words) > 1 else b""
+
+    def take_effect(_reply: bytes) -> None:
+        own.kept |= subcommand in _STAYS
+        if subcommand == b"SETNAME":
+            own.name = session.name = words[2]
+
+    return take_effect

@@ -1,0 +1,41 @@
+"""What is counted: by command, by endpoint, by use."""
+
+from __future__ import annotations
+
+from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
+
+__all__ = ["CommandStats", "EndpointCommandStats", "RedisProxyStats"]
+
+
+class CommandStats(Stats, subsystem="redis_command", labels=("cluster", "command")):
+    """One command on one cluster."""
+
+    commands_total = counter("Commands sent.")
+    errors_total = labelled_counter("Replies that were errors, by their first word.", label="error")
+    seconds = histogram("From when a command was sent until its reply was there.", buckets=SECONDS)
+    request_bytes_total = counter("Bytes of the commands.")
+    reply_bytes_total = counter("Bytes of the replies.")
+
+
+class EndpointCommandStats(Stats, subsystem="redis_endpoint", labels=("cluster", "endpoint")):
+    """All commands of one endpoint."""
+
+    commands_total = counter("Commands sent.")
+    errors_total = labelled_counter("Replies that were errors, by their first word.", label="error")
+    in_flight = gauge("Commands that wait for their replies now.")
+    failed_total = counter("Commands that got an error of the proxy's own because a connection was lost or not made.")
+    connections_shared = gauge("Connections that clients share now.")
+    connections_dedicated = gauge("Connections that clients have to themselves now.")
+    connections_idle = gauge("Connections that wait for the next client that needs one to itself.")
+    unasked_total = counter("Pushes on shared connections, which are for nobody.")
+
+
+class RedisProxyStats(Stats, subsystem="redis_proxy", labels=("name",)):
+    """Clients of one use of the filter."""
+
+    clients_active = gauge("Clients connected now.")
+    protocol_errors_total = labelled_counter("Clients that broke the protocol, by how.", label="error")
+    dedicated_total = labelled_counter("Times a client was given a connection to itself, by command.", label="command")
+    held_total = counter("Times a shared connection was not read because a client did not take its reply.")
+    slow_readers_total = counter("Clients that were disconnected because they did not take their replies.")
+    overflow_total = counter("Commands refused because too many were waiting.")
