@@ -217,7 +217,10 @@ class Stream:
 
     def has_input(self) -> bool:
         """Bytes wait in the kernel. Asking costs a system call."""
-        return ioctl(self.fd, FIONREAD, _NO_BYTES) != _NO_BYTES
+        try:
+            return ioctl(self.fd, FIONREAD, _NO_BYTES) != _NO_BYTES
+        except OSError:  # not a socket of the system's
+            return False
 
     def splice_to(self, sink: Stream | None) -> None:
         """Nobody reads these bytes but ``sink``: let the kernel move them when they are many. None: somebody does."""

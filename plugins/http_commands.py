@@ -31,7 +31,7 @@ LINE = (
 
 
 class Http(QuickCommand):
-    """Proxy an HTTP service, without a configuration file; a line per request shows what happens.
+    """Proxy an HTTP service, and show a line per request.
 
     examples:
       l4proxy http :8080 app:8000

@@ -79,6 +79,7 @@ class MemorySocket:
             raise self.error
         if self.shut:
             raise BrokenPipeError(errno.EPIPE, "written after the end")
+        data = memoryview(data)  # TypeError as a socket raises it
         size = len(data) if self.room is None else min(len(data), self.room)
         if not size:
             raise BlockingIOError(errno.EAGAIN, "no room")
