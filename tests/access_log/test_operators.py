@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from l4proxy.access_log import operators
 from l4proxy.access_log.operator_table import OperatorTable
 from l4proxy.access_log.record import AccessRecord
 from l4proxy.filter import Peer
@@ -14,7 +15,7 @@ from l4proxy.reason import CloseReason
 from records import REFUSED, bare, record
 
 # A table of its own, for protocols add to the one that is at work when their plugins are imported.
-OPERATORS: OperatorTable = runpy.run_module("l4proxy.access_log.operators")["OPERATORS"]
+OPERATORS: OperatorTable = runpy.run_path(operators.__file__)["OPERATORS"]
 
 FULL = {
     "START_TIME": "2026-01-02T03:03:04.678Z",
