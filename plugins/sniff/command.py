@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import inspect
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from l4proxy.inspector import Inspector
 from l4proxy.logging_setup import set_up_logging
 from l4proxy.plugins.sniff.options import add_options, choice_of, config_of, ports_of
 from l4proxy.plugins.sniff.sight import Sight
+from l4proxy.process import raise_descriptor_limit
 from l4proxy.registry import Kind
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from l4proxy.plugins.sniff.source import Source
 
 __all__ = ["list_protocols", "sniff"]
+
+COLLECT_AFTER = 50_000
+"""Objects made and not freed before the collector looks for cycles."""
 
 
 def list_protocols(plugins: PluginManager) -> int:
@@ -46,6 +51,9 @@ def sniff(protocol: str, words: Sequence[str], plugins: PluginManager) -> int:
     add_options(parser, inspector)
     args = parse_all(parser, words)
     set_up_logging("info")
+    raise_descriptor_limit()
+    gc.freeze()  # what is there now stays: later collections need not look at it
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
     async def main() -> int:
         return await _run(inspector, args, plugins).main()

@@ -36,13 +36,20 @@ class JsonLines:
     def __init__(self, kind_word: str, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
         self._kind_word = kind_word
-        self._encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+        self._encode = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
 
     def exchange(self, exchange: Exchange) -> None:
         print(self._encode(json_of(exchange, self._kind_word)), file=self._stream)
 
     def flush(self) -> None:
         self._stream.flush()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode(errors="backslashreplace")
+    return str(value)
 
 
 def json_of(exchange: Exchange, kind_word: str) -> dict[str, Any]:

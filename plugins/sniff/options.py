@@ -49,9 +49,10 @@ def add_options(parser: argparse.ArgumentParser, inspector: type[Inspector[Any]]
                         help="memory for what the kernel captures ahead of us (default 64MiB)")  # fmt: skip
     source.add_argument("--duration", metavar="TIME", type=_read(parse_duration), help="stop after 30s, 5m ...")
     view = parser.add_argument_group("how to show it (on a terminal: live tables, else: lines)")
-    view.add_argument("--lines", action="store_true", help="a line for each exchange, also on a terminal")
-    view.add_argument("--json", action="store_true", help="a JSON object for each exchange, on a line")
-    view.add_argument("--quiet", action="store_true", help="nothing but the summary at the end")
+    way = view.add_mutually_exclusive_group()
+    way.add_argument("--lines", action="store_true", help="a line for each exchange, also on a terminal")
+    way.add_argument("--json", action="store_true", help="a JSON object for each exchange, on a line")
+    way.add_argument("--quiet", action="store_true", help="nothing but the summary at the end")
     view.add_argument("--prometheus", metavar="ADDR", help="serve metrics to scrapers, at :9308 or 127.0.0.1:9308")
     view.add_argument("--record", metavar="FILE", help="write everything to a file, as lines of JSON, for --replay")
     _add_choices(parser.add_argument_group("what to show"), inspector)

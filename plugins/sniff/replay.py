@@ -58,7 +58,8 @@ class ReplaySource(Source):
                 raise ValueError(f"a recording of {protocol}: l4proxy sniff {protocol} --replay {self._path}")
             return
         event = parse_line(line)
-        at = self._at = max(float(event["at"]), self._at)
+        at = float(event["at"])
+        self._at = max(self._at, at)
         self._began = self._began or at
         number = event["connection"]
         if "open" in event:

@@ -56,7 +56,8 @@ class Run:
         self._duration = duration
         self._recorder: Recorder | None = None
         self._stop = asyncio.Event()
-        self._error: L4ProxyError | None = None
+        self._error: Exception | None = None
+        sight.on_failure = self._fail
         sight.views += [view for view in (live, lines) if view is not None]
 
     async def main(self) -> int:
@@ -72,11 +73,11 @@ class Run:
             await self._watch(title)
         if self._recorder is not None:
             self._recorder.close()
-        if self._lines is not None:
-            self._lines.flush()
         print_summary(self._sight, self._facts(), self._source.began(), self._source.now())
         if self._error is not None:
             raise self._error
+        if self._lines is not None:
+            self._lines.flush()
         return 0
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> str:
@@ -114,21 +115,22 @@ class Run:
             for task in (*tasks, reading, flushing):
                 task.cancel()
             for outcome in await asyncio.gather(*tasks, reading, flushing, return_exceptions=True):
-                if isinstance(outcome, L4ProxyError):
-                    self._error = self._error or outcome
-                elif isinstance(outcome, Exception):
-                    raise outcome
+                if isinstance(outcome, Exception):
+                    self._fail(outcome)
 
     async def _flush(self) -> None:
         """What is written to files and pipes is to be seen soon."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            for one in (self._lines, self._recorder):
-                if one is not None:
-                    one.flush()
+            try:
+                for one in (self._lines, self._recorder):
+                    if one is not None:
+                        one.flush()
+            except OSError as error:  # who read our output has left
+                self._fail(error)
 
-    def _fail(self, error: L4ProxyError) -> None:
-        self._error = error
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
         self._stop.set()
 
     def _facts(self) -> Iterable[tuple[str, str]]:

@@ -53,7 +53,7 @@ def screen(browser: Browser, head: Head, columns: int, lines: int, paint: Painte
 
 
 def _title(browser: Browser, head: Head, columns: int, paint: Painter) -> str:
-    state = " PAUSED" if browser.paused else ""
+    state = " PAUSED" if browser.paused else " END" if browser.averages else ""
     right = f"{state} {head.clock}" if head.clock else state
     return paint(fitted(printable(head.title), max(0, columns - len(right))), BOLD) + paint(right[:columns], CYAN)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from l4proxy.exchange import Exchange
@@ -36,6 +37,8 @@ class Sight:
         self.protocol = inspector
         self.choice = choice
         self.views: list[View] = []
+        self.on_failure: Callable[[Exception], object] = _raise
+        """Called with what a view raised; none is shown anything more then."""
         self.tap: Tap | None = None
         self._config = config
         self.registry: StatsRegistry
@@ -58,12 +61,20 @@ class Sight:
         return Recorded(self.tap, watched)
 
     def _show(self, exchange: Exchange) -> None:
-        for view in self.views:
-            view.exchange(exchange)
+        try:
+            for view in self.views:
+                view.exchange(exchange)
+        except Exception as error:
+            self.watch.inspector.on_exchange = None
+            self.on_failure(error)
 
     def _show_chosen(self, exchange: Exchange) -> None:
         if self.choice(exchange):
             self._show(exchange)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class Recorded:
