@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.access_log.logger import log_access
@@ -116,7 +117,9 @@ class FilterConn(Conn):
             connection.up.inject(self.position, data)
 
     def send_client(self, data: bytes) -> None:
-        connection = self._here()
+        connection = self._connection
+        if get_ident() != connection.listener.thread:
+            self._here()
         if connection.reason is None:
             connection.down.inject(len(connection.filters) - 1 - self.position, data)
 

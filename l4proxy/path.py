@@ -256,6 +256,9 @@ class Path:
 
     def inject(self, position: int, data: bytes) -> None:
         """Send ``data`` on from the filter at ``position``: only those further along see it."""
+        if not self._nodes and type(data) is bytes and data and not self.sink.blocked:  # type: ignore[union-attr]
+            self._deliver(data)  # nobody is further along, and the sink is there
+            return
         if not _sendable(data):
             raise TypeError(f"only bytes can be sent, not {type(data).__name__}")
         sink = self.sink

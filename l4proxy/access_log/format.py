@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.access_log.operator_table import Attribute
 from l4proxy.access_log.operators import OPERATORS
 from l4proxy.terminal import printable
 
@@ -103,16 +104,40 @@ def compile_text(format: str, operators: OperatorTable = OPERATORS) -> Callable[
     if not readers:
         raise ValueError(f"the format {format!r} has no operator in it (such as %DURATION%)")
 
+    fill = _fill(template, readers)
     printable_template = template.isprintable()
 
     def line(record: AccessRecord) -> str:
-        values = [value if (value := read(record)) or value == 0 else "-" for read in readers]
-        text = template % tuple(values)
-        if printable_template and text.isprintable():  # one look for all values: a stranger's hardly ever are not
-            return text
-        return template % tuple([_text(value) for value in values])
+        try:
+            text = fill(record)
+        except AttributeError:  # a record of another type
+            pass
+        else:
+            if printable_template and text.isprintable():  # one look for all of them: they hardly ever are not
+                return text
+        return template % tuple([_text(read(record)) for read in readers])
 
     return line
+
+
+def _fill(template: str, readers: list[Reader]) -> Callable[[AccessRecord], str]:
+    """A function that fills in the template, made as a function of its own: a line is made for every request, and a
+    call per value would cost as much as all the rest. Its source holds paths of attributes, and nothing else that comes
+    from anywhere. Raises AttributeError for a record that lacks one."""
+    values = []
+    for at, read in enumerate(readers):
+        if isinstance(read, Attribute):
+            values.append(f"record.{read.path} or '-'" if read.text else f"record.{read.path}")
+        else:
+            values.append(f"show(read_{at}(record))")
+    names: dict[str, Any] = {f"read_{at}": read for at, read in enumerate(readers)}
+    names |= {"template": template, "show": _or_dash}
+    fill: Callable[[AccessRecord], str] = eval(f"lambda record: template % ({', '.join(values)},)", names)
+    return fill
+
+
+def _or_dash(value: Any) -> Any:
+    return value if value or value == 0 else "-"
 
 
 def compile_json(

@@ -17,10 +17,28 @@ from typing import Any, Literal
 
 from l4proxy.errors import did_you_mean
 
-__all__ = ["Operator", "OperatorTable", "Reader"]
+__all__ = ["Attribute", "Operator", "OperatorTable", "Reader"]
 
 Reader = Callable[[Any], Any]
 """From a record to text, a number, a mapping, or None."""
+
+
+class Attribute:
+    """The reader of an attribute, by its path (``cluster``, ``reason.detail``). With ``text``, empty text is nothing;
+    so is what a record has not. A line of the log reads it without a call."""
+
+    __slots__ = ("path", "text")
+
+    def __init__(self, path: str, *, text: bool = False) -> None:
+        if not all(part.isidentifier() for part in path.split(".")):
+            raise ValueError(f"{path!r} is not the path of an attribute")
+        self.path = path
+        self.text = text
+
+    def __call__(self, record: Any) -> Any:
+        for name in self.path.split("."):
+            record = getattr(record, name, None)
+        return (record or None) if self.text else record
 
 
 @dataclass(frozen=True, slots=True)

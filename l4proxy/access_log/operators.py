@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from l4proxy.access_log.flags import RESPONSE_FLAGS
-from l4proxy.access_log.operator_table import OperatorTable, Reader
+from l4proxy.access_log.operator_table import Attribute, OperatorTable, Reader
 from l4proxy.access_log.record import AccessRecord
 from l4proxy.access_log.times import ISO_8601, time_formatter
 from l4proxy.address import format_host_port
@@ -62,12 +62,12 @@ _add(
 
 # Bytes
 
-_add("BYTES_RECEIVED", lambda r: r.bytes_received, "Bytes received from the client.")
-_add("BYTES_SENT", lambda r: r.bytes_sent, "Bytes sent to the client.")
-_add("DOWNSTREAM_WIRE_BYTES_RECEIVED", lambda r: r.bytes_received, "Bytes received from the client.")
-_add("DOWNSTREAM_WIRE_BYTES_SENT", lambda r: r.bytes_sent, "Bytes sent to the client.")
-_add("UPSTREAM_WIRE_BYTES_RECEIVED", lambda r: r.upstream_bytes_received, "Bytes received from the upstream.")
-_add("UPSTREAM_WIRE_BYTES_SENT", lambda r: r.upstream_bytes_sent, "Bytes sent to the upstream.")
+_add("BYTES_RECEIVED", Attribute("bytes_received"), "Bytes received from the client.")
+_add("BYTES_SENT", Attribute("bytes_sent"), "Bytes sent to the client.")
+_add("DOWNSTREAM_WIRE_BYTES_RECEIVED", Attribute("bytes_received"), "Bytes received from the client.")
+_add("DOWNSTREAM_WIRE_BYTES_SENT", Attribute("bytes_sent"), "Bytes sent to the client.")
+_add("UPSTREAM_WIRE_BYTES_RECEIVED", Attribute("upstream_bytes_received"), "Bytes received from the upstream.")
+_add("UPSTREAM_WIRE_BYTES_SENT", Attribute("upstream_bytes_sent"), "Bytes sent to the upstream.")
 
 # Addresses
 
@@ -108,7 +108,7 @@ def _upstream(attribute: str) -> Reader:
 
 
 _add("UPSTREAM_HOST", _upstream_host, "The endpoint's address and port; where none was reached, the last one tried.")
-_add("UPSTREAM_HOST_NAME", lambda r: r.endpoint or None, "The endpoint as the configuration or discovery names it.")
+_add("UPSTREAM_HOST_NAME", Attribute("endpoint", text=True), "The endpoint as the configuration or discovery names it.")
 _add("UPSTREAM_REMOTE_ADDRESS", lambda r: str(r.upstream) if r.upstream else None, "The endpoint's address and port.")
 _add("UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", _upstream("host"), "The endpoint's address.")
 _add("UPSTREAM_REMOTE_PORT", _upstream("port"), "The endpoint's port.")
@@ -118,14 +118,14 @@ _add("UPSTREAM_LOCAL_PORT", _upstream("local_port"), "Our own port there.")
 
 # Where it went
 
-_add("LISTENER_NAME", lambda r: r.listener, "The listener. (l4proxy's own)")
-_add("FILTER_CHAIN_NAME", lambda r: r.chain or None, "The filter chain.")
-_add("UPSTREAM_CLUSTER", lambda r: r.cluster or None, "The cluster.")
-_add("UPSTREAM_CLUSTER_RAW", lambda r: r.cluster or None, "The cluster.")
-_add("UPSTREAM_REQUEST_ATTEMPT_COUNT", lambda r: r.attempts, "Attempts to connect upstream.")
-_add("PROTOCOL", lambda r: r.protocol or None, "The protocol, as far as a matcher has found it.")
-_add("CONNECTION_ID", lambda r: r.connection_id or None, "The number that logs and /connections show, too.")
-_add("ACCESS_LOG_TYPE", lambda r: r.log_type, "TcpConnectionEnd, for connections.")
+_add("LISTENER_NAME", Attribute("listener"), "The listener. (l4proxy's own)")
+_add("FILTER_CHAIN_NAME", Attribute("chain", text=True), "The filter chain.")
+_add("UPSTREAM_CLUSTER", Attribute("cluster", text=True), "The cluster.")
+_add("UPSTREAM_CLUSTER_RAW", Attribute("cluster", text=True), "The cluster.")
+_add("UPSTREAM_REQUEST_ATTEMPT_COUNT", Attribute("attempts"), "Attempts to connect upstream.")
+_add("PROTOCOL", Attribute("protocol", text=True), "The protocol, as far as a matcher has found it.")
+_add("CONNECTION_ID", Attribute("connection_id", text=True), "The number that logs and /connections show, too.")
+_add("ACCESS_LOG_TYPE", Attribute("log_type"), "TcpConnectionEnd, for connections.")
 
 # How it ended
 
@@ -189,7 +189,7 @@ def _sans(kind: str) -> Reader:
     return read
 
 
-_add("REQUESTED_SERVER_NAME", lambda r: r.server_name or None, "The server name that the client asked for (SNI).")
+_add("REQUESTED_SERVER_NAME", Attribute("server_name", text=True), "The server name that the client asked for (SNI).")
 _add("DOWNSTREAM_TLS_VERSION", _tls("version"), "TLSv1.3 ...")
 _add("DOWNSTREAM_TLS_CIPHER", _tls("cipher"), "The cipher of the client's TLS connection.")
 _add("DOWNSTREAM_PEER_SUBJECT", _tls("peer_subject"), "The subject of the client's certificate.")

@@ -294,8 +294,8 @@ class ClientConnection(ABC):
     endpoint: Endpoint
     requests: int
     """How many it has carried."""
-    idle_since: float
-    """``time.monotonic()`` at which the last stream was over; kept by the pool."""
+    requests_seen: int
+    """How many they were when the pool last looked for idle connections: kept by the pool, -1 at first."""
     peer: Peer
     """The endpoint's address; set by the pool."""
 

@@ -14,7 +14,6 @@ from l4proxy.plugins.http.layer import Layer
 from l4proxy.plugins.http.versions import first_bytes_version, server_connection
 
 if TYPE_CHECKING:
-    from l4proxy.access_log.record import AccessRecord
     from l4proxy.codec import RemoteProtocolError
     from l4proxy.filter import Peer
     from l4proxy.plugins.http.connection import ServerStream
@@ -63,6 +62,7 @@ class Http(Filter[HttpConfig]):
         self.listener: str = conn.listener_name
         self.chain_name: str = conn.chain_name
         self.logs = conn.logs_access
+        self.log_access = conn.log_access
         self.write = conn.send_client
         self.scheme = "https" if tls is not None and tls.version else "http"
         self.trusted = self.peer.host in layer.trusted
@@ -151,9 +151,6 @@ class Http(Filter[HttpConfig]):
 
     def client_of(self, request: HttpRequest) -> str:
         return self.forwarding.client_of(request) if self.trusted else self.peer.host
-
-    def log_access(self, record: AccessRecord) -> None:
-        self.conn.log_access(record)
 
     # Time
 

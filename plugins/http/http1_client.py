@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.http.connection import ClientConnection, ClientHost, ClientStream, ResponseSink, StreamError
-from l4proxy.plugins.http.message import HttpRequest, HttpResponse
+from l4proxy.plugins.http.message import HttpRequest, ReceivedResponse
 from l4proxy.protocols.http1.codec import CHUNKED, ClientCodec
 from l4proxy.protocols.http1.events import END, Data, End, Event, ResponseHead
 from l4proxy.protocols.http1.limits import Limits
@@ -30,8 +30,8 @@ RESPONSE = 32
 class Http1Client(ClientConnection, ClientStream):
     """A connection to an endpoint over HTTP/1."""
 
-    __slots__ = ("_codec", "_draining", "_gone", "_held", "_host", "_sink", "_tunnel", "endpoint", "idle_since", "peer",
-                 "requests", "stream")  # fmt: skip
+    __slots__ = ("_codec", "_draining", "_gone", "_held", "_host", "_sink", "_tunnel", "endpoint", "peer",
+                 "requests", "requests_seen", "stream")  # fmt: skip
 
     version = "http1"
 
@@ -46,8 +46,7 @@ class Http1Client(ClientConnection, ClientStream):
         self._tunnel = False
         self._held = False
         self.requests = 0
-        self.idle_since = 0.0
-        """When it became idle; kept by the pool."""
+        self.requests_seen = -1
         stream.on_data = self._receive
         stream.on_eof = self._ended
         stream.on_lost = self._lost
@@ -173,7 +172,9 @@ class Http1Client(ClientConnection, ClientStream):
         if head.tunnel:
             self._tunnel = True
             data = self._codec.switch()
-            sink.on_response(_response(head), data, False)
+            response = _response(head)
+            response.tunnel = True
+            sink.on_response(response, data, False)
             return
         last = events[-1]
         count = len(events)
@@ -183,14 +184,7 @@ class Http1Client(ClientConnection, ClientStream):
             if type(second) is Data:
                 data = second.data if count < 4 else b"".join([one.data for one in events if type(one) is Data])
         end = isinstance(last, End)
-        response = HttpResponse.received(
-            head.line.status,
-            head.section.fields,
-            content_length=head.content_length,
-            version=head.line.version,
-            reason=head.line.reason,
-            head=head,
-        )
+        response = _response(head)
         if not end:
             sink.on_response(response, data, False)
             return
@@ -282,13 +276,6 @@ def _how_far(codec: ClientCodec) -> str:
     return "response_cut_short" if codec.reading is State.ERROR else "connection_closed"
 
 
-def _response(head: ResponseHead) -> HttpResponse:
-    return HttpResponse.received(
-        head.line.status,
-        head.section.fields,
-        content_length=head.content_length,
-        version=head.line.version,
-        reason=head.line.reason,
-        tunnel=head.tunnel,
-        head=head,
-    )
+def _response(head: ResponseHead) -> ReceivedResponse:
+    line = head.line
+    return ReceivedResponse(line.status, head.section.fields, head.content_length, line.version, line.reason, head)

@@ -136,28 +136,21 @@ class Http1Server(ServerConnection, ServerStream):
             if policy == "reject":
                 violation("underscore_in_name")
             block = section.hyphened
-        keeps = line.version == "HTTP/1.1" or section.keep_alive
-        self._close = section.close or self._draining or not keeps
+        self._close = self._draining or not section.persists
         last = events[-1]
-        end = type(last) is End
+        end = isinstance(last, End)
         tunnel = section.upgrade or line.method == "CONNECT"
+        length = None if section.chunked or tunnel else section.content_length or 0
         request = HttpRequest(
-            line.method,
-            line.target,
-            block,
-            scheme=line.scheme or self.scheme,
-            version=line.version,
-            content_length=(None if section.chunked or tunnel else section.content_length or 0),
-            upgrade=section.upgrade,
-            head=head,
+            line.method, line.target, block, line.scheme or self.scheme, line.version, length, section.upgrade, head
         )
         if line.authority or "host" not in block.index:
             request.headers["Host"] = line.authority
         data = b""
-        if len(events) > 2 or not end:
+        if last is not END or len(events) > 2:
             data = b"".join([event.data for event in events if type(event) is Data])
-        if end and last.trailers.fields:  # type: ignore[union-attr]
-            request.trailers = last.trailers  # type: ignore[union-attr]
+            if isinstance(last, End) and last.trailers.fields:
+                request.trailers = last.trailers
         self._busy = True
         self._request = request
         self.requests += 1
@@ -207,7 +200,11 @@ class Http1Server(ServerConnection, ServerStream):
         elif request.version == "HTTP/1.0":
             framing += b"Connection: keep-alive\r\n"
         codec = self._codec
-        codec.begin(length, last=self._close)
+        whole = end and length == len(data)
+        if whole:
+            codec.whole(last=self._close)
+        else:
+            codec.begin(length, last=self._close)
         head = response.head
         if (
             not framing
@@ -220,7 +217,9 @@ class Http1Server(ServerConnection, ServerStream):
             out = head.raw
         else:
             out = b"%b%b%b%b\r\n" % (_status_line(response), response.block.http1, response.added.http1, framing)
-        if length:
+        if whole:
+            out += data
+        elif length:
             if data:
                 out += codec.data(data)
             if end:
@@ -279,8 +278,12 @@ class Http1Server(ServerConnection, ServerStream):
             self._busy = False
             self._sink = self._request = None
             self._host.stream_done()
-            if not self._in_cycle and not self._gone:
+            if self._in_cycle or self._gone:
+                return
+            if codec.buffered or self._held or self._draining:
                 self._cycle()
+            else:
+                codec.next_cycle()
 
     def _finish(self, why: str) -> None:
         self._busy = False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.connection import ServerStream
     from l4proxy.protocols.http1.events import RequestHead, ResponseHead
 
-__all__ = ["HttpFilter", "HttpRequest", "HttpResponse"]
+__all__ = ["HttpFilter", "HttpRequest", "HttpResponse", "ReceivedResponse"]
 
 C = TypeVar("C")
 
@@ -42,7 +42,6 @@ class HttpRequest(Request):
         method: str,
         target: str,
         block: FieldBlock,
-        *,
         scheme: str = "http",
         version: str = "HTTP/1.1",
         content_length: int | None = None,
@@ -186,39 +185,6 @@ class HttpResponse(Response):
         self._headers: Headers | None = None
         self._body: Body | None = None
 
-    @classmethod
-    def received(
-        cls,
-        status: int,
-        block: FieldBlock,
-        *,
-        content_length: int | None,
-        version: str = "HTTP/1.1",
-        reason: str = "",
-        tunnel: bool = False,
-        head: ResponseHead | None = None,
-    ) -> HttpResponse:
-        """The head of a response that an upstream sends. ``content_length``: as in `HttpRequest`, and 0 where there is
-        no body whatever the fields say (HEAD, 304)."""
-        self = cls.__new__(cls)
-        self._place = NEW
-        self.complete = True
-        self.status = status
-        self.content = b""
-        self.content_length = content_length
-        self.reason = reason
-        self.block = block
-        self.version = version
-        self.head = head
-        self.added = EMPTY
-        self.trailers = None
-        self.tunnel = tunnel
-        self.details = "via_upstream"
-        self.flags = ()
-        self._headers = None
-        self._body = None
-        return self
-
     @property
     def headers(self) -> Headers:
         """All fields, to be read and changed."""
@@ -247,6 +213,39 @@ class HttpResponse(Response):
 
             self._body = Body(self)
         return self._body
+
+
+class ReceivedResponse(HttpResponse):
+    """The head of a response that an upstream sends. ``content_length``: as in `HttpRequest`, and 0 where there is no
+    body whatever the fields say (HEAD, 304)."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        status: int,
+        block: FieldBlock,
+        content_length: int | None,
+        version: str = "HTTP/1.1",
+        reason: str = "",
+        head: ResponseHead | None = None,
+    ) -> None:
+        self._place = NEW
+        self.complete = True
+        self.status = status
+        self.content = b""
+        self.content_length = content_length
+        self.reason = reason
+        self.block = block
+        self.version = version
+        self.head = head
+        self.added = EMPTY
+        self.trailers = None
+        self.tunnel = False
+        self.details = "via_upstream"
+        self.flags = ()
+        self._headers = None
+        self._body = None
 
 
 class HttpFilter(MessageFilter[C, HttpRequest, HttpResponse]):

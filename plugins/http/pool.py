@@ -7,7 +7,6 @@ has it. A cluster knows nothing of this: it is asked for an endpoint and for a s
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -142,10 +141,8 @@ class EndpointPool:
         self.ready[connection] = None
         if self.waiting:
             self._serve()
-        elif not connection.active:
-            connection.idle_since = time.monotonic()
-            if not self.owner.watching:
-                self.owner.watch_idle()
+        elif not self.owner.watching:
+            self.owner.watch_idle()
 
     def on_gone(self, connection: ClientConnection) -> None:
         self.connections.discard(connection)
@@ -167,9 +164,14 @@ class EndpointPool:
                 attempt.cancel()
             wait.waiter.on_connection(connection)
 
-    def close_idle(self, before: float) -> None:
-        for connection in [one for one in self.ready if not one.active and one.idle_since <= before]:
-            connection.close()
+    def close_idle(self) -> None:
+        """Close the connections that have carried nothing since the last look."""
+        idle = [one for one in self.ready if not one.active]
+        for connection in idle:
+            if connection.requests == connection.requests_seen or self.endpoint.draining:
+                connection.drain()
+            else:
+                connection.requests_seen = connection.requests
 
 
 class ClusterPool:
@@ -207,17 +209,17 @@ class ClusterPool:
         return client_connection(client_version(self.options, stream), stream, endpoint, pool)
 
     def watch_idle(self) -> None:
-        """Look after connections that nobody uses, as long as there are any."""
+        """Look after connections that nobody uses, as long as there are any: twice in their time, so that nobody has to
+        ask the clock for every request."""
         seconds = self.options.idle_timeout
         if seconds:
             self.watching = True
-            self.cluster.timers.call_later(seconds, self._close_idle)
+            self.cluster.timers.call_later(seconds / 2, self._close_idle)
 
     def _close_idle(self) -> None:
         self.watching = False
-        before = time.monotonic() - self.options.idle_timeout
         for pool in list(self.pools.values()):
-            pool.close_idle(time.monotonic() if pool.endpoint.draining else before)
+            pool.close_idle()
         if any(pool.ready for pool in self.pools.values()):
             self.watch_idle()
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.access_log.operator_table import Reader
+from l4proxy.access_log.operator_table import Attribute, Reader
 from l4proxy.access_log.operators import OPERATORS
 from l4proxy.access_log.record import AccessRecord
 from l4proxy.reason import CloseReason
@@ -67,12 +67,16 @@ def _reason(detail: str, flags: tuple[str, ...]) -> CloseReason:
 class HttpRecord(AccessRecord):
     """One request. What costs something to find out is found out when somebody asks."""
 
-    __slots__ = ("exchange",)
+    __slots__ = ("details", "exchange", "status")
 
     default_text = DEFAULT_TEXT
     default_json = DEFAULT_JSON
 
     def __init__(self, exchange: Exchange, now: float, detail: str) -> None:
+        response = exchange.response if exchange.responded else None
+        self.status = 0 if response is None else response.status
+        """0: the client was gone before there was one."""
+        self.details = "" if response is None else response.details
         host, pool, endpoint, connection = exchange.host, exchange.pool, exchange.endpoint, exchange.connection
         self.exchange = exchange
         self.started = exchange.started + _EPOCH
@@ -108,12 +112,6 @@ class HttpRecord(AccessRecord):
         return self.exchange.response if self.exchange.responded else None
 
     @property
-    def status(self) -> int:
-        """0: the client was gone before there was one."""
-        response = self.exchange.response
-        return response.status if response is not None and self.exchange.responded else 0
-
-    @property
     def failed(self) -> bool:
         return bool(self.reason.flags) or self.status >= 500
 
@@ -137,20 +135,19 @@ _LATER: dict[str, Callable[[Exchange], Any]] = {
 
 # Operators. A record may be that of a connection, which has none of this.
 
-_PSEUDO: dict[str, Callable[[HttpRequest], str | None]] = {
-    ":method": lambda request: request.kind,
-    ":path": lambda request: request.target,
-    ":authority": lambda request: request.field("host"),
-    ":scheme": lambda request: request.scheme,
+_PSEUDO: dict[str, Reader] = {
+    ":method": Attribute("exchange.request.kind"),
+    ":path": Attribute("exchange.request.target", text=True),
+    ":authority": Attribute("exchange.request.authority", text=True),
+    ":scheme": Attribute("exchange.request.scheme"),
 }
 
 
 def _field_reader(name: str, of: str) -> Reader:
     if of == "request" and name in _PSEUDO:
-        read = _PSEUDO[name]
-        return lambda record: None if (request := getattr(record, "request", None)) is None else read(request)
+        return _PSEUDO[name]
     if of == "response" and name == ":status":
-        return lambda record: getattr(record, "status", None)
+        return Attribute("status")
     return lambda record: None if (message := getattr(record, of, None)) is None else message.field(name)
 
 
@@ -193,17 +190,17 @@ def _trace_id(record: Any) -> str | None:
     return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
 
 
-def _details(exchange: Exchange) -> str | None:
-    return exchange.response.details if exchange.response is not None and exchange.responded else None
-
-
 _add, _add_with_argument = OPERATORS.add, OPERATORS.add_with_argument
 _add_with_argument("REQ", _fields("request"), "A field of the request: %REQ(user-agent)%, %REQ(:PATH)%, %REQ(X?Y)%.")
 _add_with_argument("RESP", _fields("response"), "A field of the response.")
 _add_with_argument("TRAILER", _trailer, "A trailer of the response.")
-_add("RESPONSE_CODE", lambda r: getattr(r, "status", None), "The status; 0 where the client was gone before.")
-_add("RESPONSE_CODE_DETAILS", _of_exchange(_details), "Why it has this status: via_upstream, route_not_found ...")
-_add("ROUTE_NAME", _of_exchange(lambda e: e.route.name if e.route is not None else None), "The route.")
+_add("RESPONSE_CODE", Attribute("status"), "The status; 0 where the client was gone before.")
+_add(
+    "RESPONSE_CODE_DETAILS",
+    Attribute("details", text=True),
+    "Why: via_upstream, route_not_found ...",
+)
+_add("ROUTE_NAME", Attribute("exchange.route.name"), "The route.")
 _add(
     "REQUEST_DURATION",
     _of_exchange(lambda e: _ms(e.started, e.request_done_at)),

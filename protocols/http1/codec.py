@@ -20,6 +20,7 @@ from l4proxy.protocols.http1.chunks import ChunkReader, encode_chunk, encode_las
 from l4proxy.protocols.http1.errors import violation
 from l4proxy.protocols.http1.events import END, Data, End, Event, RequestHead, ResponseHead
 from l4proxy.protocols.http1.limits import Limits
+from l4proxy.protocols.http1.memory import SeenOnce
 from l4proxy.protocols.http1.section import Section, request_section, response_section
 from l4proxy.protocols.http1.start_line import StatusLine, request_line, status_line
 from l4proxy.protocols.http1.states import TRANSITIONS, Part, State
@@ -35,6 +36,7 @@ SECTION_LIMIT = 2048
 TABLE_SIZE = 512
 """How many of them are."""
 DEFAULT_LIMITS = Limits()
+_seen = SeenOnce()
 
 _IDLE, _BODY, _DONE, _ERROR, _TUNNEL = State.IDLE, State.BODY, State.DONE, State.ERROR, State.TUNNEL
 
@@ -84,8 +86,11 @@ class _Codec:
 
     def next_cycle(self) -> list[Event]:
         """Both messages are complete: return what is there of the next one."""
-        self._send(Part.NEXT)
-        self._read(Part.NEXT)
+        if self.reading is _DONE and self.sending is _DONE:
+            self.reading = self.sending = _IDLE
+        else:
+            self._send(Part.NEXT)
+            self._read(Part.NEXT)
         self._last = False
         if not self._buffer:
             return []
@@ -237,6 +242,16 @@ class _Codec:
             self._send(Part.HEAD)
             self._sent_left = length
 
+    def whole(self, *, last: bool = False) -> None:
+        """Head, body and end of a message are sent in one piece. ``last``: it says that the connection is closed behind
+        it."""
+        if self.sending is _IDLE and not last:
+            self.sending = _DONE  # Part.WHOLE
+            return
+        self._last = last
+        self._send(Part.WHOLE)
+        self._message_sent()
+
     def _message_sent(self) -> None:
         """What was sent is complete."""
 
@@ -299,7 +314,7 @@ class ServerCodec(_Codec):
         line = request_line(first)
         section = request_section(lines, line.version)
         raw = head + b"\r\n\r\n"
-        if line.version == "HTTP/1.1" and len(head) <= SECTION_LIMIT:
+        if line.version == "HTTP/1.1" and len(head) <= SECTION_LIMIT and _seen.again(raw[len(first) + 2 :]):
             if len(self._sections) >= TABLE_SIZE:
                 self._sections.clear()
             self._sections[raw[len(first) + 2 :]] = section, len(lines)
@@ -418,7 +433,7 @@ class ClientCodec(_Codec):
         line = status_line(first)
         section = response_section(lines, line.version)
         raw = head + b"\r\n\r\n"
-        if len(raw) <= SECTION_LIMIT:
+        if len(raw) <= SECTION_LIMIT and _seen.again(raw):
             if len(self._heads) >= TABLE_SIZE:
                 self._heads.clear()
             self._heads[raw] = line, section, len(lines)
@@ -431,8 +446,15 @@ class ClientCodec(_Codec):
         status = line.status
         if status < 200:
             return self._interim_or_switch(line, section, raw)
-        if section.content_length is not None and self._method != "HEAD" and status not in (204, 304):
-            length = section.content_length
+        known = section.content_length
+        if known is not None and status not in (204, 304) and self._method != "HEAD":
+            if known and known == len(self._buffer) and section.persists and self.reading is _IDLE:
+                # The usual case: the whole body has come with the head. Part.HEAD, DATA, END.
+                data, self._buffer = self._buffer, b""
+                self._last = False
+                self.reading = _DONE
+                return [ResponseHead(line, section, raw, known), Data(data, data), END]
+            length = known
         else:
             length = self._length_of(status, section)
         head = ResponseHead(line, section, raw, length if length >= 0 else None)
@@ -440,7 +462,7 @@ class ClientCodec(_Codec):
             head.tunnel = True
             self.reading = _DONE
             return [head]
-        self._last = length == UNTIL_CLOSE or section.close or not (section.keep_alive or line.version == "HTTP/1.1")
+        self._last = length == UNTIL_CLOSE or not section.persists
         self._read(Part.HEAD)
         if length == 0:
             self._body_ends()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from l4proxy.protocols.http1.errors import violation
+from l4proxy.protocols.http1.memory import SeenOnce
 from l4proxy.protocols.http_fields import Field, FieldBlock
 
 __all__ = ["LINES", "Section", "authority_is_sound", "fields_of", "request_section", "response_section"]
@@ -53,6 +54,8 @@ class Section:
     """``Connection: close``."""
     keep_alive: bool = False
     """``Connection: keep-alive``, which HTTP/1.0 needs."""
+    persists: bool = True
+    """The connection goes on behind the message, as far as its sender is concerned (RFC 9112 section 9.3)."""
     upgrade: str = ""
     """In lower case; empty where nothing is asked for, or it is one that a proxy does not switch to (h2c)."""
     expect_continue: bool = False
@@ -78,23 +81,34 @@ class _Lines(dict[bytes, Field]):
         if found is None:
             _diagnose(line)
         name, value = found.groups()
-        field = (name.decode().lower(), value.decode("latin-1").rstrip(" \t"))
-        if "_" in field[0]:
-            _underscored.add(field[0])
-        if len(line) <= LINE_LIMIT:
+        field = (_names[name], value.rstrip(b" \t").decode("latin-1"))
+        if len(line) <= LINE_LIMIT and _seen.again(line):
             if len(self) >= TABLE_SIZE:
                 self.clear()
             self[line] = field
         return field
 
-    def clear(self) -> None:
-        super().clear()
-        _underscored.clear()
+
+class _Names(dict[bytes, str]):
+    """Names in lower case."""
+
+    def __missing__(self, name: bytes) -> str:
+        lower = name.decode().lower()
+        if len(self) >= TABLE_SIZE:
+            self.clear()
+            LINES.clear()
+            _underscored.clear()
+        if "_" in lower:
+            _underscored.add(lower)
+        self[name] = lower
+        return lower
 
 
 LINES = _Lines()
+_names = _Names()
+_seen = SeenOnce()
 _underscored: set[str] = set()
-"""Names with an underscore among the lines that are remembered: as long as there is none, nobody looks for them."""
+"""Those of the names that have an underscore: as long as there is none, nobody looks for them."""
 _look_up = LINES.__getitem__
 
 
@@ -140,6 +154,7 @@ def request_section(lines: Sequence[bytes], version: str) -> Section:
     if _TELLING.isdisjoint(index):
         block = FieldBlock(fields, lines)
         section = Section(block, block)
+        section.persists = version == "HTTP/1.1"
         if not repeated:
             block._index = index
     else:
@@ -155,7 +170,9 @@ def response_section(lines: Sequence[bytes], version: str) -> Section:
     index = dict(fields)
     if _TELLING.isdisjoint(index):
         block = FieldBlock(fields, lines)
-        return Section(block, block)
+        section = Section(block, block)
+        section.persists = version == "HTTP/1.1"
+        return section
     return _telling(fields, lines, version, request=False)
 
 
@@ -163,6 +180,7 @@ def _telling(fields: list[Field], lines: Sequence[bytes], version: str, *, reque
     block = FieldBlock(fields, lines)
     section = Section(block, block)
     options = _connection_options(block, section)
+    section.persists = section.keep_alive or (version == "HTTP/1.1" and not section.close)
     section.content_length = _content_length(block)
     _transfer_encoding(block, section, version)
     upgrade = block.get("upgrade")

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from l4proxy.protocols.http1.errors import violation
+from l4proxy.protocols.http1.memory import SeenOnce
 
 __all__ = ["RequestLine", "StatusLine", "request_line", "status_line"]
 
@@ -50,6 +51,7 @@ class StatusLine:
 
 _requests: dict[bytes, RequestLine] = {}
 _statuses: dict[bytes, StatusLine] = {}
+_seen = SeenOnce()
 
 
 def request_line(line: bytes) -> RequestLine:
@@ -62,7 +64,7 @@ def request_line(line: bytes) -> RequestLine:
         return _unusual(line)
     method, target, minor = found.groups()
     made = RequestLine(method.decode(), target.decode(), "HTTP/1.1" if minor == b"1" else "HTTP/1.0", line + b"\r\n")
-    if len(line) <= LINE_LIMIT:
+    if len(line) <= LINE_LIMIT and _seen.again(line):
         if len(_requests) >= TABLE_SIZE:
             _requests.clear()
         _requests[line] = made
