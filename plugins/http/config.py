@@ -194,8 +194,6 @@ class Retry:
     """And at most this."""
     per_try_timeout: Timeout = Duration(0.0)
     """A try that has no response by then has failed; 0: none but the route's `timeout`."""
-    hedge: bool = False
-    """After `per_try_timeout` let the try go on beside the next one; the first good response wins."""
     buffer: Size = Size(65536)
     """Bytes of a request's body that are kept to be sent again."""
 
@@ -242,9 +240,6 @@ class Route:
     """Or answer with a redirect."""
     respond: DirectResponse | None = None
     """Or answer with this."""
-    connect: tuple[str, ...] = ()
-    """For CONNECT and proxied requests: the hosts that the client may reach by way of `cluster`, whose discovery has to
-    be one that connects to what is asked for; `"*.example.com:443"`."""
 
     rewrite_prefix: str | None = None
     """What the upstream gets in the place of `prefix`."""
@@ -412,8 +407,6 @@ class HttpConfig:
     error_pages: Mapping[str, FilePath] = field(default_factory=dict)
     """Own pages for the proxy's own errors, by status: `{ "503" = "busy.html", "5xx" = "error.html" }`. `%STATUS%`,
     `%REASON%` and `%REQUEST_ID%` in them are replaced."""
-    forward_proxy: bool = False
-    """Take requests for any host, as clients send them to a proxy. Needs routes with `connect`."""
     name: str = "http"
     """Tells the statistics of several uses apart."""
 

@@ -47,8 +47,8 @@ class Exchange:
     __slots__ = (
         "_early", "_early_end", "_early_size", "_early_trailers", "_held_client", "_held_upstream", "_kept", "_late",
         "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "connection", "cookie",
-        "endpoint", "finished", "first_byte_at", "flags", "host", "layer", "moved", "moved_at", "pool", "received",
-        "request", "request_done_at", "responded", "response", "route", "seen_moved", "sent", "sent_at", "started",
+        "endpoint", "finished", "first_byte_at", "flags", "host", "layer", "moved", "moved_at", "notes", "pool",
+        "received", "request", "request_done_at", "responded", "response", "route", "seen_moved", "sent", "sent_at", "started",
         "stream", "tried", "tunnel", "upstream",
     )  # fmt: skip
 
@@ -82,6 +82,8 @@ class Exchange:
         self.first_byte_at: float = 0.0
         self.flags: tuple[str, ...] = ()
         self.bucket: set[Any] | None = None
+        self.notes: list[str] | None = None
+        """Tries that failed, for a client that may know; None: it has not asked."""
         self.cookie = ""
         """A ``Set-Cookie`` that the hash policy has made up."""
         self.moved: int = 0
@@ -391,6 +393,8 @@ class Exchange:
         chain = self.host.chain
         if chain is None and response._body is None:
             self.layer.finish_response(self, response)
+            if response._headers is not None:
+                response.seal()
             self.responded = True
             if data:
                 self.sent = len(data)

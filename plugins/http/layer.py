@@ -10,6 +10,7 @@ from l4proxy.networks import NetworkSet
 from l4proxy.plugins.http.action import Action
 from l4proxy.plugins.http.deadlines import Deadlines
 from l4proxy.plugins.http.error_pages import ErrorPages
+from l4proxy.plugins.http.explain import explanation
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.paths import BadPath, normalize
 from l4proxy.plugins.http.record import HttpRecord
@@ -38,6 +39,7 @@ class Layer:
         self.max_body = config.limits.max_body
         self.trusted = NetworkSet(config.trusted_proxies)
         self.explainers = NetworkSet(config.explain)
+        self.explains = bool(config.explain)
         self.pages = ErrorPages(config.error_pages)
         self.hosts = VirtualHostTable(route_tables(config, self._action))
         self._only = self.hosts.only
@@ -68,7 +70,12 @@ class Layer:
         if self.max_body and request.content_length and request.content_length > self.max_body:
             exchange.fail(413, "body_too_large", "the request's body is too large (max_body)")
             return
+        if request.kind == "CONNECT":
+            exchange.fail(405, "connect_not_allowed", "this proxy opens no tunnels")
+            return
         index = request.block.index
+        if self.explains and "x-l4proxy-explain" in index and host.peer.host in self.explainers:
+            exchange.notes = []
         if host.trusted or "x-forwarded-for" in index or "x-forwarded-proto" in index or "forwarded" in index:
             host.forwarding.tell(request)
         else:
@@ -120,6 +127,8 @@ class Layer:
             action.response_changes.apply(response.headers, exchange, _monotonic())
         if exchange.cookie:
             response.headers.add("Set-Cookie", exchange.cookie)
+        if exchange.notes is not None:
+            response.headers["x-l4proxy-explain"] = explanation(exchange, _monotonic())
         if self.changes_responses:
             config = self.config
             if config.server == "-":
@@ -135,6 +144,9 @@ class Layer:
 
     def note_attempt(self, exchange: Exchange, why: str) -> None:
         """A try has failed and is followed by another one."""
+        if exchange.notes is not None:
+            endpoint = exchange.endpoint.name if exchange.endpoint is not None else ""
+            exchange.notes.append(f"{endpoint}: {why}")
 
     # Time
 

@@ -28,7 +28,6 @@ class RetryPolicy:
         self._headers = [(match.name.lower(), value_test(match)) for match in config.headers]
         self._response_headers = [(match.name.lower(), value_test(match)) for match in config.response_headers]
         self.per_try_timeout = config.per_try_timeout
-        self.hedge = config.hedge
         self.reads_responses = bool(self.on & {"5xx", "gateway-error", "retriable-status-codes", "retriable-headers"})
 
     def allows(self, exchange: Exchange, why: str, safe: bool) -> bool:
