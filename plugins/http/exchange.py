@@ -48,8 +48,8 @@ class Exchange:
         "_early", "_early_end", "_early_size", "_early_trailers", "_held_client", "_held_upstream", "_kept", "_late",
         "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "connection", "cookie",
         "endpoint", "finished", "first_byte_at", "flags", "host", "layer", "moved", "moved_at", "notes", "pool",
-        "received", "request", "request_done_at", "responded", "response", "route", "seen_moved", "sent", "sent_at", "started",
-        "stream", "tried", "tunnel", "upstream",
+        "received", "request", "request_done_at", "responded", "response", "route", "seen_moved", "sent", "sent_at",
+        "started", "stream", "tried", "tunnel", "upstream",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
