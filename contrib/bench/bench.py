@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,12 +39,17 @@ class Bench:
     upstream_port: int
     seconds: float
     file_limit: int
+    servers: ExitStack
+    """Closed when the bench ends: for servers that cases start when they are first run."""
 
     @contextmanager
-    def proxy(self, peer: Peer, *, tls: bool = False, connections: int = 1024) -> Iterator[ProxyProcess]:
-        """A fresh process of ``peer`` in front of the upstream, with its configuration in a directory of its own."""
+    def proxy(
+        self, peer: Peer, *, tls: bool = False, connections: int = 1024, upstream: int = 0
+    ) -> Iterator[ProxyProcess]:
+        """A fresh process of ``peer`` in front of the upstream, or of the port ``upstream``, with its configuration in
+        a directory of its own."""
         certificate, key = self._certificate if tls else (None, None)
-        job = Job(free_port(), self.upstream_port, connections, certificate, key)
+        job = Job(free_port(), upstream or self.upstream_port, connections, certificate, key)
         with (
             tempfile.TemporaryDirectory(dir=self.directory) as directory,
             running(peer, job, Path(directory), self.cores) as process,
@@ -82,5 +87,5 @@ def set_up(cores: Cores, seconds: float, file_limit: int) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="l4proxy-bench-") as name:
         directory = Path(name)
         built = Programs.build(directory)
-        with programs.upstream(built) as (pid, port):
-            yield Bench(built, cores, directory, pid, port, seconds, file_limit)
+        with programs.upstream(built) as (pid, port), ExitStack() as servers:
+            yield Bench(built, cores, directory, pid, port, seconds, file_limit, servers)

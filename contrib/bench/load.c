@@ -1,10 +1,12 @@
 /* The client of every case that moves bytes: one epoll loop, no allocation and no printing while it measures.
  *
- *   load MODE PORT CONNECTIONS SIZE WARMUP SECONDS [tls]
+ *   load MODE PORT CONNECTIONS SIZE|REQUEST WARMUP SECONDS [tls]
  *
  *   ping    each connection sends SIZE bytes, waits for as many, again and again; first all of them are opened, one by one
  *   churn   each connection is opened, exchanges one message of SIZE bytes, is closed by the upstream, and opened again
  *   down, up, both      each connection receives, sends, or does both, in chunks of SIZE, without end
+ *   frames  like ping, with the file REQUEST in place of SIZE: each connection sends it, and receives a frame, which begins with its
+ *           size in four bytes
  *
  * Runs for WARMUP seconds (0: not at all), prints "ready" and waits for a line; runs for SECONDS, prints one line of JSON and keeps its
  * connections until its input ends, so that whoever started it can look at the proxy before, in between and after.
@@ -40,14 +42,16 @@ struct connection {
     int busy; /* an exchange is under way */
     SSL *ssl;
     size_t to_send, to_receive;
+    int head_size; /* bytes of a frame's size that have come */
+    unsigned char head[4];
     uint64_t started;
 };
 
 static char verb; /* what the upstream shall do: see upstream.c */
-static int port, connections, running, busy_connections, loop;
+static int port, connections, running, busy_connections, loop, exchanges;
 static size_t size;
 static uint64_t units, histogram[64 * SUB_BUCKETS];
-static char payload[CHUNK], received[CHUNK];
+static char chunk[CHUNK], received[CHUNK], *payload = chunk;
 
 static void die(const char *format, ...)
 {
@@ -144,11 +148,12 @@ static void end_tls(struct connection *c) { c->ssl = NULL; }
 
 static ssize_t put(struct connection *c, size_t count)
 {
+    const char *from = verb == 'f' ? payload + size - count : payload;
 #ifdef TLS
     if (c->ssl)
-        return tls_result(c, SSL_write(c->ssl, payload, count));
+        return tls_result(c, SSL_write(c->ssl, from, count));
 #endif
-    ssize_t sent = send(c->fd, payload, count, MSG_NOSIGNAL);
+    ssize_t sent = send(c->fd, from, count, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN)
         die("cannot send: %s", strerror(errno));
     return sent < 0 ? 0 : sent;
@@ -206,6 +211,7 @@ static void begin(struct connection *c)
 {
     c->started = now();
     c->to_send = c->to_receive = size;
+    c->head_size = 0;
     if (!c->busy)
         busy_connections++;
     c->busy = 1;
@@ -229,11 +235,29 @@ static void finish(struct connection *c)
     }
 }
 
+/* The size of the frame that answers; 0 while it has not come. */
+static int read_head(struct connection *c)
+{
+    while (c->head_size < 4) {
+        ssize_t got = take(c, 4 - c->head_size, 0);
+        if (got < 0)
+            die("connection closed before its answer");
+        if (got == 0)
+            return 0;
+        memcpy(c->head + c->head_size, received, got);
+        if ((c->head_size += got) == 4)
+            c->to_receive = (size_t)c->head[0] << 24 | c->head[1] << 16 | c->head[2] << 8 | c->head[3];
+    }
+    return 1;
+}
+
 static void exchange(struct connection *c)
 {
     send_rest(c);
+    if (verb == 'f' && !read_head(c))
+        return;
     while (c->to_receive) {
-        ssize_t got = take(c, c->to_receive, 0);
+        ssize_t got = take(c, c->to_receive < CHUNK ? c->to_receive : CHUNK, 0);
         if (got == 0)
             return;
         if (got < 0)
@@ -242,7 +266,7 @@ static void exchange(struct connection *c)
         if (c->to_receive == 0)
             record(now() - c->started);
     }
-    if (verb == 'e' || take(c, 1, 0) < 0)
+    if (verb != 'c' || take(c, 1, 0) < 0)
         finish(c);
 }
 
@@ -269,7 +293,7 @@ static void step(void)
     int count = epoll_wait(loop, events, EVENTS, 100);
     for (int i = 0; i < count; i++) {
         struct connection *c = events[i].data.ptr;
-        if (verb == 'e' || verb == 'c')
+        if (exchanges)
             exchange(c);
         else
             stream(c, events[i].events);
@@ -280,8 +304,8 @@ static void open_all(struct connection *all)
 {
     for (int i = 0; i < connections && verb != 'c'; i++) {
         all[i].to_send = verb == 'd' ? 1 : size;
-        open_connection(&all[i], verb == 'e' ? EPOLLIN : EPOLLIN | EPOLLOUT);
-        if (verb == 'e')
+        open_connection(&all[i], verb == 'e' ? EPOLLIN : EPOLLIN | EPOLLOUT | (verb == 'f' ? EPOLLET : 0));
+        if (exchanges)
             begin(&all[i]);
         while (busy_connections)
             step();
@@ -294,7 +318,7 @@ static double run(struct connection *all, double seconds)
     memset(histogram, 0, sizeof histogram);
     units = 0;
     running = 1;
-    for (int i = 0; i < connections && (verb == 'e' || verb == 'c'); i++)
+    for (int i = 0; i < connections && exchanges; i++)
         begin(&all[i]);
     while (now() < end)
         step();
@@ -314,31 +338,48 @@ static void wait_for_line(void)
 
 static char verb_of(const char *name)
 {
-    static const char *names[] = {"ping", "churn", "down", "up", "both"};
-    for (int i = 0; i < 5; i++)
+    static const char *names[] = {"ping", "churn", "down", "up", "both", "frames"};
+    for (int i = 0; i < 6; i++)
         if (!strcmp(name, names[i]))
-            return "ecdub"[i];
+            return "ecdubf"[i];
     die("unknown mode %s", name);
     return 0;
+}
+
+static void read_request(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file || fseek(file, 0, SEEK_END))
+        die("cannot read %s", path);
+    size = ftell(file);
+    rewind(file);
+    payload = malloc(size);
+    if (fread(payload, 1, size, file) != size)
+        die("cannot read %s", path);
+    fclose(file);
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 7)
-        die("usage: load ping|churn|down|up|both PORT CONNECTIONS SIZE WARMUP SECONDS [tls]");
+        die("usage: load ping|churn|down|up|both|frames PORT CONNECTIONS SIZE|REQUEST WARMUP SECONDS [tls]");
     verb = verb_of(argv[1]);
     port = atoi(argv[2]);
     connections = atoi(argv[3]);
-    size = atol(argv[4]);
+    exchanges = strchr("ecf", verb) != NULL;
     double warmup = atof(argv[5]), seconds = atof(argv[6]);
-    if (connections < 1 || size < 1 || size > CHUNK)
+    memset(chunk, verb, sizeof chunk);
+    if (verb == 'f')
+        read_request(argv[4]);
+    else
+        size = atol(argv[4]);
+    if (connections < 1 || size < 1 || (size > CHUNK && verb != 'f'))
         die("needs 1 connection or more, and a size from 1 to %d", CHUNK);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     alarm(PATIENCE + warmup + seconds);
     if (argc > 7)
         use_tls();
-    memset(payload, verb, sizeof payload);
     loop = epoll_create1(0);
     struct connection *all = calloc(connections, sizeof *all);
     open_all(all);

@@ -6,6 +6,7 @@ import json
 import select
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,11 +55,13 @@ def _compile(compiler: str, source: str, target: Path, *flags: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the client does: a mode of ``load.c``, how many connections, and bytes per message or chunk."""
+    """What the client does: a mode of ``load.c``, how many connections, and bytes per message or chunk; in the mode
+    ``frames``, the request that it sends."""
 
     mode: str
     connections: int
     size: int
+    request: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,17 @@ def upstream(programs: Programs) -> Iterator[tuple[int, int]]:
 @contextmanager
 def load(programs: Programs, work: Work, port: int, warm_up: float, seconds: float, tls: bool) -> Iterator[Load]:
     """Start the client that ``load.c`` describes, and wait until it is ready."""
-    numbers = map(str, (port, work.connections, work.size, warm_up, seconds))
-    process = _start([str(programs.load), work.mode, *numbers, *(["tls"] if tls else [])])
-    try:
-        _line(process, warm_up + PATIENCE)
-        yield Load(process, seconds)
-    finally:
-        _stop(process)
+    with tempfile.NamedTemporaryFile() as request:
+        request.write(work.request)
+        request.flush()
+        what = request.name if work.request else work.size
+        words = map(str, (port, work.connections, what, warm_up, seconds))
+        process = _start([str(programs.load), work.mode, *words, *(["tls"] if tls else [])])
+        try:
+            _line(process, warm_up + PATIENCE)
+            yield Load(process, seconds)
+        finally:
+            _stop(process)
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:

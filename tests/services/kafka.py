@@ -15,11 +15,12 @@ import fcntl
 import json
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,7 +29,19 @@ import pytest
 from services.needs import program
 from services.process import HOST, free_port, running
 
-__all__ = ["NEWEST", "OLDER", "Door", "KafkaCluster", "kafka", "kafka_jars", "older_kafka", "start_kafka"]
+__all__ = [
+    "NEWEST",
+    "OLDER",
+    "PLAIN_USER",
+    "SCRAM_USER",
+    "Door",
+    "KafkaCluster",
+    "broker_killed",
+    "kafka",
+    "kafka_jars",
+    "older_kafka",
+    "start_kafka",
+]
 
 OLDER = "3.9.1"
 NEWEST = "4.1.1"
@@ -123,6 +136,8 @@ class KafkaCluster:
     ports: tuple[int, ...]
     doors: tuple[tuple[Door, ...], ...]
     sasl_doors: tuple[tuple[Door, ...], ...]
+    revived: contextlib.ExitStack | None = None
+    """Holds brokers that were started again."""
 
     @property
     def bootstrap(self) -> str:
@@ -199,6 +214,10 @@ def _properties(number: int, count: int, cluster: KafkaCluster, controller: int)
         "transaction.state.log.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
+        "group.consumer.min.heartbeat.interval.ms": 200,
+        "group.consumer.heartbeat.interval.ms": 300,
+        "broker.session.timeout.ms": 2000,
+        "broker.heartbeat.interval.ms": 500,
         "num.partitions": 3,
         "num.network.threads": 2,
         "num.io.threads": 2,
@@ -238,19 +257,33 @@ def start_kafka(version: str, directory: Path, count: int = 1, doors: int = 1) -
     scram = f"SCRAM-SHA-256=[name={SCRAM_USER[0]},password={SCRAM_USER[1]}]"
     cluster_id = "MkU3OEVBNTcwNTJENDM2Qk"
     with contextlib.ExitStack() as started:
+        cluster = replace(cluster, revived=started)
         for number in range(count):
             properties = str(directory / f"server{number}.properties")
             cluster.run("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", properties, "--add-scram", scram)
         for number in range(count):
-            started.enter_context(broker(cluster, number))
+            _start(cluster, number)
         yield cluster
 
 
-def broker(cluster: KafkaCluster, number: int) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    """Run one broker of a cluster, for tests that let it die and come back."""
+def _start(cluster: KafkaCluster, number: int) -> None:
     argv = cluster.java("kafka.Kafka", str(cluster.directory / f"server{number}.properties"))
     log = cluster.directory / f"broker{number}.log"
-    return running(argv, log=log, ready=lambda: _answers(cluster.ports[number]))
+    assert cluster.revived is not None
+    # Nobody needs its data any more: killing it is quicker than an orderly end.
+    answers = lambda: _answers(cluster.ports[number])  # noqa: E731
+    process = cluster.revived.enter_context(running(argv, log=log, ready=answers, stop=signal.SIGKILL))
+    (cluster.directory / f"broker{number}.pid").write_text(str(process.pid))
+
+
+@contextlib.contextmanager
+def broker_killed(cluster: KafkaCluster, number: int) -> Iterator[None]:
+    """Kill a broker of a cluster of one's own; it comes back at the end of the block."""
+    os.kill(int((cluster.directory / f"broker{number}.pid").read_text()), signal.SIGKILL)
+    while _answers(cluster.ports[number]):
+        time.sleep(0.05)
+    yield
+    _start(cluster, number)
 
 
 def _answers(port: int) -> bool:
@@ -293,7 +326,7 @@ def _shared(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 cluster = ours.enter_context(
                     start_kafka(version, root / f"kafka-{version}-{state['started']}", 1, DOORS)
                 )
-                state["cluster"] = base64.b64encode(pickle.dumps(cluster)).decode()
+                state["cluster"] = base64.b64encode(pickle.dumps(replace(cluster, revived=None))).decode()
             cluster = pickle.loads(base64.b64decode(state["cluster"]))
             _write(file, state, +1)
         yield cluster

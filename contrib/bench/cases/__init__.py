@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from case import Case
 
-from cases import bulk, churn, filters, idle, small, start, tls
+from cases import bulk, churn, filters, idle, kafka, small, start, tls
 
 __all__ = ["CASES"]
 
@@ -16,4 +16,5 @@ CASES: tuple[Case, ...] = (
     *start.CASES,
     *tls.CASES,
     *filters.CASES,
+    *kafka.CASES,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from peers.peer import Job, Peer, first_line
@@ -15,20 +16,26 @@ PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 
 
 class L4proxy(Peer):
-    """The checkout that this file is in, run by the same Python as the bench, with ``readers`` byte-reading filters."""
+    """The checkout that this file is in, run by the same Python as the bench, with ``readers`` byte-reading filters and
+    those that are named in front of the last one."""
 
-    def __init__(self, name: str = "l4proxy", readers: int = 0) -> None:
+    def __init__(self, name: str = "l4proxy", readers: int = 0, filters: Sequence[str] = ()) -> None:
         super().__init__(name)
         self.readers = readers
+        self.filters = filters
 
     def missing(self) -> str:
         return "" if importlib.util.find_spec("pluggy") else f"{sys.executable} lacks pluggy (pip install -e .)"
 
     def command(self, job: Job, directory: Path) -> list[str]:
-        readers = [{"use": "bench_reader"}] * self.readers
+        readers = [{"use": "bench_reader"}] * self.readers + [{"use": name} for name in self.filters]
         listener: dict[str, object] = {
             "address": f"127.0.0.1:{job.port}",
-            "filters": [*readers, {"use": "tcp_proxy", "cluster": "upstream"}],
+            "filters": [
+                *readers,
+                *({"use": name} for name in self.filters),
+                {"use": "tcp_proxy", "cluster": "upstream"},
+            ],
         }
         if job.certificate:
             listener["tls"] = {"cert": str(job.certificate), "key": str(job.key)}
