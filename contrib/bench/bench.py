@@ -37,6 +37,8 @@ class Bench:
     directory: Path
     upstream_pid: int
     upstream_port: int
+    http_upstream_pid: int
+    http_upstream_port: int
     seconds: float
     file_limit: int
     servers: ExitStack
@@ -44,12 +46,20 @@ class Bench:
 
     @contextmanager
     def proxy(
-        self, peer: Peer, *, tls: bool = False, connections: int = 1024, upstream: int = 0
+        self,
+        peer: Peer,
+        *,
+        tls: bool = False,
+        connections: int = 1024,
+        upstream: int = 0,
+        http: bool = False,
+        filters: int = 0,
     ) -> Iterator[ProxyProcess]:
         """A fresh process of ``peer`` in front of the upstream, or of the port ``upstream``, with its configuration in
         a directory of its own."""
         certificate, key = self._certificate if tls else (None, None)
-        job = Job(free_port(), upstream or self.upstream_port, connections, certificate, key)
+        upstream = upstream or (self.http_upstream_port if http else self.upstream_port)
+        job = Job(free_port(), upstream, connections, certificate, key, http, filters)
         with (
             tempfile.TemporaryDirectory(dir=self.directory) as directory,
             running(peer, job, Path(directory), self.cores) as process,
@@ -87,5 +97,9 @@ def set_up(cores: Cores, seconds: float, file_limit: int) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="l4proxy-bench-") as name:
         directory = Path(name)
         built = Programs.build(directory)
-        with programs.upstream(built) as (pid, port), ExitStack() as servers:
-            yield Bench(built, cores, directory, pid, port, seconds, file_limit, servers)
+        with (
+            programs.upstream(built.upstream) as (pid, port),
+            programs.upstream(built.http_upstream) as (http_pid, http_port),
+            ExitStack() as servers,
+        ):
+            yield Bench(built, cores, directory, pid, port, http_pid, http_port, seconds, file_limit, servers)

@@ -1,4 +1,4 @@
-"""The two C programs, compiled when the bench starts, and the conversation with them over pipes."""
+"""The C programs, compiled when the bench starts, and the conversation with them over pipes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,8 @@ class Programs:
     load: Path
     upstream: Path
     tls: bool
+    http_load: Path
+    http_upstream: Path
 
     @classmethod
     def build(cls, directory: Path) -> Programs:
@@ -36,13 +38,16 @@ class Programs:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise BenchError("no C compiler (cc, gcc, clang) is installed: load.c and upstream.c cannot be built")
-        programs = cls(directory / "load", directory / "upstream", True)
+        names = ("http_load", "http_upstream")
+        programs = cls(directory / "load", directory / "upstream", True, *(directory / name for name in names))
         _compile(compiler, "upstream.c", programs.upstream)
+        for name in names:
+            _compile(compiler, f"{name}.c", directory / name)
         try:
             _compile(compiler, "load.c", programs.load, "-DTLS", "-lssl", "-lcrypto")
         except BenchError:
             _compile(compiler, "load.c", programs.load)
-            return cls(programs.load, programs.upstream, False)
+            return replace(programs, tls=False)
         return programs
 
 
@@ -62,6 +67,8 @@ class Work:
     connections: int
     size: int
     request: bytes = b""
+    http: bool = False
+    """It is a mode of ``http_load.c``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +101,9 @@ class Load:
 
 
 @contextmanager
-def upstream(programs: Programs) -> Iterator[tuple[int, int]]:
-    """The upstream of every proxy: its process id and its port."""
-    process = _start([str(programs.upstream)])
+def upstream(program: Path) -> Iterator[tuple[int, int]]:
+    """An upstream: its process id and its port."""
+    process = _start([str(program)])
     try:
         yield process.pid, int(_line(process, PATIENCE))
     finally:
@@ -106,12 +113,13 @@ def upstream(programs: Programs) -> Iterator[tuple[int, int]]:
 @contextmanager
 def load(programs: Programs, work: Work, port: int, warm_up: float, seconds: float, tls: bool) -> Iterator[Load]:
     """Start the client that ``load.c`` describes, and wait until it is ready."""
+    program = programs.http_load if work.http else programs.load
     with tempfile.NamedTemporaryFile() as request:
         request.write(work.request)
         request.flush()
         what = request.name if work.request else work.size
         words = map(str, (port, work.connections, what, warm_up, seconds))
-        process = _start([str(programs.load), work.mode, *words, *(["tls"] if tls else [])])
+        process = _start([str(program), work.mode, *words, *(["tls"] if tls else [])])
         try:
             _line(process, warm_up + PATIENCE)
             yield Load(process, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from case import Case
 
-from cases import bulk, churn, filters, idle, kafka, small, start, tls
+from cases import bulk, churn, filters, http, idle, kafka, small, start, tls
 
 __all__ = ["CASES"]
 
@@ -16,5 +16,6 @@ CASES: tuple[Case, ...] = (
     *start.CASES,
     *tls.CASES,
     *filters.CASES,
+    *http.CASES,
     *kafka.CASES,
 )

@@ -34,7 +34,7 @@ class Unit:
 class Traffic(Case):
     """Start the proxy, warm it up, and read what a window of ``bench.seconds`` costs it."""
 
-    def __init__(self, name: str, title: str, unit: Unit, work: Work, *, tls: bool = False) -> None:
+    def __init__(self, name: str, title: str, unit: Unit, work: Work, *, tls: bool = False, filters: int = 0) -> None:
         columns = [
             Column("cpu", unit.cpu_title, 1, "ratio"),
             Column("rate", unit.rate_title, 0 if unit.latency else 2, "ratio"),
@@ -46,17 +46,19 @@ class Traffic(Case):
         self.unit = unit
         self.work = work
         self.tls = tls
+        self.filters = filters
 
     def sample(self, bench: Bench, peer: Peer) -> Sample:
         with (
-            bench.proxy(peer, tls=self.tls) as proxy,
+            bench.proxy(peer, tls=self.tls, http=self.work.http, filters=self.filters) as proxy,
             bench.load(proxy, self.work) as client,
         ):
-            of_load = usage(client.pid, bench.upstream_pid)
+            upstream_pid = bench.http_upstream_pid if self.work.http else bench.upstream_pid
+            of_load = usage(client.pid, upstream_pid)
             of_proxy = usage(proxy.pid)
             result = client.run()
             window = of_proxy.until(usage(proxy.pid))
-            load_window = of_load.until(usage(client.pid, bench.upstream_pid))
+            load_window = of_load.until(usage(client.pid, upstream_pid))
             resident = memory(proxy.pid)["rss"] / 1024
         units = result.units / self.unit.size
         return {

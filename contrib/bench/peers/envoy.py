@@ -26,7 +26,7 @@ class Envoy(Peer):
         return find_program("envoy")
 
     def command(self, job: Job, directory: Path) -> list[str]:
-        chain: dict[str, object] = {"filters": [self._tcp_proxy()]}
+        chain: dict[str, object] = {"filters": [self._http(job, directory) if job.http else self._tcp_proxy()]}
         if job.certificate:
             chain["transport_socket"] = self._tls(job)
         listener = {"name": "bench", "address": _address(job.port), "filter_chains": [chain]}
@@ -38,6 +38,27 @@ class Envoy(Peer):
         kind = _type("filters.network.tcp_proxy.v3.TcpProxy")
         config = {"@type": kind, "stat_prefix": "bench", "cluster": "upstream"}
         return {"name": "envoy.filters.network.tcp_proxy", "typed_config": config}
+
+    def _http(self, job: Job, directory: Path) -> dict[str, object]:
+        """Five filters are as many header-to-metadata rules: they read a field each, and change nothing."""
+        log = {"@type": _type("access_loggers.file.v3.FileAccessLog"), "path": str(directory / "access.log")}
+        rule = {"header": "x-never", "on_header_present": {"metadata_namespace": "bench", "key": "never"}}
+        reader = {
+            "@type": _type("filters.http.header_to_metadata.v3.Config"),
+            "request_rules": [rule],
+            "response_rules": [rule],
+        }
+        readers = [{"name": f"reader_{at}", "typed_config": reader} for at in range(job.filters)]
+        router = {"name": "router", "typed_config": {"@type": _type("filters.http.router.v3.Router")}}
+        route = {"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}}
+        config = {
+            "@type": _type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+            "stat_prefix": "bench",
+            "access_log": [{"name": "file", "typed_config": log}],
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+            "http_filters": [*readers, router],
+        }
+        return {"name": "http", "typed_config": config}
 
     def _tls(self, job: Job) -> dict[str, object]:
         files = {"certificate_chain": {"filename": str(job.certificate)}, "private_key": {"filename": str(job.key)}}

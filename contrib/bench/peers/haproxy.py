@@ -26,6 +26,8 @@ class HAProxy(Peer):
             pem.write_text(job.certificate.read_text() + job.key.read_text())
             tls = f" ssl crt {pem}"
         splice = "    option splice-request\n    option splice-response\n" if self.splice else ""
+        # HAProxy has no log files: it writes to standard output, in the format that is usual for HTTP.
+        log = "    log stdout format raw daemon\n    option httplog\n    http-reuse always\n" if job.http else ""
         file = directory / "haproxy.cfg"
         file.write_text(f"""\
 global
@@ -33,8 +35,8 @@ global
     maxconn {job.connections}
     maxpipes 100
 defaults
-    mode tcp
-{splice}    timeout connect 5s
+    mode {"http" if job.http else "tcp"}
+{log}{splice}    timeout connect 5s
     timeout client 1h
     timeout server 1h
 frontend bench

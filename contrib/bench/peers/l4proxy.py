@@ -29,14 +29,15 @@ class L4proxy(Peer):
 
     def command(self, job: Job, directory: Path) -> list[str]:
         readers = [{"use": "bench_reader"}] * self.readers + [{"use": name} for name in self.filters]
+        terminal: dict[str, object] = {"use": "tcp_proxy", "cluster": "upstream"}
+        if job.http:
+            terminal = {"use": "http", "cluster": "upstream", "filters": [{"use": "bench_http"}] * job.filters}
         listener: dict[str, object] = {
             "address": f"127.0.0.1:{job.port}",
-            "filters": [
-                *readers,
-                *({"use": name} for name in self.filters),
-                {"use": "tcp_proxy", "cluster": "upstream"},
-            ],
+            "filters": [*readers, terminal],
         }
+        if job.http:
+            listener["access_log"] = [{"use": "file", "path": str(directory / "access.log")}]
         if job.certificate:
             listener["tls"] = {"cert": str(job.certificate), "key": str(job.key)}
         cluster = {
@@ -46,7 +47,7 @@ class L4proxy(Peer):
         }
         file = directory / "l4proxy.json"
         file.write_text(json.dumps({"listeners": [listener], "clusters": [cluster]}, indent=2))
-        plugins = ["--plugin-dir", str(PLUGINS)] if self.readers else []
+        plugins = ["--plugin-dir", str(PLUGINS)] if self.readers or job.filters else []
         return [sys.executable, "-m", "l4proxy", "run", *plugins, str(file)]
 
     def version(self) -> str:

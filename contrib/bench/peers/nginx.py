@@ -40,6 +40,9 @@ class Nginx(Peer):
         if job.certificate:
             tls = f"ssl_protocols TLSv1.3; ssl_certificate {job.certificate}; ssl_certificate_key {job.key};"
         file = directory / "nginx.conf"
+        if job.http:
+            file.write_text(self._http(job, directory))
+            return self._run(file, directory)
         file.write_text(f"""\
 {f"load_module {self._module()};" if self._module() else ""}
 daemon off;
@@ -56,7 +59,36 @@ stream {{
     }}
 }}
 """)
+        return self._run(file, directory)
+
+    def _run(self, file: Path, directory: Path) -> list[str]:
         return [find_program("nginx"), "-p", str(directory), "-c", str(file), "-e", "stderr"]
+
+    def _http(self, job: Job, directory: Path) -> str:
+        """Without ``keepalive``, nginx connects for every request, and closes a client after a thousand."""
+        return f"""\
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections {4 * job.connections}; }}
+http {{
+    access_log {directory}/access.log;
+    keepalive_requests 1000000000;
+    client_max_body_size 0;
+    upstream bench {{ server 127.0.0.1:{job.upstream}; keepalive 128; keepalive_requests 1000000000; }}
+    server {{
+        listen 127.0.0.1:{job.port};
+        location / {{
+            proxy_pass http://bench;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+}}
+"""
 
     def version(self) -> str:
         return first_line([find_program("nginx"), "-v"])

@@ -18,13 +18,17 @@ ROOT = Path(__file__).resolve().parents[3]
 @dataclass(frozen=True, slots=True)
 class Job:
     """Forward connections on 127.0.0.1:``port`` to 127.0.0.1:``upstream``, ``connections`` at a time or fewer. With
-    ``certificate`` and ``key`` (PEM files), terminate TLS before."""
+    ``certificate`` and ``key`` (PEM files), terminate TLS before. With ``http``, read HTTP/1, send every request to the
+    upstream over connections that are kept, and write a line for each into an access log; with so many ``filters`` that
+    read header fields."""
 
     port: int
     upstream: int
     connections: int = 1024
     certificate: Path | None = None
     key: Path | None = None
+    http: bool = False
+    filters: int = 0
 
 
 class Peer(ABC):

@@ -1,0 +1,283 @@
+/* The client of the HTTP cases: one epoll loop of keep-alive connections, each of which waits for its answers before it asks again.
+ *
+ *   http_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS
+ *
+ *   get        the same GET of SIZE bytes, again and again
+ *   different  each with a path, a query, a request id and a trace header of its own
+ *   pipeline   sixteen GETs in one write
+ *   download   GETs of 1 GiB; the unit is a byte
+ *   upload     PUTs of 1 GiB; the unit is a byte
+ *
+ * Prints and waits as load.c does. An answer that is not 200 with SIZE bytes ends the program with status 1.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EVENTS = 256, CHUNK = 256 * 1024, DEPTH = 16, REQUEST = 1024, SUB_BUCKETS = 64, PATIENCE = 120 };
+#define GIB (1ull << 30)
+
+#define FIELDS \
+    "Host: bench.test\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\n" \
+    "Accept: text/html,application/xhtml+xml\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en\r\n" \
+    "Cookie: session=0123456789abcdef0123456789abcdef\r\n"
+
+struct connection {
+    int fd, waiting, head; /* answers to come; how much of a head has come */
+    uint64_t body, to_send, started;
+    char buffer[4096];
+};
+
+static char mode;
+static int port, connections, running, loop, busy;
+static uint64_t size, units, serial, histogram[64 * SUB_BUCKETS];
+static char chunk[CHUNK];
+
+static void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "http_load: ");
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\n");
+    exit(1);
+}
+
+static uint64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static void record(uint64_t ns)
+{
+    int shift = ns < SUB_BUCKETS ? 0 : 63 - __builtin_clzll(ns) - 6;
+    histogram[shift * SUB_BUCKETS + (ns >> shift)]++;
+}
+
+static double quantile_us(double q)
+{
+    uint64_t total = 0, seen = 0;
+    int last = sizeof histogram / sizeof *histogram;
+    for (int i = 0; i < last; i++)
+        total += histogram[i];
+    for (int i = 0; i < last; i++) {
+        seen += histogram[i];
+        if (total && seen >= q * total) {
+            int shift = i < 2 * SUB_BUCKETS ? 0 : i / SUB_BUCKETS - 1;
+            return (double)((uint64_t)(i - shift * SUB_BUCKETS) << shift) / 1000;
+        }
+    }
+    return 0;
+}
+
+static int make_request(char *to)
+{
+    unsigned long n = ++serial;
+    if (mode == 'd')
+        return sprintf(to, "GET /%lu/path/%lu?query=%lu HTTP/1.1\r\n" FIELDS "X-Request-ID: %032lx\r\n"
+                       "traceparent: 00-%032lx-00f067aa0ba902b7-01\r\n\r\n", size, n, n, n, n);
+    if (mode == 'u')
+        return sprintf(to, "PUT /0/path HTTP/1.1\r\n" FIELDS "Content-Length: %llu\r\n\r\n", GIB);
+    return sprintf(to, "GET /%llu/path HTTP/1.1\r\n" FIELDS "\r\n", mode == 'b' ? GIB : (unsigned long long)size);
+}
+
+static void begin(struct connection *c)
+{
+    static char requests[DEPTH * REQUEST];
+    int length = 0, count = mode == 'p' ? DEPTH : 1;
+    for (int i = 0; i < count; i++)
+        length += make_request(requests + length);
+    if (send(c->fd, requests, length, MSG_NOSIGNAL) != length)
+        die("cannot send a request: %s", strerror(errno));
+    c->waiting = count;
+    c->started = now();
+    c->to_send = mode == 'u' ? GIB : 0;
+    busy++;
+}
+
+static void answered(struct connection *c)
+{
+    if (mode != 'b' && mode != 'u') {
+        units++;
+        record(now() - c->started);
+    }
+    if (--c->waiting == 0) {
+        busy--;
+        if (running)
+            begin(c);
+    }
+}
+
+/* What has come of a head is in the buffer; returns how many of the new bytes belonged to it. */
+static ssize_t take_head(struct connection *c, const char *data, ssize_t count)
+{
+    ssize_t room = sizeof c->buffer - 1 - c->head, taken = count < room ? count : room;
+    memcpy(c->buffer + c->head, data, taken);
+    c->buffer[c->head + taken] = 0;
+    char *end = strstr(c->buffer, "\r\n\r\n");
+    if (!end) {
+        c->head += taken;
+        if (taken == room)
+            die("a head without an end");
+        return taken;
+    }
+    if (strncmp(c->buffer, "HTTP/1.1 200", 12))
+        die("the answer is %.40s", c->buffer);
+    char *length = strcasestr(c->buffer, "\r\ncontent-length:");
+    if (!length)
+        die("an answer without Content-Length");
+    c->body = strtoull(length + 17, NULL, 10);
+    ssize_t used = end + 4 - (c->buffer + c->head);
+    c->head = 0;
+    if (!c->body)
+        answered(c);
+    return used;
+}
+
+static void receive(struct connection *c)
+{
+    int discard = c->body > CHUNK;
+    ssize_t count = recv(c->fd, chunk, sizeof chunk, discard ? MSG_TRUNC : 0), at = 0;
+    if (count < 0 && errno == EAGAIN)
+        return;
+    if (count <= 0)
+        die("a connection was closed");
+    while (at < count) {
+        if (!c->body) {
+            if (!c->waiting)
+                die("more than was asked for");
+            at += take_head(c, chunk + at, count - at);
+            continue;
+        }
+        uint64_t left = count - at, part = left < c->body ? left : c->body;
+        c->body -= part;
+        at += part;
+        if (mode == 'b')
+            units += part;
+        if (!c->body)
+            answered(c);
+    }
+}
+
+static void send_body(struct connection *c)
+{
+    while (c->to_send) {
+        ssize_t sent = send(c->fd, chunk, c->to_send < CHUNK ? c->to_send : CHUNK, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EAGAIN)
+            return;
+        if (sent < 0)
+            die("cannot send: %s", strerror(errno));
+        c->to_send -= sent;
+        units += sent;
+    }
+}
+
+static void step(void)
+{
+    struct epoll_event events[EVENTS];
+    int count = epoll_wait(loop, events, EVENTS, 100);
+    for (int i = 0; i < count; i++) {
+        struct connection *c = events[i].data.ptr;
+        if (events[i].events & ~EPOLLOUT)
+            receive(c);
+        if (events[i].events & EPOLLOUT)
+            send_body(c);
+    }
+}
+
+static void open_all(struct connection *all)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+    int on = 1;
+    for (int i = 0; i < connections; i++) {
+        struct connection *c = &all[i];
+        struct epoll_event event = {.events = EPOLLIN | (mode == 'u' ? EPOLLOUT | EPOLLET : 0), .data.ptr = c};
+        c->fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (connect(c->fd, (struct sockaddr *)&address, sizeof address))
+            die("cannot connect: %s", strerror(errno));
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        fcntl(c->fd, F_SETFL, O_NONBLOCK);
+        if (epoll_ctl(loop, EPOLL_CTL_ADD, c->fd, &event))
+            die("cannot watch: %s", strerror(errno));
+    }
+}
+
+/* Bulk transfers are not waited for: they go on from one window into the next. */
+static double run(struct connection *all, double seconds)
+{
+    uint64_t start = now(), end = start + seconds * 1e9;
+    memset(histogram, 0, sizeof histogram);
+    units = 0;
+    running = 1;
+    for (int i = 0; i < connections; i++)
+        if (!all[i].waiting)
+            begin(&all[i]);
+    while (now() < end)
+        step();
+    if (mode != 'b' && mode != 'u') {
+        running = 0;
+        while (busy)
+            step();
+    }
+    return (now() - start) / 1e9;
+}
+
+static void wait_for_line(void)
+{
+    int byte;
+    while ((byte = getchar()) != '\n')
+        if (byte == EOF)
+            exit(0);
+}
+
+static char mode_of(const char *name)
+{
+    static const char *names[] = {"get", "different", "pipeline", "download", "upload"};
+    for (int i = 0; i < 5; i++)
+        if (!strcmp(name, names[i]))
+            return "gdpbu"[i];
+    die("unknown mode %s", name);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 7)
+        die("usage: http_load get|different|pipeline|download|upload PORT CONNECTIONS SIZE WARMUP SECONDS");
+    mode = mode_of(argv[1]);
+    port = atoi(argv[2]);
+    connections = atoi(argv[3]);
+    size = strtoull(argv[4], NULL, 10);
+    double warmup = atof(argv[5]), seconds = atof(argv[6]);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGPIPE, SIG_IGN);
+    alarm(PATIENCE + warmup + seconds);
+    loop = epoll_create1(0);
+    struct connection *all = calloc(connections, sizeof *all);
+    open_all(all);
+    if (warmup > 0)
+        run(all, warmup);
+    printf("ready\n");
+    fflush(stdout);
+    wait_for_line();
+    double elapsed = run(all, seconds);
+    printf("{\"units\": %lu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", units, elapsed, quantile_us(0.5),
+           quantile_us(0.99));
+    fflush(stdout);
+    wait_for_line();
+}
