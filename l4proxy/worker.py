@@ -22,6 +22,7 @@ from l4proxy.generation import SocketStore
 from l4proxy.handoff import Sockets, receive_sockets
 from l4proxy.logging_setup import set_all_levels
 from l4proxy.loop_watch import LoopWatch
+from l4proxy.malloc import keep_freed_memory
 from l4proxy.process import Launch
 from l4proxy.process_stats import collect_process_stats
 from l4proxy.server import Server
@@ -102,6 +103,7 @@ class Worker:
         gc.collect()
         gc.freeze()  # what is there now stays: later collections need not look at it
         gc.set_threshold(COLLECT_AFTER, 20, 20)
+        keep_freed_memory()
         await self._stop.wait()
         notify("STOPPING=1")
         await self._end()

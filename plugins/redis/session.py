@@ -94,6 +94,9 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """A chunk. The hot path: plain commands of a client that has nothing else under way are sent at once."""
+        if self._part_sent and self._own is not None and self._splitter.skip(data):
+            self._own.send_part(data)
+            return
         runs = self._splitter.split(data)
         if not self._slow:
             for at, run in enumerate(runs):

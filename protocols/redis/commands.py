@@ -135,9 +135,12 @@ class CommandTable:
             if "|" not in name and (command := self.find(name)) is not None:
                 yield command
 
-    def head(self, start: bytes) -> Head:
-        """The head of commands that begin with ``start``. Raises RemoteProtocolError for HTTP."""
-        argc, _, name = start.split(b"\r\n", 2)
+    def head(self, start: bytes) -> Head | None:
+        """The head of commands that begin with ``start``; None where the name is not as long as it says. Raises
+        RemoteProtocolError for HTTP."""
+        argc, length, name = start.split(b"\r\n", 2)
+        if int(length[1:]) != len(name) - 2:
+            return None
         head = self._make(name[:-2], int(argc[1:]), start)
         if len(self.heads) >= MAX_HEADS:
             self.heads.clear()

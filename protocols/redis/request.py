@@ -70,16 +70,27 @@ class RequestSplitter:
             while at < size:
                 pattern = RUNS.get(data[at + 1]) if at + 1 < size else None
                 match = pattern(data, at) if pattern is not None else None
-                if match is None:
+                head = None
+                if match is not None:
+                    start = match[1]
+                    head = heads.get(start) or self._table.head(start)
+                if match is None or head is None:
                     at = self._step(data, at, runs)
                     continue
-                end, start = match.end(), match[1]
-                head = heads.get(start) or self._table.head(start)
+                end = match.end()
                 runs.append((head, data.count(start, at, end), data if end - at == size else data[at:end]))
                 at = end
         except RemoteProtocolError as error:
             self.error = error
         return runs
+
+    def skip(self, data: bytes) -> bool:
+        """Whether a chunk lies within an argument of the command that is handed on in parts. Then it is as good as
+        split, and is the next part itself."""
+        if not self._streaming or self._rest or len(data) > self._at - 2:
+            return False
+        self._at -= len(data)
+        return True
 
     def _step(self, data: bytes, start: int, runs: list[Run]) -> int:
         """One command that is in no run, or only the beginning of one. Return where to go on."""
@@ -91,7 +102,11 @@ class RequestSplitter:
                 end += int(length) + 2
             if arguments == argc and end <= len(data) and data[end - 2 : end] == b"\r\n":
                 head = self._table.heads.get(match[1]) or self._table.head(match[1])
-                if argc <= self._limits.max_arguments and int(length or 0) <= self._limits.max_bulk:
+                if (
+                    head is not None
+                    and argc <= self._limits.max_arguments
+                    and int(length or 0) <= self._limits.max_bulk
+                ):
                     runs.append((head, 1, data[start:end]))
                     return end
         return self._step_by_step(data, start, runs)

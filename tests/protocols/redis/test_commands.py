@@ -71,10 +71,20 @@ def test_commands_of_modules() -> None:
 def test_heads_are_made_once_for_each_spelling() -> None:
     table = CommandTable()
     head = table.head(b"*2\r\n$3\r\nGET\r\n")
+    assert head is not None
     assert table.heads[b"*2\r\n$3\r\nGET\r\n"] is head
     assert (head.name, head.argc, head.command) == ("GET", 2, table.find("GET"))
     assert table.head(b"*2\r\n$3\r\nget\r\n") is not head
-    assert table.head(b"*1\r\n$4\r\nnope\r\n").command is UNKNOWN
+    unknown = table.head(b"*1\r\n$4\r\nnope\r\n")
+    assert unknown is not None
+    assert unknown.command is UNKNOWN
+
+
+def test_a_name_is_as_long_as_it_says() -> None:
+    table = CommandTable()
+    assert table.head(b"*1\r\n$5\r\nPING\r\n") is None
+    assert table.head(b"*1\r\n$3\r\nPING\r\n") is None
+    assert not table.heads
 
 
 def test_heads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +99,7 @@ def test_heads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_may_hold_any_byte() -> None:
     head = CommandTable().head(b"*1\r\n$4\r\na\r\nb\r\n")
+    assert head is not None
     assert head.name == "A\r\nB"
 
 

@@ -11,7 +11,15 @@ from services.redis import RedisServer
 
 # Where we are stricter than the server: a count that would make it wait for 50 GB, a name of more than an inline
 # command, an argument that is longer than it says.
-STRICTER = (b"*1048577", b"*2000000000", b"*1\r\n$70000", b"*1\r\n$3\r\nGETxx", b"*2\r\n$3\r\nGET\r\n$1\r\nabc")
+STRICTER = (
+    b"*1048577",
+    b"*2000000000",
+    b"*1\r\n$70000",
+    b"*1\r\n$3\r\n",
+    b"*1\r\n$5\r\n",
+    b"*2\r\n$4\r\n",
+    b"*2\r\n$3\r\nGET\r\n$1\r\nabc",
+)
 LATER = (b"1" * 40, b"a" * 100 + b"\r\n")
 """The server waits for the end of a line up to 64 KiB, and then says the same; of an inline command it takes more, if
 all of it comes at once."""
