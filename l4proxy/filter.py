@@ -227,9 +227,9 @@ class Conn:
         """Whether there are access loggers: without any, no record has to be made."""
         raise NotImplementedError
 
-    def log_access(self, record: AccessRecord) -> None:
-        """For terminal filters that carry requests: log one of them. The connection itself is then not logged, except
-        one that ends before its first request is."""
+    def log_access(self, record: AccessRecord, *, instead: bool = True) -> None:
+        """For filters that carry or watch requests: log one of them. The connection itself is then not logged, except
+        one that ends before its first request is; with ``instead=False`` it is."""
         raise NotImplementedError
 
     @property

@@ -89,8 +89,9 @@ class FilterConn(Conn):
     def logs_access(self) -> bool:
         return bool(self._connection.listener.access_loggers)
 
-    def log_access(self, record: AccessRecord) -> None:
-        self._connection.logged = True
+    def log_access(self, record: AccessRecord, *, instead: bool = True) -> None:
+        if instead:
+            self._connection.logged = True
         log_access(self._connection.listener.access_loggers, record)
 
     @property

@@ -119,15 +119,16 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
 
     def identified(self) -> None:
         view = self.view
+        client_id = self.client_id or b""
         view.seen(self.now)
         host = self.link.client.host
-        if not self.requests and view.storms.opened(host, self.now):
+        if self.client is view.clients.nobody and view.storms.opened(host, self.now):
             view.stats.connection_storms_total += 1
             self.notice("connection_storm", f"{host} opens more than {view.storms.limit} connections in ten seconds")
         view.clients.leave(self.client, self.now)
-        self.client = view.clients.enter(self.client_id, self.now)
+        self.client = view.clients.enter(client_id, self.now)
         self.client.host = self.link.client.host
-        self.is_follower = _FOLLOWER.match(self.client_id) is not None
+        self.is_follower = _FOLLOWER.match(client_id) is not None
         self.link.state["kafka:client_id"] = self.client.name
 
     def unreadable(self, call: ObservedCall | None, is_response: bool, error: Exception) -> None:

@@ -49,21 +49,23 @@ class KafkaExchange(Exchange):
         group = None if at is None or self.request is None else self.request[at]
         return [_text(group)] if group else []
 
+    def records(self) -> int:
+        """Records that were produced or fetched."""
+        return sum(summary[0] for _, _, summary in self._partitions() if summary)
+
     def callers(self) -> list[str]:
         """By what the client may be asked for."""
         return [self.client_id, str(self.link.client), self.link.client.host]
 
     def fields(self) -> Mapping[str, Any]:
-        partitions = list(self._partitions())
-        records = sum(summary[0] for _, _, summary in partitions if summary)
         return {
             "version": self.version,
             "client_id": self.client_id,
             "principal": self.principal,
             "group": next(iter(self.groups()), ""),
             "topics": self.topics(),
-            "partitions": len(partitions),
-            "records": records,
+            "partitions": sum(1 for _ in self._partitions()),
+            "records": self.records(),
         }
 
     def text(self) -> str:

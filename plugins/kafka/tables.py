@@ -111,13 +111,12 @@ def _topics(view: View) -> Iterator[Row]:
 
 def _partitions(view: View) -> Iterator[Row]:
     for topic in view.topics:
-        leaders = {index: leader for _, index, leader, _ in topic.layout}
         for index, partition in sorted(topic.partitions.items()):
             stats = partition.stats
             yield (
                 topic.name,
                 index,
-                leaders.get(index),
+                topic.leaders.get(index),
                 partition.end if partition.end >= 0 else None,
                 stats.produced_records_total,
                 stats.produced_bytes_total,

@@ -97,8 +97,8 @@ class Topic:
     """One topic. ``topic_id`` is `NO_ID` while it is not known, ``key`` (its name on the wire) None while that is not,
     and ``name`` the id's text then."""
 
-    __slots__ = ("_folded", "batch_bytes", "batch_records", "codecs", "has_errors", "key", "layout", "name", "owner",
-                 "partitions", "stats", "topic_id")  # fmt: skip
+    __slots__ = ("_folded", "batch_bytes", "batch_records", "codecs", "has_errors", "key", "layout", "leaders", "name",
+                 "owner", "partitions", "stats", "topic_id")  # fmt: skip
 
     def __init__(self, owner: Topics, key: bytes | None, topic_id: bytes) -> None:
         self.owner = owner
@@ -108,6 +108,8 @@ class Topic:
         self.partitions: dict[int, Partition] = {}
         self.layout: Layout = []
         """As the last Metadata response had it."""
+        self.leaders: dict[int, int] = {}
+        """Of each partition, the last one that it was seen to have."""
         self.has_errors = False
         """Whether that had error codes of partitions."""
         self.codecs = [0] * (CODEC_MASK + 1)
@@ -174,13 +176,14 @@ class Topic:
     def lead(self, layout: Layout) -> list[tuple[int, int, int]]:
         """Metadata told who leads which partition. Return where that is another one than before: index, old, new."""
         self.has_errors = any(error for error, _, _, _ in layout)
-        before = {index: leader for _, index, leader, _ in self.layout}
         self.layout = layout
-        changed = [
-            (index, before[index], leader)
-            for _, index, leader, _ in layout
-            if leader >= 0 and before.get(index, leader) != leader
-        ]
+        changed = []
+        for _, index, leader, _ in layout:
+            if leader >= 0:  # else it has none at the moment
+                before = self.leaders.get(index, leader)
+                if before != leader:
+                    changed.append((index, before, leader))
+                self.leaders[index] = leader
         self.stats.leader_changes_total += len(changed)
         return changed
 

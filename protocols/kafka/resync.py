@@ -46,7 +46,7 @@ def find_request(data: bytes, limit: int, readable: Readable) -> int | None:
         if stop <= len(data):
             if readable(data, pos + SIZE, stop) and _goes_on(data, stop):
                 return pos
-        elif pos == 0 or id_size > 0:
+        elif id_size > 0:
             return pos
     return None
 

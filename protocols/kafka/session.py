@@ -89,8 +89,8 @@ class Session(Generic[P]):
         """Frames of the client that will be bare SASL tokens."""
         self._tokens = 0
         """Bare tokens that the broker has not answered."""
-        self.client_id = b""
-        """Of the last request."""
+        self.client_id: bytes | None = None
+        """Of the last request; None before the first, empty where it has none."""
         self.requests = 0
 
     # What a subclass hears
