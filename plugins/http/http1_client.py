@@ -107,6 +107,9 @@ class Http1Client(ClientConnection, ClientStream):
             if end:
                 self.stream.write_eof()
             return
+        if not end and codec.sends(len(data)):
+            self.stream.write(data)
+            return
         out = codec.data(data) if data else b""
         if end:
             out += codec.end()
@@ -142,6 +145,9 @@ class Http1Client(ClientConnection, ClientStream):
 
     def _receive(self, data: bytes) -> None:
         sink = self._sink
+        if sink is not None and self._codec.passes(len(data)):
+            sink.on_response_data(data, False)
+            return
         try:
             events = self._codec.receive_data(data)
         except RemoteProtocolError as error:

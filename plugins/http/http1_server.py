@@ -64,6 +64,10 @@ class Http1Server(ServerConnection, ServerStream):
 
     def receive(self, data: bytes) -> None:
         codec = self._codec
+        if codec.passes(len(data)):
+            if self._sink is not None:
+                self._sink.on_request_data(data, False)
+            return
         try:
             events = codec.receive_data(data)
             if events:
@@ -252,6 +256,9 @@ class Http1Server(ServerConnection, ServerStream):
                 self._response_done()
             return
         codec = self._codec
+        if not end and codec.sends(len(data)):
+            self._host.write(data)
+            return
         out = codec.data(data) if data else b""
         if end:
             out += codec.end()

@@ -123,6 +123,21 @@ class _Codec:
             self.reading = _ERROR
             raise
 
+    def passes(self, size: int) -> bool:
+        """Whether the next ``size`` bytes are a piece from the middle of a body with a length; then they are taken, as
+        ``receive_data`` would. For large bodies, of which there is nothing to be said but that."""
+        if self._left > size and self.reading is _BODY:
+            self._left -= size
+            return True
+        return False
+
+    def sends(self, size: int) -> bool:
+        """The same for sending: then the bytes are sent as they are, as ``data`` would."""
+        if self._sent_left >= size and self.sending is _BODY:
+            self._sent_left -= size
+            return True
+        return False
+
     def _waiting(self) -> list[Event]:
         """Bytes came behind a complete message."""
         return []
