@@ -255,6 +255,11 @@ class Conn:
         """Send bytes as if the upstream had: only the filters before this one see them."""
         raise NotImplementedError
 
+    def bare_client(self) -> Stream | None:
+        """For terminal filters: the client's stream, where no other filter stands in its chain, so that whoever moves
+        bytes to or from it himself (``Stream.splice_next``) passes nobody by. Its callbacks belong to the core."""
+        raise NotImplementedError
+
     def pause(self, side: Side | None = None) -> None:
         """From the next chunk on, what comes from ``side`` (None: both) waits in front of this filter, in order, and
         that side is not read. Filters before this one still run. End of stream waits behind the chunks. What waits is

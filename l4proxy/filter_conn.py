@@ -124,6 +124,12 @@ class FilterConn(Conn):
         if connection.reason is None:
             connection.down.inject(len(connection.filters) - 1 - self.position, data)
 
+    def bare_client(self) -> Stream | None:
+        connection = self._connection
+        if connection.reason is None and len(connection.filters) == 1 and connection.down.is_bare:
+            return connection.client
+        return None
+
     def pause(self, side: Side | None = None) -> None:
         connection = self._here()
         if connection.reason is None:

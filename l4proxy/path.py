@@ -108,6 +108,11 @@ class Path:
             gate.hold()
             self._nodes = (*nodes, gate)
 
+    @property
+    def is_bare(self) -> bool:
+        """No filter reads it, and nothing waits: what is sent goes straight to the sink."""
+        return not self._nodes
+
     # Wiring
 
     def connect_source(self, source: Stream) -> None:

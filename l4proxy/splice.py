@@ -19,13 +19,15 @@ from l4proxy.poller import URGENT
 if TYPE_CHECKING:
     from l4proxy.stream import Stream
 
-__all__ = ["AVAILABLE", "Splicer", "close_spare_pipes"]
+__all__ = ["AVAILABLE", "BoundedSplicer", "Splicer", "close_spare_pipes"]
 
 AVAILABLE = hasattr(os, "splice")
 PIPE_SIZE = 1024 * 1024
 """Bytes asked for per pipe; the system may give less to an unprivileged process with many pipes."""
 SMALL = 16 * 1024
 """A read below this many bytes ends the spliced phase."""
+COPY_SIZE = 64 * 1024
+"""Bytes that are copied at a time where they cannot be spliced."""
 SPARE_PIPES = 8
 PIPED = 4
 """Why a source is not read: its bytes wait in a pipe."""
@@ -147,3 +149,74 @@ class Splicer:
             _close_pipe(self._pipe)
             self._pipe = None
             self._pending = 0
+
+
+class BoundedSplicer(Splicer):
+    """Moves so many bytes and no more; what follows them the source reads as before. For a protocol that has read how
+    long a message is. Where the kernel cannot move them just now they are copied: nobody else sees any of them."""
+
+    __slots__ = ("_copies", "left")
+
+    def __init__(self, source: Stream, sink: Stream, size: int) -> None:
+        super().__init__(source, sink)
+        self.left = size
+        """Bytes still to be moved."""
+        self._copies = False
+
+    def read(self, mask: int) -> None:
+        source, sink = self._source, self._sink
+        if self._copies or sink.buffered or sink.closed or sink.failure is not None or mask & URGENT:
+            self._copy()
+            return
+        try:
+            pipe = self._pipe = _take_pipe()
+        except OSError:  # no descriptors left: copying needs none
+            self._copy()
+            return
+        try:
+            size = os.splice(source.fd, pipe[1], min(self.left, PIPE_SIZE), flags=_FLAGS)
+        except BlockingIOError:
+            self._give_back()
+            return
+        except OSError as error:
+            self._give_back()
+            if error.errno == EINVAL:  # this kind of socket cannot be spliced
+                self._copies = True
+                self._copy()
+            else:
+                source.lose(error)
+            return
+        if size == 0:
+            self._give_back()
+            self._copy()  # the end, or urgent data in front of more
+            return
+        source.received += size
+        self.left -= size
+        self._pending = size
+        if not self.push():
+            source.hold_reading(PIPED)
+        self._go_on()
+
+    def _copy(self) -> None:
+        source = self._source
+        try:
+            data = source.sock.recv(min(self.left, COPY_SIZE))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            source.lose(error)
+            return
+        if not data:
+            source.end()
+            return
+        source.received += len(data)
+        self.left -= len(data)
+        self._sink.write(data)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self.left:
+            self._source.moving = None
+            self._source.read_plainly()
+        if not self._source.closed:
+            self._source.rearm()

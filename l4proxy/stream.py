@@ -82,6 +82,7 @@ class Stream:
         "failure",
         "fd",
         "high",
+        "moving",
         "on_closed",
         "on_data",
         "on_eof",
@@ -128,6 +129,8 @@ class Stream:
         self._send: Callable[[bytes | memoryview], int] = sock.send
         self._read: Callable[[int], None] = self.read
         self._splice_sink: Stream | None = None
+        self.moving: splice.BoundedSplicer | None = None
+        """What moves the next bytes, until so many have been moved."""
         self.piped: splice.Splicer | None = None
         self._read_size = READ_SIZE
         self._holds = 0
@@ -225,8 +228,18 @@ class Stream:
     def splice_to(self, sink: Stream | None) -> None:
         """Nobody reads these bytes but ``sink``: let the kernel move them when they are many. None: somebody does."""
         self._splice_sink = sink if sink is not None and self.spliceable and sink.spliceable else None
-        if sink is None and self._read_size > READ_SIZE:
+        if sink is None and self._read_size > READ_SIZE and self.moving is None:
             self.read_plainly()
+
+    def splice_next(self, sink: Stream, size: int) -> splice.BoundedSplicer | None:
+        """Let the kernel move the next ``size`` bytes to ``sink``; what follows goes to ``on_data`` again. Holding the
+        stream holds them, too. None: these streams cannot do it."""
+        if not (self.spliceable and sink.spliceable) or self.closed or sink.closed:
+            return None
+        self.moving = splice.BoundedSplicer(self, sink, size)
+        self._read = self.moving.read
+        self.rearm()
+        return self.moving
 
     def read_plainly(self) -> None:
         """Back to reads into memory, until they come back full again."""

@@ -81,8 +81,13 @@ async def upstream(*answers: Answer, body: bool = True) -> AsyncIterator[Upstrea
     seen: list[Seen] = []
     connections: list[int] = []
     left = list(answers or [ok()])
+    handlers: set[asyncio.Task[Any]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handlers.add(task)
+        task.add_done_callback(handlers.discard)
         at = len(connections)
         connections.append(0)
         while not writer.is_closing():
@@ -102,6 +107,8 @@ async def upstream(*answers: Answer, body: bool = True) -> AsyncIterator[Upstrea
 
     async with server(handle) as port:
         yield Upstream(port, seen, connections)
+        if handlers:
+            await asyncio.wait(handlers, timeout=1)
 
 
 @contextlib.asynccontextmanager

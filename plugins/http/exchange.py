@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
+from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.plugins.http.stats import CLASSES
 from l4proxy.protocols.http_fields import FieldBlock
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.layer import Layer
     from l4proxy.plugins.http.pool import ClusterPool, Wait
     from l4proxy.plugins.http.routes import CompiledRoute
+    from l4proxy.splice import BoundedSplicer
 
 __all__ = ["Exchange"]
 
@@ -49,7 +51,7 @@ class Exchange:
         "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "connection", "cookie",
         "endpoint", "finished", "first_byte_at", "flags", "host", "layer", "moved", "moved_at", "notes", "pool",
         "received", "request", "request_done_at", "responded", "response", "route", "seen_moved", "sent", "sent_at",
-        "started", "stream", "tried", "tunnel", "upstream",
+        "splicer", "started", "stream", "tried", "tunnel", "upstream",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -82,6 +84,8 @@ class Exchange:
         self.first_byte_at: float = 0.0
         self.flags: tuple[str, ...] = ()
         self.bucket: set[Any] | None = None
+        self.splicer: BoundedSplicer | None = None
+        """What moves most of a large body."""
         self.notes: list[str] | None = None
         """Tries that failed, for a client that may know; None: it has not asked."""
         self.cookie = ""
@@ -351,6 +355,9 @@ class Exchange:
             return
         if self._early is not None or (self._early_end and not end):
             self._flow_request()
+        elif request.content_length is not None and request.content_length > WORTH_IT and request._body is None:
+            self._kept = None
+            hand_over_request(self)
         if self._held_client and self._early is None and not connection.stream.blocked:
             self._held_client = False
             self.stream.release_request()
@@ -401,6 +408,8 @@ class Exchange:
             self.stream.respond(response, data, end)
             if end:
                 self._response_ended()
+            elif response.content_length is not None and response.content_length > WORTH_IT:
+                hand_over_response(self)
             return
         self._late = [data] if data else []
         self._late_size = len(data)
@@ -713,6 +722,13 @@ class Exchange:
             return
         self._done("")
 
+    def _uncount(self, size: int) -> None:
+        """A body that was handed over to the kernel has been cut short."""
+        if self.responded:
+            self.sent -= size
+        else:
+            self.received -= size
+
     def _done(self, why: str) -> None:
         """It is over, in whichever way."""
         if self.finished:
@@ -722,6 +738,8 @@ class Exchange:
             self.bucket.discard(self)
             self.bucket = None
         self._drop_upstream()
+        if self.splicer is not None and self.splicer.left:
+            self._uncount(self.splicer.left)
         pool = self.pool
         if pool is not None:
             pool.active -= 1

@@ -30,7 +30,7 @@ RESPONSE = 32
 class Http1Client(ClientConnection, ClientStream):
     """A connection to an endpoint over HTTP/1."""
 
-    __slots__ = ("_codec", "_draining", "_gone", "_held", "_host", "_sink", "_tunnel", "endpoint", "peer",
+    __slots__ = ("_draining", "_gone", "_held", "_host", "_sink", "_tunnel", "codec", "endpoint", "peer",
                  "requests", "requests_seen", "stream")  # fmt: skip
 
     version = "http1"
@@ -39,7 +39,7 @@ class Http1Client(ClientConnection, ClientStream):
         self.stream = stream
         self.endpoint = endpoint
         self._host = host
-        self._codec = ClientCodec(LIMITS)
+        self.codec = ClientCodec(LIMITS)
         self._sink: ResponseSink | None = None
         self._draining = False
         self._gone = False
@@ -64,7 +64,7 @@ class Http1Client(ClientConnection, ClientStream):
     # To the endpoint
 
     def request(self, request: HttpRequest, data: bytes, end: bool, sink: ResponseSink) -> ClientStream:
-        codec, head = self._codec, request.head
+        codec, head = self.codec, request.head
         if self.requests:
             codec.next_cycle()
         self.requests += 1
@@ -100,7 +100,7 @@ class Http1Client(ClientConnection, ClientStream):
         return self
 
     def send_data(self, data: bytes, end: bool) -> None:
-        codec = self._codec
+        codec = self.codec
         if self._tunnel:
             if data:
                 self.stream.write(data)
@@ -119,7 +119,7 @@ class Http1Client(ClientConnection, ClientStream):
             self._check_done()
 
     def send_trailers(self, trailers: FieldBlock) -> None:
-        out = self._codec.end(trailers)
+        out = self.codec.end(trailers)
         if out:
             self.stream.write(out)
         self._check_done()
@@ -145,11 +145,11 @@ class Http1Client(ClientConnection, ClientStream):
 
     def _receive(self, data: bytes) -> None:
         sink = self._sink
-        if sink is not None and self._codec.passes(len(data)):
+        if sink is not None and self.codec.passes(len(data)):
             sink.on_response_data(data, False)
             return
         try:
-            events = self._codec.receive_data(data)
+            events = self.codec.receive_data(data)
         except RemoteProtocolError as error:
             self._sink = None
             self._close()
@@ -177,7 +177,7 @@ class Http1Client(ClientConnection, ClientStream):
     def _head(self, head: ResponseHead, events: Sequence[Event], sink: ResponseSink) -> None:
         if head.tunnel:
             self._tunnel = True
-            data = self._codec.switch()
+            data = self.codec.switch()
             response = _response(head)
             response.tunnel = True
             sink.on_response(response, data, False)
@@ -196,7 +196,7 @@ class Http1Client(ClientConnection, ClientStream):
             return
         if isinstance(last, End) and last is not END:
             response.trailers = last.trailers
-        if self._codec.sending is not State.DONE:
+        if self.codec.sending is not State.DONE:
             sink.on_response(response, data, True)
             return
         self._free()
@@ -208,7 +208,7 @@ class Http1Client(ClientConnection, ClientStream):
         trailers = last.trailers if type(last) is End else EMPTY
         pieces = [event.data for event in events if type(event) is Data and event.data]
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if end and self._codec.sending is State.DONE:
+        if end and self.codec.sending is State.DONE:
             self._free()
         if trailers.fields:
             if data:
@@ -219,7 +219,7 @@ class Http1Client(ClientConnection, ClientStream):
 
     def _check_done(self) -> None:
         """The request has ended; so may have the response, before it."""
-        if self._sink is not None and self._codec.reading in (State.DONE, State.MUST_CLOSE):
+        if self._sink is not None and self.codec.reading in (State.DONE, State.MUST_CLOSE):
             self._free()
 
     def _free(self) -> None:
@@ -227,7 +227,7 @@ class Http1Client(ClientConnection, ClientStream):
         self._sink = None
         if self._held:
             self.release_response()
-        if self._codec.done and not self._draining and not self._gone:
+        if self.codec.done and not self._draining and not self._gone:
             self._host.on_capacity(self)
         else:
             self._close()
@@ -242,11 +242,11 @@ class Http1Client(ClientConnection, ClientStream):
             self._close()
             return
         try:
-            events = self._codec.receive_data(b"")
+            events = self.codec.receive_data(b"")
         except RemoteProtocolError as error:
             self._sink = None
             self._close()
-            sink.on_response_reset(StreamError(_how_far(self._codec), str(error)))
+            sink.on_response_reset(StreamError(_how_far(self.codec), str(error)))
             return
         if events:
             self._rest(events, sink)

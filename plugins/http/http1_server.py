@@ -29,7 +29,7 @@ __all__ = ["Http1Server"]
 class Http1Server(ServerConnection, ServerStream):
     """A client's connection over HTTP/1."""
 
-    __slots__ = ("_busy", "_close", "_codec", "_draining", "_gone", "_head_timer", "_held", "_host", "_in_cycle",
+    __slots__ = ("_busy", "_close", "_draining", "_gone", "_head_timer", "_held", "_host", "_in_cycle",
                  "_request", "_sink", "_tunnel", "requests", "scheme")  # fmt: skip
 
     version = "http1"
@@ -37,7 +37,7 @@ class Http1Server(ServerConnection, ServerStream):
     def __init__(self, host: ServerHost) -> None:
         limits = host.config.limits
         self._host = host
-        self._codec = ServerCodec(
+        self.codec = ServerCodec(
             Limits(max_line=limits.max_line, max_head=limits.max_head, max_fields=limits.max_fields)
         )
         self.scheme = host.scheme
@@ -58,12 +58,12 @@ class Http1Server(ServerConnection, ServerStream):
 
     @property
     def idle(self) -> bool:
-        return not self._busy and not self._codec.buffered
+        return not self._busy and not self.codec.buffered
 
     # From the client
 
     def receive(self, data: bytes) -> None:
-        codec = self._codec
+        codec = self.codec
         if codec.passes(len(data)):
             if self._sink is not None:
                 self._sink.on_request_data(data, False)
@@ -91,7 +91,7 @@ class Http1Server(ServerConnection, ServerStream):
 
     def _head_late(self, requests: int) -> None:
         self._head_timer = None
-        if self._gone or self._busy or not self._codec.buffered:
+        if self._gone or self._busy or not self.codec.buffered:
             return
         if requests == self.requests:
             text = "head_timeout: the head of the request did not come in time"
@@ -101,7 +101,7 @@ class Http1Server(ServerConnection, ServerStream):
 
     def receive_eof(self) -> None:
         """A client that has ended its side may still wait for the response; there will be no other request."""
-        codec = self._codec
+        codec = self.codec
         self._draining = True
         if self._tunnel:
             codec.receive_data(b"")
@@ -164,7 +164,7 @@ class Http1Server(ServerConnection, ServerStream):
     def _failed(self, error: RemoteProtocolError) -> None:
         """The client broke the protocol. A response that is under way cannot be followed by another one."""
         sink, self._sink = self._sink, None
-        begun = self._busy and self._codec.sending is not State.IDLE
+        begun = self._busy and self.codec.sending is not State.IDLE
         self._busy = False
         if sink is not None:
             sink.on_request_reset(StreamError("protocol_error", str(error), flag="DPE"))
@@ -176,9 +176,9 @@ class Http1Server(ServerConnection, ServerStream):
     # To the client
 
     def inform(self, response: HttpResponse) -> None:
-        if self._request is None or self._request.version == "HTTP/1.0" or self._codec.sending is not State.IDLE:
+        if self._request is None or self._request.version == "HTTP/1.0" or self.codec.sending is not State.IDLE:
             return
-        self._codec.interim()
+        self.codec.interim()
         self._host.write(b"%b%b\r\n" % (_status_line(response), response.block.http1))
 
     def respond(self, response: HttpResponse, data: bytes, end: bool) -> None:
@@ -196,14 +196,14 @@ class Http1Server(ServerConnection, ServerStream):
                 length, framing = CHUNKED, b"Transfer-Encoding: chunked\r\n"
             else:
                 length = UNTIL_CLOSE
-        if end and self._codec.reading is State.BODY:
+        if end and self.codec.reading is State.BODY:
             self._close = True  # an early response: what is left of the request is not read
         if self._close or self._draining or length == UNTIL_CLOSE:
             self._close = True
             framing += b"Connection: close\r\n"
         elif request.version == "HTTP/1.0":
             framing += b"Connection: keep-alive\r\n"
-        codec = self._codec
+        codec = self.codec
         whole = end and length == len(data)
         if whole:
             codec.whole(last=self._close)
@@ -242,7 +242,7 @@ class Http1Server(ServerConnection, ServerStream):
         else:
             status = _status_line(response)
         self._tunnel = True
-        early = self._codec.switch()
+        early = self.codec.switch()
         self._host.write(b"%b%b\r\n%b" % (status, lines, data))
         self._release()
         if early and self._sink is not None:
@@ -255,7 +255,7 @@ class Http1Server(ServerConnection, ServerStream):
             if end:
                 self._response_done()
             return
-        codec = self._codec
+        codec = self.codec
         if not end and codec.sends(len(data)):
             self._host.write(data)
             return
@@ -268,14 +268,14 @@ class Http1Server(ServerConnection, ServerStream):
             self._response_done()
 
     def send_trailers(self, trailers: FieldBlock) -> None:
-        out = self._codec.end(trailers)
+        out = self.codec.end(trailers)
         if out:
             self._host.write(out)
         self._response_done()
 
     def _response_done(self) -> None:
         """The response is complete. When the request is, too, the next one may follow."""
-        codec = self._codec
+        codec = self.codec
         if self._tunnel:
             self._finish("tunnel_closed")
         elif self._close or not codec.done:
@@ -302,7 +302,7 @@ class Http1Server(ServerConnection, ServerStream):
     def _cycle(self) -> None:
         """Begin the next request, if it has come, and so on while they are answered at once."""
         self._in_cycle = True
-        codec = self._codec
+        codec = self.codec
         try:
             while not self._busy and not self._gone and codec.done:
                 events = codec.next_cycle()
@@ -337,7 +337,7 @@ class Http1Server(ServerConnection, ServerStream):
             self._host.hold_client()
 
     def release_request(self) -> None:
-        if not self._codec.buffered:
+        if not self.codec.buffered:
             self._release()
 
     # From the layer

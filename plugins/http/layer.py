@@ -155,8 +155,9 @@ class Layer:
         action, limits = exchange.action, self.config.limits
         if action is None or exchange.finished:
             return 0
-        if exchange.moved != exchange.seen_moved:
-            exchange.seen_moved, exchange.moved_at = exchange.moved, now
+        moved = exchange.moved - (exchange.splicer.left if exchange.splicer is not None else 0)
+        if moved != exchange.seen_moved:
+            exchange.seen_moved, exchange.moved_at = moved, now
         sent, answered = exchange.request_done_at, exchange.first_byte_at
         waiting = sent and not answered
         limited = (

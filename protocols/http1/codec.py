@@ -123,6 +123,16 @@ class _Codec:
             self.reading = _ERROR
             raise
 
+    @property
+    def body_left(self) -> int:
+        """Bytes still to come of a body with a length, as far as they are not buffered; 0 where there is none."""
+        return max(self._left, 0) if self.reading is _BODY else 0
+
+    @property
+    def body_to_send(self) -> int:
+        """The same of the body that is sent."""
+        return max(self._sent_left, 0) if self.sending is _BODY else 0
+
     def passes(self, size: int) -> bool:
         """Whether the next ``size`` bytes are a piece from the middle of a body with a length; then they are taken, as
         ``receive_data`` would. For large bodies, of which there is nothing to be said but that."""
