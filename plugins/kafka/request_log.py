@@ -86,7 +86,7 @@ def _fits(texts: list[str], patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(text, pattern) for text in texts for pattern in patterns)
 
 
-_ANSWERED = CloseReason("upstream", "relay", "answered")
+_ANSWERED = CloseReason("upstream", "relay", "via_upstream")
 
 
 @dataclass(slots=True)
