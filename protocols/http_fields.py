@@ -40,13 +40,14 @@ class FieldBlock:
     they came otherwise they are made when somebody asks.
     """
 
-    __slots__ = ("_http1", "_index", "_lines", "cache", "fields")
+    __slots__ = ("_index", "_lines", "cache", "fields", "made_http1")
 
     def __init__(self, fields: Iterable[Field], lines: Sequence[bytes] | None = None) -> None:
         self.fields = tuple(fields)
         self._lines = lines
         self._index: dict[str, str] | None = None
-        self._http1: bytes | None = None
+        self.made_http1: bytes | None = None
+        """``http1``, once somebody has asked."""
         self.cache: Any = None
         """What a version of HTTP has made of this block for its own use (its HPACK encoding, say)."""
 
@@ -59,9 +60,10 @@ class FieldBlock:
     @property
     def http1(self) -> bytes:
         """All lines, each with its end."""
-        if self._http1 is None:
-            self._http1 = b"\r\n".join((*self.lines, b"")) if self.fields else b""
-        return self._http1
+        made = self.made_http1
+        if made is None:
+            made = self.made_http1 = b"\r\n".join((*self.lines, b"")) if self.fields else b""
+        return made
 
     @property
     def index(self) -> dict[str, str]:

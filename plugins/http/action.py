@@ -16,7 +16,7 @@ from l4proxy.plugins.http.field_changes import compile_changes
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.pool import ClusterPool, cluster_pool
 from l4proxy.plugins.http.retry import RetryPolicy
-from l4proxy.plugins.http.stats import HttpRouteStats
+from l4proxy.plugins.http.stats import CLASSES, HttpRouteStats
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.config import DirectResponse, Redirect, Route
@@ -40,6 +40,8 @@ class Action:
         self.config = config
         self.layer = layer
         self.stats = layer.server.stats.group(HttpRouteStats, http=layer.config.name, route=name)
+        self.responses = dict.fromkeys((*CLASSES[1:], "none"), 0)
+        """Responses by class of status that the statistics have not yet."""
         self.timeout = config.timeout
         limits = layer.config.limits
         self.idle_timeout = limits.stream_idle_timeout if config.idle_timeout is None else config.idle_timeout
@@ -71,6 +73,14 @@ class Action:
         self._bounds = list(accumulate(one.weight for one in config.clusters))
         self._allowed = frozenset(config.allowed_clusters)
         self._pool: ClusterPool | None = None
+
+    def take_responses(self) -> list[tuple[str, int]]:
+        """Put what was counted since the last time into the statistics, and return it."""
+        found = [(status_class, count) for status_class, count in self.responses.items() if count]
+        for status_class, count in found:
+            self.stats.responses_total.add(status_class, count)
+            self.responses[status_class] = 0
+        return found
 
     # Where to
 

@@ -389,7 +389,7 @@ class Exchange:
         assert pool is not None
         assert action is not None
         status = response.status
-        pool.stats.responses_total.add(CLASSES[status // 100])
+        pool.responses[CLASSES[status // 100]] += 1
         if end:
             self.upstream = None
         if action.reads_responses and self._retry_response(response):

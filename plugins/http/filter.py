@@ -51,7 +51,7 @@ class Http(Filter[HttpConfig]):
 
     @classmethod
     def cleanup(cls, shared: Layer) -> None:
-        shared.filters.cleanup()
+        shared.close()
 
     def on_connect(self) -> None:
         conn, layer = self.conn, self.shared

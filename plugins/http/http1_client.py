@@ -90,7 +90,8 @@ class Http1Client(ClientConnection, ClientStream):
         else:
             target = request.target or request.authority
             line = f"{request.kind} {target} HTTP/1.1\r\n".encode("latin-1")
-        out = b"%b%b%b%b\r\n" % (line, request.block.http1, request.added.http1, framing)
+        block, added = request.block, request.added
+        out = b"%b%b%b%b\r\n" % (line, block.made_http1 or block.http1, added.made_http1 or added.http1, framing)
         if length:
             if data:
                 out += codec.data(data)

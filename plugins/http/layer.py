@@ -47,6 +47,20 @@ class Layer:
         self._merges = config.merge_slashes
         self.changes_responses = bool(config.server or config.via)
         self.filters = MessageFilters("http", config.filters, server)
+        self._stop_collecting = server.stats.on_collect(self._collect)
+
+    def close(self) -> None:
+        """The last connection is gone."""
+        self._collect()
+        self._stop_collecting()
+        self.filters.cleanup()
+
+    def _collect(self) -> None:
+        """What is counted by route is added up when somebody reads it."""
+        for table in self.hosts.tables:
+            for route in table.routes:
+                for status_class, count in route.action.take_responses():
+                    self.stats.responses_total.add(status_class, count)
 
     def _action(self, config: Route, name: str) -> Action:
         return Action(config, self, name)
@@ -208,14 +222,14 @@ class Layer:
     def done(self, exchange: Exchange, why: str) -> None:
         """An exchange is over: count and log it."""
         now = _monotonic()
-        stats = self.stats
-        stats.requests_active -= 1
+        self.stats.requests_active -= 1
         response = exchange.response if exchange.responded else None
         status_class = CLASSES[response.status // 100] if response is not None else "none"
-        stats.responses_total.add(status_class)
         action = exchange.action
-        if action is not None:
-            action.stats.responses_total.add(status_class)
+        if action is None:
+            self.stats.responses_total.add(status_class)
+        else:
+            action.responses[status_class] += 1
             action.stats.request_seconds.record(now - exchange.started)
         pool = exchange.pool
         if pool is not None and exchange.sent_at:

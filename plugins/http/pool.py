@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from l4proxy.connect import Attempt, ConnectRequest
 from l4proxy.connection import peer_of
 from l4proxy.errors import UpstreamError
-from l4proxy.plugins.http.stats import HttpClusterStats
+from l4proxy.plugins.http.stats import CLASSES, HttpClusterStats
 from l4proxy.plugins.http.versions import client_connection, client_version
 
 if TYPE_CHECKING:
@@ -187,12 +187,18 @@ class ClusterPool:
         self.pending = 0
         """Those of them that wait for a connection."""
         self.retrying = 0
+        self.responses = dict.fromkeys(CLASSES[1:], 0)
+        """Responses by class of status that the statistics have not yet."""
         self.watching = False
         server.stats.on_collect(self._collect)
 
     def _collect(self) -> None:
         self.stats.requests_active = self.active
         self.stats.requests_pending = self.pending
+        for status_class, count in self.responses.items():
+            if count:
+                self.stats.responses_total.add(status_class, count)
+                self.responses[status_class] = 0
 
     def pool(self, endpoint: Endpoint) -> EndpointPool:
         pool = self.pools.get(endpoint)

@@ -325,11 +325,14 @@ class ServerCodec(_Codec):
     def _receive_head(self, data: bytes) -> list[Event]:
         if not self._buffer:
             end = data.find(b"\r\n") + 2
-            known = self._sections.get(data[end:])
+            rest = data[end:]
+            known = self._sections.get(rest)
             if known is not None and end <= self.limits.max_line and known[1] <= self.limits.max_fields:
                 line = request_line(data[: end - 2])
                 if line.version == "HTTP/1.1" and line.method != "CONNECT":
                     return self._begins(RequestHead(line, known[0], data))
+            elif 2 < end <= self.limits.max_line and 0 < rest.find(b"\r\n\r\n") == len(rest) - 4 <= SECTION_LIMIT:
+                return self._one_head(data, end, rest)
         head = self._take_head(data)
         if head is None:
             return []
@@ -344,6 +347,19 @@ class ServerCodec(_Codec):
                 self._sections.clear()
             self._sections[raw[len(first) + 2 :]] = section, len(lines)
         return self._begins(RequestHead(line, section, raw))
+
+    def _one_head(self, data: bytes, end: int, rest: bytes) -> list[Event]:
+        """A read that is a whole head and nothing else, and not known."""
+        lines = rest[:-4].split(b"\r\n")
+        if len(lines) > self.limits.max_fields:
+            violation("too_many_fields", f"more than {self.limits.max_fields}")
+        line = request_line(data[: end - 2])
+        section = request_section(lines, line.version)
+        if line.version == "HTTP/1.1" and _seen.again(rest):
+            if len(self._sections) >= TABLE_SIZE:
+                self._sections.clear()
+            self._sections[rest] = section, len(lines)
+        return self._begins(RequestHead(line, section, data))
 
     def _begins(self, head: RequestHead) -> list[Event]:
         section = head.section

@@ -12,18 +12,22 @@ __all__ = ["SeenOnce"]
 class SeenOnce:
     """The hashes of what was seen once; all are forgotten when there are too many."""
 
-    __slots__ = ("_hashes", "_limit")
+    __slots__ = ("_limit", "hashes")
 
     def __init__(self, limit: int = 4096) -> None:
-        self._hashes: set[int] = set()
+        self.hashes: set[int] = set()
+        """To be read."""
         self._limit = limit
 
     def again(self, data: bytes) -> bool:
         """Whether ``data`` was seen before, and is worth being remembered. A collision does no harm."""
         hashed = hash(data)
-        if hashed in self._hashes:
+        if hashed in self.hashes:
             return True
-        if len(self._hashes) >= self._limit:
-            self._hashes.clear()
-        self._hashes.add(hashed)
+        self.add(hashed)
         return False
+
+    def add(self, hashed: int) -> None:
+        if len(self.hashes) >= self._limit:
+            self.hashes.clear()
+        self.hashes.add(hashed)

@@ -82,7 +82,10 @@ class _Lines(dict[bytes, Field]):
             _diagnose(line)
         name, value = found.groups()
         field = (_names[name], value.rstrip(b" \t").decode("latin-1"))
-        if len(line) <= LINE_LIMIT and _seen.again(line):
+        hashed = hash(line)  # what ``SeenOnce.again`` does, without the call
+        if hashed not in _hashes:
+            _seen.add(hashed)
+        elif len(line) <= LINE_LIMIT:
             if len(self) >= TABLE_SIZE:
                 self.clear()
             self[line] = field
@@ -107,6 +110,7 @@ class _Names(dict[bytes, str]):
 LINES = _Lines()
 _names = _Names()
 _seen = SeenOnce()
+_hashes = _seen.hashes
 _underscored: set[str] = set()
 """Those of the names that have an underscore: as long as there is none, nobody looks for them."""
 _look_up = LINES.__getitem__
