@@ -255,6 +255,12 @@ class Conn:
         """Send bytes as if the upstream had: only the filters before this one see them."""
         raise NotImplementedError
 
+    def skip(self, side: Side, size: int) -> bool:
+        """For observers: this filter has no need of the next ``size`` bytes that come from ``side``. Return True when
+        it will not be shown them, because the kernel moves them; False when it is shown them as ever. To be called
+        from the callback for a chunk of that side, when it is done with it."""
+        raise NotImplementedError
+
     def bare_client(self) -> Stream | None:
         """For terminal filters: the client's stream, where no other filter stands in its chain, so that whoever moves
         bytes to or from it himself (``Stream.splice_next``) passes nobody by. Its callbacks belong to the core."""

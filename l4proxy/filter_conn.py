@@ -124,6 +124,14 @@ class FilterConn(Conn):
         if connection.reason is None:
             connection.down.inject(len(connection.filters) - 1 - self.position, data)
 
+    def skip(self, side: Side, size: int) -> bool:
+        connection = self._here()
+        if connection.reason is not None:
+            return False
+        if side is Side.CLIENT:
+            return connection.up.skip(self.position, size)
+        return connection.down.skip(len(connection.filters) - 1 - self.position, size)
+
     def bare_client(self) -> Stream | None:
         connection = self._connection
         if connection.reason is None and len(connection.filters) == 1 and connection.down.is_bare:

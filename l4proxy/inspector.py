@@ -99,13 +99,19 @@ class Conversation:
 
     __slots__ = ()
 
-    def client_data(self, data: bytes, at: float) -> None:
-        """A chunk that the client sent. The hot path: called for every chunk, never empty."""
+    def client_data(self, data: bytes, at: float) -> int | None:
+        """A chunk that the client sent. The hot path: called for every chunk, never empty.
+
+        What it returns says how many of the bytes that the client sends next it has no need of. Who feeds it may keep
+        these from it, if that is cheaper, and tells ``skipped`` so; or go on as ever."""
         raise NotImplementedError
 
-    def server_data(self, data: bytes, at: float) -> None:
+    def server_data(self, data: bytes, at: float) -> int | None:
         """A chunk that the server sent."""
         raise NotImplementedError
+
+    def skipped(self, side: Side, size: int) -> None:
+        """The next ``size`` bytes of ``side``, all of them such as it had no need of, pass without being shown."""
 
     def client_eof(self, at: float) -> None:
         """The client will send no more."""

@@ -36,6 +36,8 @@ FULL = 2
 Stage = Callable[[bytes], bytes | None]
 GATE = 1 << 30
 """Position behind all filters, where early data waits for the sink."""
+SKIP_LEAST = 64 * 1024
+"""Fewer bytes cost less when they are read than when the kernel is told to move them."""
 INJECT_LIMIT = 16 * 1024 * 1024
 """Bytes that filters may have sent, beyond what they were told the sink takes, before one more ends the connection."""
 
@@ -150,9 +152,17 @@ class Path:
         self._tuple = tuple(walk)
         if not walk:
             source.on_data = self._deliver
+        elif self._only_observer() is not None:
+            source.on_data = self._shower(self._only_observer())
         else:
             source.on_data = self.run if self._seen is None else self._run_and_show
         source.splice_to(None if walk else self.sink)
+
+    def _only_observer(self) -> Node | None:
+        """The observer that is alone in this path, with nothing that waits."""
+        if len(self._nodes) == 1 and self._nodes[0].observer and self._nodes[0].chunks is None:
+            return self._nodes[0]
+        return None
 
     def _waiter(self, node: Node) -> Stage:
         def wait(data: bytes) -> None:
@@ -166,6 +176,21 @@ class Path:
             return data
 
         return capture
+
+    def _shower(self, node: Node | None) -> Callable[[bytes], None]:
+        """What a chunk meets that only one observer looks at: the usual thing, and so in as few steps as can be."""
+        assert node is not None
+        assert node.stage is not None
+        deliver, observe, owner = self._deliver, node.stage, self._owner
+
+        def deliver_and_show(data: bytes) -> None:
+            deliver(data)
+            try:
+                observe(data)
+            except Exception as error:
+                owner.filter_failed(observe, error)
+
+        return deliver_and_show
 
     def cut(self) -> None:
         """The connection is closing: no filter hears of anything that still arrives, or waits."""
@@ -290,6 +315,16 @@ class Path:
                 return
             data = passed
         self._deliver(data)
+
+    def skip(self, position: int, size: int) -> bool:
+        """The observer at ``position`` has no need of the next ``size`` bytes of the source. Return whether the kernel
+        moves them now, without showing them: where they are many, and nobody else reads them."""
+        node, source, sink = self._only_observer(), self.source, self.sink
+        if node is None or node.position != position or source is None or sink is None:
+            return False
+        if size < SKIP_LEAST or source.moving is not None:
+            return False
+        return source.splice_next(sink, size) is not None
 
     # Waiting
 

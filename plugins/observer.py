@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from l4proxy.exchange import Exchange
-from l4proxy.filter import Filter
+from l4proxy.filter import Filter, Side
 from l4proxy.inspector import Inspector, Link
 from l4proxy.plugins.watch import Watch
 
@@ -72,17 +72,23 @@ class Observer(Filter[C]):
         if self._link.server is None:
             self._link.server = self.conn.upstream
         try:
-            self._watched.client_data(data, _perf_counter() + EPOCH)
+            spare = self._watched.client_data(data, _perf_counter() + EPOCH)
         except Exception as error:
             self._stop(error)
+        else:
+            if spare and self.conn.skip(Side.CLIENT, spare):
+                self._watched.skipped(Side.CLIENT, spare)
 
     def on_upstream_data(self, data: bytes) -> None:
         if self._link.server is None:
             self._link.server = self.conn.upstream
         try:
-            self._watched.server_data(data, _perf_counter() + EPOCH)
+            spare = self._watched.server_data(data, _perf_counter() + EPOCH)
         except Exception as error:
             self._stop(error)
+        else:
+            if spare and self.conn.skip(Side.UPSTREAM, spare):
+                self._watched.skipped(Side.UPSTREAM, spare)
 
     def on_client_eof(self) -> None:
         self._watched.client_eof(now())

@@ -37,7 +37,7 @@ _TLS_RECORD = re.compile(rb"[\x14-\x17]\x03[\x00-\x04](?:[\x00-\x3f].|\x40[\x00-
 """A record's header (RFC 8446 section 5.1): type, version, and a length of at most 2^14 and 256."""
 _TLS_HEADER = 5
 
-Feed = Callable[[bytes, float], object]
+Feed = Callable[[bytes, float], int | None]
 
 
 class InspectionStats(Stats, subsystem="inspection", labels=("protocol",)):
@@ -124,17 +124,23 @@ class Watched:
         self.client_data = self._first_client_data
         self.server_data = self._first_server_data
 
-    def _first_client_data(self, data: bytes, at: float) -> None:
+    def _first_client_data(self, data: bytes, at: float) -> int | None:
         if data := self._without_tls(Side.CLIENT, data):
             if not self._looks[Side.CLIENT]:
                 self.client_data = self._conversation.client_data
-            self._conversation.client_data(data, at)
+            return self._conversation.client_data(data, at)
+        return None
 
-    def _first_server_data(self, data: bytes, at: float) -> None:
+    def _first_server_data(self, data: bytes, at: float) -> int | None:
         if data := self._without_tls(Side.UPSTREAM, data):
             if not self._looks[Side.UPSTREAM]:
                 self.server_data = self._conversation.server_data
-            self._conversation.server_data(data, at)
+            return self._conversation.server_data(data, at)
+        return None
+
+    def skipped(self, side: Side, size: int) -> None:
+        """The next ``size`` bytes of ``side``, of which the conversation had no need, pass without being shown."""
+        self._conversation.skipped(side, size)
 
     def _without_tls(self, side: Side, data: bytes) -> bytes:
         """``data`` with what was held before it; empty while it may be TLS. Raises StopWatching when it is."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
+import threading
+import time
 from typing import Any
 
 import pytest
 
-from l4proxy import CloseReason, Filter, NoConfig, Side
+from l4proxy import CloseReason, Filter, NoConfig, Side, splice
 from l4proxy.testing import Harness, harness, use
 from l4proxy.testing.memory import MemorySocket
+from l4proxy.testing.proxy import StartProxy
 
 
 class Tag(Filter[NoConfig]):
@@ -540,3 +544,95 @@ def test_finish_without_anything_held_is_close() -> None:
     h.client.send(b"question")
     assert h.client.received == b"answer"
     assert h.closed == CloseReason("filter", "relay", "answered", "answer")
+
+
+# What an observer has no need of
+
+SKIPPED = 1_000_000
+
+
+class Skipper(Filter[NoConfig]):
+    """Wants to see the first bytes of every million."""
+
+    name = "skipper"
+    observer = True
+    shown = 0
+    skips = 0
+
+    def on_client_data(self, data: bytes) -> None:
+        self._look(Side.CLIENT, data)
+
+    def on_upstream_data(self, data: bytes) -> None:
+        self._look(Side.UPSTREAM, data)
+
+    def _look(self, side: Side, data: bytes) -> None:
+        type(self).shown += len(data)
+        type(self).skips += self.conn.skip(side, SKIPPED)
+
+
+@pytest.fixture
+def skipper() -> type[Skipper]:
+    """One that counts anew."""
+    return type("Skipper", (Skipper,), {"shown": 0, "skips": 0})
+
+
+def there_and_back(proxy: StartProxy, *filters: Any, pause: float = 0.0, size: int = 8_000_000) -> None:
+    """Through an echo, and nothing is changed."""
+    data = random.Random(1).randbytes(size)
+    with proxy(*filters).connect() as client:
+        sender = threading.Thread(target=client.send, args=(data,))
+        sender.start()
+        received = bytearray()
+        while len(received) < size:
+            received += client.receive(min(size - len(received), 300_000))
+            time.sleep(pause)
+        sender.join()
+        assert received == data
+
+
+@pytest.mark.skipif(not splice.AVAILABLE, reason="os.splice is missing")
+@pytest.mark.parametrize("pause", [0.0, 0.002])
+def test_the_kernel_moves_what_an_observer_has_no_need_of(
+    proxy: StartProxy, skipper: type[Skipper], pause: float
+) -> None:
+    there_and_back(proxy, skipper, pause=pause)
+    assert skipper.skips >= 8
+    assert skipper.shown <= 16_000_000 - (skipper.skips - 2) * SKIPPED
+
+
+def test_two_observers_are_shown_everything(proxy: StartProxy, skipper: type[Skipper]) -> None:
+    there_and_back(proxy, skipper, Watcher)
+    assert skipper.skips == 0
+    assert skipper.shown == 16_000_000
+
+
+def test_a_reader_beside_an_observer_reads_everything(proxy: StartProxy, skipper: type[Skipper]) -> None:
+    there_and_back(proxy, Identity, skipper)
+    assert skipper.shown == 16_000_000
+
+
+def test_few_bytes_are_not_worth_it() -> None:
+    h = harness(Skipper)
+    assert not h.connection.up.skip(0, 1000)
+    assert not h.connection.up.skip(1, 1_000_000), "it is another filter's place"
+
+
+class Watcher(Filter[NoConfig]):
+    name = "watcher"
+    observer = True
+
+    def on_client_data(self, data: bytes) -> None:
+        pass
+
+    def on_upstream_data(self, data: bytes) -> None:
+        pass
+
+
+class Identity(Filter[NoConfig]):
+    name = "identity"
+
+    def on_client_data(self, data: bytes) -> bytes:
+        return data
+
+    def on_upstream_data(self, data: bytes) -> bytes:
+        return data

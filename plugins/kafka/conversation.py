@@ -198,6 +198,12 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
         self.view.stats.unanswered_requests_total += 1
         self.view.stats.unanswered_records_total += records_in(call)
 
+    def skipped(self, side: Side, size: int) -> None:
+        if side is Side.CLIENT:
+            self.skipped_request(size)
+        else:
+            self.skipped_response(size)
+
     def lost(self, side: Side, size: int | None, at: float) -> bool:
         if side is Side.CLIENT:
             self.lost_requests(size)

@@ -119,7 +119,7 @@ def summarise(data: bytes, pos: int, stop: int) -> Summary:
     return records, count, controls, attributes, next_offset, pos - start
 
 
-def stream_records(data: bytes, pos: int, end: int, size: int) -> Generator[None, Chunk, tuple[Summary, *Chunk]]:
+def stream_records(data: bytes, pos: int, end: int, size: int) -> Generator[int, Chunk, tuple[Summary, *Chunk]]:
     """Add up the batches in the next ``size`` bytes of a message whose chunks come one after the other."""
     records = count = controls = attributes = left = 0
     next_offset = -1

@@ -31,8 +31,9 @@ GAP = "gap"
 
 Whole = Callable[[bytes, int, int], object]
 """``whole(data, pos, stop)``: a frame without its size is ``data[pos:stop]``."""
-Piecemeal = Generator[None, Chunk, None]
-"""Reads a large frame: each ``yield`` gets the next chunk of it. Returns when it has read enough."""
+Piecemeal = Generator[int, Chunk, None]
+"""Reads a large frame: each ``yield`` gets the next chunk of it, and says how many bytes of what follows it will skip.
+Returns when it has read enough."""
 
 _size = struct.Struct(">i").unpack_from
 
@@ -63,7 +64,19 @@ class Frames:
     behind a frame of which a part is missing, with an error of the code `GAP`.
     """
 
-    __slots__ = ("_begin", "_error", "_finish", "_have", "_left", "_limit", "_parts", "_reader", "_whole")
+    __slots__ = (
+        "_begin",
+        "_error",
+        "_finish",
+        "_have",
+        "_left",
+        "_limit",
+        "_parts",
+        "_reader",
+        "_skipped",
+        "_unwanted",
+        "_whole",
+    )
 
     def __init__(
         self,
@@ -84,6 +97,10 @@ class Frames:
         self._left = 0
         """Bytes that are missing of it, or of the frame that ``_reader`` reads; 0 between frames."""
         self._reader: Piecemeal | None = None
+        self._unwanted = 0
+        """Bytes of the frame that follow, and that nobody needs."""
+        self._skipped = 0
+        """Bytes of it that have passed and that the reader has not heard of."""
         self._error: Exception | None = None
         """What it raised; the rest of its frame is skipped."""
 
@@ -102,8 +119,9 @@ class Frames:
         """Whether the last byte seen was the last one of a frame."""
         return not self._left and not self._have
 
-    def feed(self, data: bytes) -> None:
-        """Take a chunk. Raises RemoteProtocolError where a size is none; after that there are no more frames."""
+    def feed(self, data: bytes) -> int:
+        """Take a chunk; return how many of the bytes that follow need not come (``skipped`` says so, if they do not).
+        Raises RemoteProtocolError where a size is none; after that there are no more frames."""
         pos = 0
         if self._left:
             pos = self._go_on(data)
@@ -121,12 +139,19 @@ class Frames:
             pos += SIZE
             if size > end - pos:
                 self._start(data, pos, end, size)
-                return
+                return self._unwanted
             whole(data, pos, pos + size)
             pos += size
         if pos < end:
             self._parts.append(data[pos:])
             self._have = end - pos
+        return self._unwanted
+
+    def skipped(self, size: int) -> None:
+        """The next ``size`` bytes, no more than ``feed`` has said, will not come."""
+        self._left -= size
+        self._skipped += size
+        self._unwanted = 0
 
     def reset(self) -> None:
         """Forget the frame that has begun: what comes next is not the rest of it."""
@@ -157,6 +182,7 @@ class Frames:
         self._parts.clear()
         self._have = 0
         self._error = None
+        self._unwanted = self._skipped = 0
 
     def _start(self, data: bytes, pos: int, end: int, size: int) -> None:
         """A frame of which the first part is ``data[pos:end]``."""
@@ -185,22 +211,29 @@ class Frames:
             return pos
         if self._reader is not None:
             self._read(data, 0, pos)
+        elif self._left:
+            self._unwanted = self._left - 1
         if not self._left:
             self._end()
         return pos
 
     def _read(self, data: bytes, pos: int, end: int) -> None:
         assert self._reader is not None
+        skipped, self._skipped = self._skipped, 0
+        last = self._left - 1  # it tells when the frame has passed
         try:
-            self._reader.send((data, pos, end))
+            self._unwanted = min(self._reader.send((data, pos - skipped, end)), last)
         except StopIteration:
             self._reader = None
+            self._unwanted = last
         except UNREADABLE as error:
             self._reader = None
             self._error = error
+            self._unwanted = last
 
     def _end(self) -> None:
         """A large frame is over. Who still waits for bytes of it waits in vain."""
+        self._unwanted = self._skipped = 0
         error, self._error = self._error, None
         if self._reader is not None:
             self._reader.close()

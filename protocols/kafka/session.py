@@ -121,19 +121,27 @@ class Session(Generic[P]):
 
     # Bytes
 
-    def client_data(self, data: bytes, at: float) -> None:
-        """The client sent ``data``, which came at ``at``, in seconds. Raises RemoteProtocolError, and is lost then."""
+    def client_data(self, data: bytes, at: float) -> int:
+        """The client sent ``data``, which came at ``at``, in seconds. Return how many of the bytes that it sends next
+        need not be shown. Raises RemoteProtocolError, and is lost then."""
         self.now = at
         if self._sought_request is not None:
             data = self._seek_request(data)
-        self._requests.feed(data)
+        return self._requests.feed(data)
 
-    def server_data(self, data: bytes, at: float) -> None:
+    def skipped_request(self, size: int) -> None:
+        """The next ``size`` bytes of the client, no more than ``client_data`` has said, pass without being shown."""
+        self._requests.skipped(size)
+
+    def skipped_response(self, size: int) -> None:
+        self._responses.skipped(size)
+
+    def server_data(self, data: bytes, at: float) -> int:
         """The broker sent ``data``."""
         self.now = at
         if self._sought_response is not None:
             data = self._seek_response(data)
-        self._responses.feed(data)
+        return self._responses.feed(data)
 
     def close(self) -> None:
         """Let go of everything: the session and what it feeds refer to each other."""
@@ -263,7 +271,7 @@ class Session(Generic[P]):
 
     def _begin_request(self, size: int) -> Piecemeal:
         """Reads a request that is too large to be collected."""
-        data, pos, end = yield
+        data, pos, end = yield 0
         data, pos, end = yield from more(data, pos, end, _REQUEST_HEADER)
         if self._raw:
             raise RemoteProtocolError(f"a SASL token of {size} bytes", code="oversized_frame")
@@ -345,7 +353,7 @@ class Session(Generic[P]):
 
     def _begin_response(self, size: int) -> Piecemeal:
         """Reads a response that is too large to be collected."""
-        data, pos, end = yield
+        data, pos, end = yield 0
         data, pos, end = yield from more(data, pos, end, _RESPONSE_HEADER)
         if self._tokens:
             raise RemoteProtocolError(f"a SASL token of {size} bytes", code="oversized_frame")

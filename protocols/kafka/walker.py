@@ -43,7 +43,7 @@ __all__ = ["Selection", "Stream", "Walk", "Walker", "select"]
 Walk = Callable[[bytes, int, int], tuple[Any, ...]]
 """``walk(data, pos, end)``: the message is ``data[pos:end]``."""
 Each = Callable[[tuple[Any, ...]], object]
-Stream = Callable[[bytes, int, int, Each], Generator[None, Chunk, tuple[tuple[Any, ...], bytes, int, int]]]
+Stream = Callable[[bytes, int, int, Each], Generator[int, Chunk, tuple[tuple[Any, ...], bytes, int, int]]]
 """``yield from stream(data, pos, end, each)``: the first chunk of a message, then more. Returns what was read, and
 where that ends."""
 

@@ -5,7 +5,7 @@ message or the chunk ends. Positions only grow, so one look at the end tells whe
 be; what is read beyond ``end`` until then is thrown away.
 
 Walkers that run ahead of the bytes (``stream``) are generators: each ``yield`` gets the next chunk as ``(data, pos,
-end)``. They may leave ``pos`` beyond ``end``, which skips.
+end)``. They may leave ``pos`` beyond ``end``, which skips; how far, they yield.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ __all__ = [
 
 Chunk = tuple[bytes, int, int]
 """``data``, where to go on in it, and where it ends."""
-Waiting = Generator[None, Chunk, Chunk]
+Waiting = Generator[int, Chunk, Chunk]
+"""What a walker waits for: the next chunk. It yields how many bytes it will skip of what follows."""
 
 
 class Unreadable(RemoteProtocolError):
@@ -132,20 +133,20 @@ def more(data: bytes, pos: int, end: int, need: int) -> Waiting:
         if not need and pos == end:
             return data, pos, end
         pos -= end
-        data, start, end = yield
+        data, start, end = yield pos
         pos += start
     if end - pos >= need:
         return data, pos, end
     parts = [data[pos:end]]
     size = end - pos
     while size < need:
-        data, start, end = yield
+        data, start, end = yield 0
         parts.append(data[start:end])
         size += end - start
     return b"".join(parts), 0, size
 
 
-def stream_uvarint(data: bytes, pos: int, end: int) -> Generator[None, Chunk, tuple[int, bytes, int, int]]:
+def stream_uvarint(data: bytes, pos: int, end: int) -> Generator[int, Chunk, tuple[int, bytes, int, int]]:
     for size in range(1, UVARINT_SIZE + 1):
         if end - pos < size:
             data, pos, end = yield from more(data, pos, end, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import struct
 from typing import Any
 
@@ -220,6 +221,41 @@ def test_large_frames_are_read_as_they_pass() -> None:
         ("answered", "Fetch", 2, ([(b"t", [(4, (3, 3, 0, 0, 1, 3 * len(large)))])],)),
     ]
     assert session.in_flight == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_not_needed_may_be_kept_from_it(seed: int) -> None:
+    """All that is between the headers of large batches: whoever feeds it sees the same come out."""
+    chance = random.Random(seed)
+    large = [batch(packed=bytes(chance.randrange(1, 300_000)), base_offset=at) for at in range(chance.randrange(1, 6))]
+    partitions = [{"partition_index": at, "records": b"".join(large)} for at in range(3)]
+    data = response("Fetch", 11, 2, responses=[{"topic": "t", "partitions": partitions}])
+    data += response("Heartbeat", 0, 3)
+    expected, session = Heard(), Heard()
+    for one in (expected, session):
+        one.hear(request("Fetch", 11, 2), request("Heartbeat", 0, 3, group_id="g"))
+    expected.server_data(data, 2.0)
+    pos = shown = 0
+    while pos < len(data):
+        size = chance.choice([1, 100, 16_384, 262_144])
+        spare = session.server_data(data[pos : pos + size], 2.0)
+        shown += len(data[pos : pos + size])
+        pos += size
+        if spare and chance.random() < 0.8:
+            session.skipped_response(spare)
+            pos += spare
+    assert session.events == expected.events
+    assert pos >= len(data)
+
+
+def test_most_of_a_large_frame_is_not_needed() -> None:
+    session = Heard()
+    asked = produce(9, 1, records=batch(packed=bytes(1_000_000)))
+    spare = session.client_data(asked[:16_384], 1.0)
+    assert len(asked) - 16_384 - spare < 10
+    session.skipped_request(spare)
+    assert session.client_data(asked[16_384 + spare :], 1.0) == 0
+    assert session.events[-1][:3] == ("called", "Produce", 1)
 
 
 def test_elements_of_a_large_message_are_handed_over() -> None:
