@@ -23,8 +23,9 @@ class FakeServer:
     waits for ever. Anything else is answered with its own words, behind the database that is selected.
     """
 
-    def __init__(self, end: End, password: bytes = b"") -> None:
+    def __init__(self, end: End, password: bytes = b"", knows_resp3: bool = True) -> None:
         self.end = end
+        self.knows_resp3 = knows_resp3
         self.password = password
         self.commands: list[list[bytes]] = []
         """All it was asked, in order."""
@@ -111,7 +112,16 @@ class FakeServer:
         else:
             self.reply(Failure(b"WRONGPASS invalid username-password pair or user is disabled."))
 
+    def _info(self, _words: list[bytes]) -> None:
+        self.reply(b"# Server\r\nredis_version:5.0.1\r\nredis_mode:standalone\r\nrole:master\r\n")
+
+    def _hgetall(self, _words: list[bytes]) -> None:
+        self.reply(Map([(b"field", b"value")]))
+
     def _hello(self, words: list[bytes]) -> None:
+        if not self.knows_resp3:
+            self.reply(Failure(b"ERR unknown command `HELLO`, with args beginning with: `3`, "))
+            return
         if len(words) > 4 and words[4] != self.password:
             self.reply(Failure(b"WRONGPASS invalid username-password pair or user is disabled."))
             return
@@ -171,6 +181,7 @@ class RedisMemory:
     def __init__(self, cluster: MemoryCluster) -> None:
         self.cluster = cluster
         self.password = b""
+        self.knows_resp3 = True
         self.servers: list[FakeServer] = []
         self._first: Harness | None = None
 
@@ -188,7 +199,7 @@ class RedisMemory:
     def look(self) -> list[FakeServer]:
         """The connections to servers that there have been."""
         while len(self.servers) < len(self.cluster.ends):
-            self.servers.append(FakeServer(self.cluster.ends[len(self.servers)], self.password))
+            self.servers.append(FakeServer(self.cluster.ends[len(self.servers)], self.password, self.knows_resp3))
         return self.servers
 
     def serve(self) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from l4proxy.plugins.redis.identity import Identity
 from l4proxy.plugins.redis.treatment import Role
 from l4proxy.protocols.redis.request import arguments, encode_command
+from l4proxy.protocols.redis.values import Failure, Map, Value, decode, encode
 
 __all__ = ["Change", "change_of", "is_client_name"]
 
@@ -20,6 +21,29 @@ class Change(NamedTuple):
     logs_in: bool = False
     name: bytes | None = None
     """What it calls itself from then on."""
+
+    def instead_of_hello(self) -> bytes:
+        """What asks a server whether the client may be that, where it must not change its version of the protocol."""
+        if not self.logs_in:
+            return encode_command(b"PING")
+        return encode_command(b"AUTH", self.identity.username, self.identity.password or b"")
+
+    def hello(self, info: bytes) -> bytes:
+        """What ``HELLO`` would have answered, by what the server says of itself (``INFO``)."""
+        value, _ = decode(info)
+        if isinstance(value, Failure):
+            return info
+        told = dict(line.split(b":", 1) for line in value.split(b"\r\n") if b":" in line)
+        fields: list[tuple[bytes, Value]] = [
+            (b"server", b"redis"),
+            (b"version", told.get(b"redis_version", b"unknown")),
+            (b"proto", self.identity.protocol),
+            (b"id", 0),
+            (b"mode", told.get(b"redis_mode", b"standalone")),
+            (b"role", told.get(b"role", b"master")),
+            (b"modules", []),
+        ]
+        return encode(Map(fields), self.identity.protocol)
 
 
 def change_of(present: Identity, role: Role, command: bytes) -> Change | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from l4proxy.config.types import ClusterName, Duration, Range, Secret, Size
 from l4proxy.protocols.redis.commands import Command
@@ -53,6 +53,9 @@ class RedisProxyConfig:
     """The password for it, or of the servers' `requirepass`."""
     database: Annotated[int, Range(0)] = 0
     """The database that clients begin in."""
+    protocol: Literal["client", "resp2", "resp3"] = "client"
+    """What is spoken to servers: what the client speaks, or always the same, whatever the client speaks. A server that
+    knows no RESP3 is spoken to in RESP2, and its replies are translated."""
     op_timeout: Duration = Duration(30.0)
     """A server that owes replies and gives none for this long is given up, and whoever waits gets an error; 0: never.
     Commands that block are not meant."""
@@ -80,6 +83,11 @@ class RedisProxyConfig:
     def __post_init__(self) -> None:
         if self.username and not self.password:
             raise ValueError("username: needs a password beside it")
+
+    @property
+    def server_protocol(self) -> int:
+        """2 or 3; 0: as the client."""
+        return {"client": 0, "resp2": 2, "resp3": 3}[self.protocol]
 
     @property
     def limits(self) -> RedisLimits:

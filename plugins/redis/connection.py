@@ -10,6 +10,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.connect import Attempt, ConnectRequest
 from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE, of_upstream_error
 from l4proxy.protocols.redis.reply import ReplyScanner
+from l4proxy.protocols.redis.translate import Translator
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
@@ -34,15 +35,17 @@ class ServerConnection:
 
     __slots__ = ("_attempt", "_counted", "_handshakes", "_limit", "_quiet", "_received", "_replies",
                  "_scanner", "_steps", "closed", "endpoint", "failure", "identity", "pool", "protocol",
-                 "ready", "stream")  # fmt: skip
+                 "ready", "stream", "translator")  # fmt: skip
 
     def __init__(self, pool: Pool, endpoint: Endpoint | None = None) -> None:
         self.pool = pool
         self.endpoint = endpoint or pool.endpoint
         """None until one is chosen, where the pool is of a whole cluster."""
         self.identity = pool.identity
-        self.protocol = pool.identity.protocol
+        self.protocol = pool.server_protocol
         """What the server speaks: 2, also where 3 was asked for, when it knows no other."""
+        self.translator: Translator | None = None
+        """Set where clients speak another version than the server."""
         self.ready = False
         """Connected, and all that makes it of its identity was answered."""
         self.closed = False
@@ -122,6 +125,9 @@ class ServerConnection:
 
     def _become_ready(self) -> None:
         self.ready = True
+        self.pool.server_protocol = self.protocol
+        if self.protocol != self.identity.protocol:
+            self.translator = Translator(self.identity.protocol)
         assert self.stream is not None
         self.stream.on_data = self._read
         self._when_ready()

@@ -17,6 +17,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.redis.connection import ServerConnection, log
 from l4proxy.plugins.redis.replies import UNREADABLE
 from l4proxy.plugins.redis.treatment import Role, Treatment
+from l4proxy.protocols.redis.request import encode_command, split_first
 from l4proxy.protocols.redis.values import decode
 from l4proxy.stats import SECONDS
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.stats import CommandStats
+    from l4proxy.protocols.redis.translate import Translator
 
 __all__ = ["Asked", "DedicatedConnection", "Owner"]
 
@@ -49,18 +51,20 @@ BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
 class Asked:
     """Commands that were sent and have no reply yet."""
 
-    __slots__ = ("count", "effect", "hidden", "since", "stats", "total", "treatment")
+    __slots__ = ("command", "count", "effect", "hidden", "since", "stats", "total", "treatment")
 
     def __init__(
         self,
         treatment: Treatment,
         stats: CommandStats,
+        command: bytes,
         count: int,
         effect: Callable[[bytes], object] | None = None,
         hidden: bool = False,
     ) -> None:
         self.treatment = treatment
         self.stats = stats
+        self.command = command
         self.count = count
         """Replies that are missing; -1: as many as the connection has subscriptions of that kind."""
         self.total = 1 if treatment.role in SUBSCRIPTIONS else count
@@ -94,8 +98,8 @@ class Owner(Protocol):
 class DedicatedConnection(ServerConnection):
     """Made by a pool. ``owner`` is None while nobody has it."""
 
-    __slots__ = ("_asked", "_channels", "_passed", "_queued", "_rest", "idle_since", "kept", "monitoring", "multi",
-                 "name", "owner", "watching")  # fmt: skip
+    __slots__ = ("_asked", "_channels", "_in_parts", "_passed", "_queued", "_rest", "idle_since", "kept",
+                 "monitoring", "multi", "name", "owner", "watching")  # fmt: skip
 
     def __init__(self, pool: Pool, endpoint: Endpoint | None) -> None:
         super().__init__(pool, endpoint)
@@ -112,6 +116,8 @@ class DedicatedConnection(ServerConnection):
         self._channels: set[tuple[bytes, bytes]] = set()
         """Subscriptions: their kind and name."""
         self._queued: list[bytes] = []
+        self._in_parts = False
+        """A command is being sent, and its end has not been."""
         self._rest = bytearray()
         self._passed = b""
         """How the reply begins of which a part has been passed on."""
@@ -157,10 +163,13 @@ class DedicatedConnection(ServerConnection):
         """Send ``count`` commands of one kind, or the end of one of which ``send_part`` has had the beginning."""
         stats = self.pool.command_stats(treatment.name)
         stats.request_bytes_total += len(data)
-        self._asked.append(Asked(treatment, stats, count, effect, hidden))
+        command = encode_command(treatment.name.encode()) if self._in_parts else data
+        self._asked.append(Asked(treatment, stats, command, count, effect, hidden))
         self.send_part(data)
+        self._in_parts = False
 
     def send_part(self, data: bytes) -> None:
+        self._in_parts = True
         if self.ready and self.stream is not None:
             self.stream.write(data)
         else:
@@ -206,7 +215,7 @@ class DedicatedConnection(ServerConnection):
             return
         if self.closed:
             return
-        if size - start >= KEPT and (settled := min(self._scanner.settled, size - start)):
+        if size - start >= KEPT and self.translator is None and (settled := min(self._scanner.settled, size - start)):
             self._scanner.passed(settled)
             part = bytes(chunk[start : start + settled])
             self._passed = self._passed or part[:64]
@@ -225,11 +234,14 @@ class DedicatedConnection(ServerConnection):
         if asked is None or self._is_unasked(begin, asked):
             if asked is None and not self.stateful:
                 raise RemoteProtocolError(f"{begin[:40]!r} was not asked for", code="unasked")
-            self._tell(frame)
+            self._tell(frame if self.translator is None else self.translator.unasked(frame))
             return
         failed = begin[:1] in (b"-", b"!")
-        if asked.treatment.role in SUBSCRIPTIONS and begin[:1] in (b"*", b">"):
+        subscribed = asked.treatment.role in SUBSCRIPTIONS and begin[:1] in (b"*", b">")
+        if subscribed:
             self._subscribed(frame, asked)
+        if self.translator is not None:
+            frame = self._translate(self.translator, asked, frame, subscribed)
         asked.count = 0 if failed and asked.treatment.role in SUBSCRIPTIONS else asked.count - 1
         if failed:
             self.pool.count_errors(self, asked.stats, self._scanner.errors)
@@ -237,6 +249,12 @@ class DedicatedConnection(ServerConnection):
             self._done(asked, begin, failed)
         if not asked.hidden:
             self._tell(frame)
+
+    def _translate(self, translator: Translator, asked: Asked, frame: bytes, subscribed: bool) -> bytes:
+        if subscribed:
+            return translator.unasked(frame)
+        command, asked.command = split_first(asked.command, asked.count)
+        return translator.reply(command, frame)
 
     def _tell(self, frame: bytes) -> None:
         if self.owner is not None:
@@ -273,8 +291,9 @@ class DedicatedConnection(ServerConnection):
         stats.commands_total += asked.total
         stats.seconds.counts[bisect_left(SECONDS, took)] += asked.total
         stats.seconds.sum += took * asked.total
-        if treatment.name in ("EXEC", "DISCARD"):
-            self.multi = self.watching = False
+        if self.multi and treatment.name in ("EXEC", "DISCARD"):
+            if not failed or begin.startswith(b"-EXECABORT"):
+                self.multi = self.watching = False
         elif self.multi and begin.startswith(b"+QUEUED"):
             self.kept |= treatment.role not in (Role.PLAIN, Role.BLOCKING, Role.MAYBE_BLOCKING)
         elif not failed:

@@ -37,7 +37,7 @@ class Hub:
         """Whoever has not logged in yet."""
         self.logs_in = config.password is not None
         """The proxy logs in itself, and clients cannot."""
-        self.client, self.ping, self.script = map(self._own, (b"CLIENT", b"PING", b"SCRIPT"))
+        self.client, self.info, self.ping, self.script = map(self._own, (b"CLIENT", b"INFO", b"PING", b"SCRIPT"))
         """For what the proxy sends of its own accord."""
 
     def pool(self, identity: Identity) -> Pool:

@@ -39,6 +39,8 @@ class Pool:
         self.clock = pools.clock
         config = pools.config
         self.limits = config.limits
+        self.server_protocol = config.server_protocol or identity.protocol
+        """What servers are spoken to; 2, once one of them knew no other."""
         self.op_timeout = config.op_timeout
         self.max_waiting = config.max_waiting
         self.shared: list[SharedConnection] = []
@@ -47,6 +49,11 @@ class Pool:
         """Dedicated ones that nobody has, those used last at the end."""
 
     # Connections
+
+    @property
+    def translates(self) -> bool:
+        """Whether clients speak another version of the protocol than the servers."""
+        return self.server_protocol != self.identity.protocol
 
     def shared_connection(self) -> SharedConnection:
         """The one that a client without any should use: that with the fewest clients, or a new one while there are

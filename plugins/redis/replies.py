@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from l4proxy.errors import UpstreamError
 
-__all__ = ["BAD_NAME", "BUSY", "LOST", "NO_PASSWORD", "OK", "TIMEOUT", "UNREADABLE", "error_reply", "of_upstream_error"]
+__all__ = [
+    "BAD_NAME",
+    "BUSY",
+    "LOST",
+    "NO_HELLO_NOW",
+    "NO_PASSWORD",
+    "OK",
+    "TIMEOUT",
+    "UNREADABLE",
+    "error_reply",
+    "of_upstream_error",
+]
 
 BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
+NO_HELLO_NOW = b"-ERR HELLO is not possible while the server knows something of this connection\r\n"
 NO_PASSWORD = (
     b"-ERR AUTH <password> called without any password configured for the default user. "
     b"Are you sure your configuration is correct?\r\n"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.redis.connection import ServerConnection, log
 from l4proxy.plugins.redis.replies import BUSY, UNREADABLE
+from l4proxy.protocols.redis.request import split_first
 from l4proxy.stats import SECONDS
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Receiver(Protocol):
 
 
 Entry: TypeAlias = "tuple[Receiver, int, CommandStats | None, float, bytes]"
-"""Whose replies, how many, what they count for, since when they are waited for, and, where there are no statistics,
-what the proxy itself replies."""
+"""Whose replies, how many, what they count for, since when they are waited for, and the commands. Where there are no
+statistics, the last is what the proxy itself replies."""
 
 
 class SharedConnection(ServerConnection):
@@ -107,12 +108,13 @@ class SharedConnection(ServerConnection):
             stats = self._stats[treatment.name] = self.pool.command_stats(treatment.name)
         stats.request_bytes_total += len(data)
         self._waiting += count
-        self._pending.append((receiver, count, stats, _now(), b""))
+        self._pending.append((receiver, count, stats, _now(), data))
         self._write(data)
 
     def answer(self, receiver: Receiver, count: int, data: bytes) -> None:
         """Reply in the server's place, behind all that was sent before."""
         if self._pending:
+            self._waiting += count
             self._pending.append((receiver, count, None, 0.0, data))
         else:
             receiver.replied(data, count)
@@ -161,6 +163,9 @@ class SharedConnection(ServerConnection):
             self._queued = []
         if not self.stream.blocked:
             self._writable(True)
+
+        if self.translator is not None:
+            self.stream.on_data = self._read_and_translate
 
     def _writable(self, writable: bool) -> None:
         self.full = not writable
@@ -248,6 +253,39 @@ class SharedConnection(ServerConnection):
             self._keep(chunk, start)
         elif self._rest:
             self._rest = bytearray()
+
+    def _read_and_translate(self, data: bytes) -> None:
+        """The same where clients speak another version of the protocol: reply by reply."""
+        self._rest += data
+        pending, translator, start = self._pending, self.translator, 0
+        assert translator is not None
+        try:
+            while pending:
+                whose, count, stats, since, command = pending[0]
+                if stats is None:
+                    pending.popleft()
+                    self._waiting -= count
+                    whose.replied(command, count)
+                    continue
+                if start == len(self._rest) or (end := self._scanner.end(self._rest, start)) < 0:
+                    break
+                reply = bytes(self._rest[start:end])
+                start = end
+                first, rest = split_first(command, count)
+                pending.popleft()
+                if count > 1:
+                    pending.appendleft((whose, count - 1, stats, since, rest))
+                self._waiting -= 1
+                self._replies += 1
+                stats.commands_total += 1
+                stats.seconds.record(_now() - since)
+                stats.reply_bytes_total += len(reply)
+                if self._scanner.errors:
+                    self.pool.count_errors(self, stats, self._scanner.errors)
+                whose.replied(translator.reply(first, reply), 1)
+        except RemoteProtocolError as error:
+            self._break(error)
+        del self._rest[:start]
 
     def _keep(self, chunk: bytes | bytearray, start: int) -> None:
         """What is left behind the last whole reply: the beginning of the next one, or what nobody asked for."""

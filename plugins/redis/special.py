@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.change import Change, change_of, is_client_name
-from l4proxy.plugins.redis.replies import BAD_NAME, NO_PASSWORD, OK, error_reply, of_upstream_error
+from l4proxy.plugins.redis.replies import BAD_NAME, NO_HELLO_NOW, NO_PASSWORD, OK, error_reply, of_upstream_error
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import Run, arguments, encode_command
 from l4proxy.protocols.redis.values import encode
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "send_to_own"]
 
 Handler: TypeAlias = "Callable[[Session, Treatment, Run], None]"
+INFO = encode_command(b"INFO")
 PING = encode_command(b"PING")
 _STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"GETREDIR", b"NO-EVICT", b"NO-TOUCH"))
 """Subcommands of ``CLIENT`` that mean the connection they are sent on, or leave something behind."""
@@ -154,26 +155,44 @@ def become_another(session: Session, treatment: Treatment, run: Run) -> None:
         session.reply(NO_PASSWORD)
         return
     try:
-        link = session.hub.pool(change.identity).shared_connection()
+        pool = session.hub.pool(change.identity)
+        link = pool.shared_connection()
     except UpstreamError as error:
         session.reply(of_upstream_error(error))
         return
     session.waiting = True
     link.join()
-    link.send(ChangeAnswer(session, change, link), treatment, 1, change.command)
+    says_hello = treatment.role is Role.HELLO
+    command = change.instead_of_hello() if says_hello and pool.translates else change.command
+    link.send(ChangeAnswer(session, change, link, says_hello), treatment, 1, command)
 
 
 class ChangeAnswer:
-    """Receives the answer to a command that makes its client somebody else, if the server agrees."""
+    """Receives the answer to a command that makes its client somebody else, if the server agrees.
 
-    __slots__ = ("_change", "_link", "_session")
+    A server that is not spoken to in the client's version of the protocol cannot be asked ``HELLO``. The answer is then
+    made of what ``INFO`` says."""
 
-    def __init__(self, session: Session, change: Change, link: SharedConnection) -> None:
+    __slots__ = ("_asked_info", "_change", "_link", "_says_hello", "_session")
+
+    def __init__(self, session: Session, change: Change, link: SharedConnection, says_hello: bool) -> None:
         self._session = session
         self._change = change
         self._link = link
+        self._says_hello = says_hello
+        self._asked_info = False
 
     def replied(self, data: bytes, count: int) -> None:
+        session, change, link = self._session, self._change, self._link
+        if self._asked_info:
+            data = change.hello(data)
+        elif self._says_hello and link.translator is not None and not data.startswith(b"-WRONGPASS"):
+            self._asked_info = True
+            link.send(self, session.hub.info, 1, INFO)
+            return
+        self._answer(data)
+
+    def _answer(self, data: bytes) -> None:
         session, change = self._session, self._change
         if data[:1] == b"-" or session.closing:
             self._link.leave()
@@ -187,7 +206,7 @@ class ChangeAnswer:
         """Such an answer is too short for this."""
 
     def failed(self, error: bytes, count: int) -> None:
-        self.replied(error, count)
+        self._answer(error)
 
     def broken(self) -> None:
         """It never has a part."""
@@ -293,11 +312,16 @@ def _is_about_replies(treatment: Treatment, data: bytes) -> bool:
 
 def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Run) -> bool:
     change = change_of(session.identity, treatment.role, run[2])
+    refusal = b""
     if change is not None and change.logs_in and session.hub.logs_in:
+        refusal = NO_PASSWORD
+    elif change is not None and treatment.role is Role.HELLO and session.hub.config.server_protocol:
+        refusal = NO_HELLO_NOW
+    if refusal:
         if own.waiting:
             return False
         session.done()
-        session.reply(NO_PASSWORD)
+        session.reply(refusal)
         return True
 
     def take_effect(_reply: bytes) -> None:

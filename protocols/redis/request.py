@@ -19,7 +19,7 @@ from l4proxy.protocols.redis.patterns import RUNS, one_command, skip_bulks
 if TYPE_CHECKING:
     from l4proxy.protocols.redis.commands import CommandTable, Head
 
-__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one"]
+__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one", "split_first"]
 
 Run: TypeAlias = "tuple[Head, int, bytes]"
 """Commands of one kind, how many, and their bytes. The number is 0 where it is a part of a command that goes on."""
@@ -262,6 +262,15 @@ def one_by_one(run: Run) -> list[bytes]:
     if count == 1:
         return [data]
     return [head.start + rest for rest in data.split(head.start)[1:]]
+
+
+def split_first(data: bytes, count: int) -> tuple[bytes, bytes]:
+    """The first of ``count`` commands of one run, and the others."""
+    if count == 1:
+        return data, b""
+    end = data.index(b"\r\n", data.index(b"\r\n", data.index(b"\r\n") + 2) + 2) + 2
+    size = data.find(data[:end], end)
+    return data[:size], data[size:]
 
 
 def encode_command(*arguments: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from l4proxy.protocols.redis.request import encode_command
-from l4proxy.protocols.redis.values import Failure, Push, Simple
+from l4proxy.protocols.redis.values import Failure, Map, Push, Simple
 from redis_memory import Client, FakeServer, RedisMemory, memory_cluster, redis_memory
 
 __all__ = ["memory_cluster", "redis_memory"]
@@ -280,6 +280,17 @@ def test_a_connection_of_ones_own_is_given_to_the_next(redis_memory: RedisMemory
     assert len(redis_memory.servers) == 2
 
 
+def test_who_watches_keeps_the_connection(redis_memory: RedisMemory) -> None:
+    """EXEC without MULTI does not end it, nor does one that is wrong."""
+    client = redis_memory.start()
+    client.send(b"WATCH", b"a")
+    for words in ([b"EXEC"], [b"GET", b"b"]):
+        client.send(*words)
+        redis_memory.serve()
+    (server,) = redis_memory.servers
+    assert server.commands == [[b"WATCH", b"a"], [b"EXEC"], [b"GET", b"b"]]
+
+
 def test_a_lost_transaction_ends_the_connection(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.send(b"WATCH", b"a")
@@ -462,6 +473,51 @@ def test_a_wrong_password_of_the_proxys_own_is_told(redis_memory: RedisMemory) -
     client.send(b"GET", b"a")
     redis_memory.serve()
     assert client.replies()[0].prefix == "WRONGPASS"
+
+
+HELLO = [
+    (b"server", b"redis"), (b"version", b"5.0.1"), (b"proto", 3), (b"id", 0), (b"mode", b"standalone"),
+    (b"role", b"master"), (b"modules", []),
+]  # fmt: skip
+
+
+def test_resp3_on_a_server_that_knows_none(redis_memory: RedisMemory) -> None:
+    redis_memory.knows_resp3 = False
+    redis_memory.password = b"secret"
+    client = redis_memory.start()
+    client.send(b"HELLO", b"3", b"AUTH", b"bob", b"wrong")
+    client.send(b"HELLO", b"3", b"AUTH", b"bob", b"secret")
+    client.end.send(encode_command(b"HGETALL", b"a") * 2)
+    redis_memory.serve()
+    refused, hello, *values = client.replies()
+    assert refused.prefix == "WRONGPASS"
+    assert hello == HELLO
+    assert values == [Map([(b"field", b"value")])] * 2
+    client.send(b"HELLO", b"3", b"AUTH", b"bob", b"secret")
+    client.send(b"SUBSCRIBE", b"a")
+    redis_memory.serve()
+    assert client.replies() == [HELLO, Push([b"subscribe", b"a", 1])]
+    redis_memory.servers[-1].push(b"message", b"a", b"x")
+    redis_memory.servers[-1].say()
+    assert client.replies() == [Push([b"message", b"a", b"x"])]
+
+
+@pytest.mark.parametrize("spoken", ["resp2", "resp3"])
+def test_servers_may_be_spoken_to_in_one_version(spoken: str, redis_memory: RedisMemory) -> None:
+    one = redis_memory.start(protocol=spoken)
+    two = redis_memory.another()
+    two.send(b"HELLO", b"3")
+    for client in (one, two):
+        client.send(b"MULTI")
+        redis_memory.serve()
+        client.send(b"HELLO", b"2")
+        client.send(b"GET", b"a")
+        client.send(b"EXEC")
+        redis_memory.serve()
+    assert one.replies()[1].startswith(b"ERR HELLO is not possible")
+    assert two.replies()[0] == (HELLO if spoken == "resp2" else [(b"proto", 3)])
+    versions = {words[1] for server in redis_memory.servers for words in server.commands if words[0] == b"HELLO"}
+    assert versions == ({b"3"} if spoken == "resp3" else set())
 
 
 def test_client_reply(redis_memory: RedisMemory) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from l4proxy.protocols.redis.commands import CommandTable
 from l4proxy.protocols.redis.limits import RedisLimits
-from l4proxy.protocols.redis.request import RequestSplitter, encode_command, one_by_one
+from l4proxy.protocols.redis.request import RequestSplitter, encode_command, one_by_one, split_first
 from resp_cases import BAD_REQUESTS, split
 
 command = encode_command
@@ -51,6 +51,14 @@ def test_each_command_by_itself() -> None:
     data = command(b"SET", b"a", b"1") + command(b"SET", b"b", b"22")
     (run,) = splitter.split(data)
     assert one_by_one(run) == [command(b"SET", b"a", b"1"), command(b"SET", b"b", b"22")]
+
+
+def test_the_first_of_a_run() -> None:
+    data = command(b"SET", b"a", b"1") + command(b"SET", b"b", b"22") + command(b"SET", b"c", b"3")
+    first, rest = split_first(data, 3)
+    second, last = split_first(rest, 2)
+    assert (first, second) == (command(b"SET", b"a", b"1"), command(b"SET", b"b", b"22"))
+    assert split_first(last, 1) == (command(b"SET", b"c", b"3"), b"")
 
 
 @given(
