@@ -56,6 +56,9 @@ class FilterUse:
     def _overrides(self, callback: Callable[..., Any]) -> bool:
         return getattr(self.cls, callback.__name__) is not callback
 
+    def application_protocols(self) -> tuple[str, ...]:
+        return self.cls.application_protocols(self.config)
+
     def cleanup(self) -> None:
         self.cls.cleanup(self.shared)
 

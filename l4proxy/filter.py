@@ -127,6 +127,12 @@ class Filter(Generic[C]):
     def cleanup(cls, shared: Any) -> None:
         """Give back what ``provision`` made."""
 
+    @classmethod
+    def application_protocols(cls, config: C) -> tuple[str, ...]:
+        """What a terminal filter speaks, by the names of ALPN, the most wanted first: for a chain with TLS whose
+        configuration names none (``alpn``)."""
+        return ()
+
     def on_connect(self) -> Awaitable[None] | None:
         """Authorise, look up, choose. Runs before this connection's first byte, filter by filter in chain order."""
         return None

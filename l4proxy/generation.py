@@ -130,8 +130,11 @@ class Generation:
         if config.tls is not None:
             from l4proxy.tls import ServerTlsContext, TlsStats
 
+            config_tls = config.tls
+            if not config_tls.alpn and (protocols := uses[-1].application_protocols()):
+                config_tls = replace(config_tls, alpn=protocols)
             try:
-                tls = ServerTlsContext(config.tls, self.server.stats.group(TlsStats, listener=listener, cluster=""))
+                tls = ServerTlsContext(config_tls, self.server.stats.group(TlsStats, listener=listener, cluster=""))
             except ValueError as error:
                 raise ConfigError([ConfigProblem(f"{path}.tls", str(error))]) from error
         return FilterChain(config.name, uses, matchers, tls)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from l4proxy.balancer import stable_hash
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.conditions import cookie, query_parameter
+from l4proxy.plugins.http.config import Retry
 from l4proxy.plugins.http.field_changes import compile_changes
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.pool import ClusterPool, cluster_pool
@@ -48,7 +49,7 @@ class Action:
         self.max_duration = config.max_duration
         self.retry = RetryPolicy(config.retry) if config.retry is not None else None
         self.reads_responses = self.retry is not None and self.retry.reads_responses
-        self.retry_buffer = config.retry.buffer if config.retry is not None else 0
+        self.retry_buffer = (config.retry or Retry()).buffer
         self.per_try_timeout = self.retry.per_try_timeout if self.retry is not None else 0.0
         self.first_limit = min(
             (limit for limit in (

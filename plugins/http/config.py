@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from l4proxy.config.types import ClusterName, Duration, FilePath, Network, Percent, Plugin, Range, Size, Use
 from l4proxy.plugins.http.conditions import safe_regex
 from l4proxy.plugins.http.field_changes import compile_changes
+from l4proxy.plugins.http.http2_config import Http2Options
 from l4proxy.plugins.http.patterns import path_segments
 from l4proxy.registry import Kind
 
@@ -329,6 +330,8 @@ class Upstream:
     """Requests that wait for a connection; one more is answered with 503."""
     max_connections: Count = 0
     """Connections to one endpoint; 0: as many as the cluster has."""
+    http2: Http2Options = Http2Options()
+    """HTTP/2 towards endpoints."""
     requests_per_connection: Count = 0
     """Requests that one connection carries before it is closed; 0: any number."""
     idle_timeout: Duration = Duration(60.0)
@@ -385,6 +388,9 @@ class HttpConfig:
     """Connections to endpoints."""
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     """Other settings for some clusters, by name."""
+
+    http2: Http2Options = Http2Options()
+    """HTTP/2 towards clients."""
 
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies in front of this one: what they say in `X-Forwarded-For` and `-Proto` is believed."""

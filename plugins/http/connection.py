@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
     from l4proxy.filter import Peer
     from l4proxy.plugins.http.config import HttpConfig
+    from l4proxy.plugins.http.layer import Layer
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
     from l4proxy.protocols.http_fields import FieldBlock
     from l4proxy.reason import CloseReason
@@ -151,6 +152,10 @@ class ServerHost(Protocol):
 
     @property
     def timers(self) -> Timers: ...
+
+    @property
+    def layer(self) -> Layer:
+        """What all connections of the filter share."""
 
     @property
     def config(self) -> HttpConfig:
@@ -294,6 +299,8 @@ class ClientConnection(ABC):
     endpoint: Endpoint
     requests: int
     """How many it has carried."""
+    most: int
+    """How many it takes at a time, as far as is known: 1 over HTTP/1."""
     requests_seen: int
     """How many they were when the pool last looked for idle connections: kept by the pool, -1 at first."""
     peer: Peer

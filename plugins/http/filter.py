@@ -11,7 +11,7 @@ from l4proxy.plugins.http.connection import ServerConnection
 from l4proxy.plugins.http.exchange import Exchange
 from l4proxy.plugins.http.forwarding import Forwarding
 from l4proxy.plugins.http.layer import Layer
-from l4proxy.plugins.http.versions import first_bytes_version, server_connection
+from l4proxy.plugins.http.versions import ALPN, first_bytes_version, server_connection
 
 if TYPE_CHECKING:
     from l4proxy.codec import RemoteProtocolError
@@ -52,6 +52,10 @@ class Http(Filter[HttpConfig]):
     @classmethod
     def cleanup(cls, shared: Layer) -> None:
         shared.close()
+
+    @classmethod
+    def application_protocols(cls, config: HttpConfig) -> tuple[str, ...]:
+        return ALPN[config.protocol]
 
     def on_connect(self) -> None:
         conn, layer = self.conn, self.shared

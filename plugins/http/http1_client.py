@@ -34,6 +34,7 @@ class Http1Client(ClientConnection, ClientStream):
                  "requests", "requests_seen", "stream")  # fmt: skip
 
     version = "http1"
+    most = 1
 
     def __init__(self, stream: Stream, endpoint: Endpoint, host: ClientHost) -> None:
         self.stream = stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from l4proxy.message_filters import MessageFilters
@@ -15,11 +16,12 @@ from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.paths import BadPath, normalize
 from l4proxy.plugins.http.record import HttpRecord
 from l4proxy.plugins.http.routes import VirtualHostTable, route_tables
-from l4proxy.plugins.http.stats import CLASSES, HttpStats
+from l4proxy.plugins.http.stats import CLASSES, Http2Stats, HttpStats
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.config import HttpConfig, Route
     from l4proxy.plugins.http.exchange import Exchange
+    from l4proxy.plugins.http.http2_shared import Http2Shared
     from l4proxy.server import Server
 
 __all__ = ["Layer"]
@@ -61,6 +63,18 @@ class Layer:
             for route in table.routes:
                 for status_class, count in route.action.take_responses():
                     self.stats.responses_total.add(status_class, count)
+
+    @cached_property
+    def http2(self) -> Http2Shared:
+        """For connections that speak it; made for the first one."""
+        from l4proxy.plugins.http.http2_shared import Http2Shared
+
+        config, limits = self.config, self.config.limits
+        stats = self.server.stats.group(Http2Stats, peers=f"clients of {config.name}")
+        made = config.http2.limits(
+            max_head=limits.max_head, max_fields=limits.max_fields, head_timeout=limits.head_timeout
+        )
+        return Http2Shared(config.http2, made, stats, self.server)
 
     def _action(self, config: Route, name: str) -> Action:
         return Action(config, self, name)

@@ -8,21 +8,29 @@ has it. A cluster knows nothing of this: it is asked for an endpoint and for a s
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from l4proxy.connect import Attempt, ConnectRequest
 from l4proxy.connection import peer_of
 from l4proxy.errors import UpstreamError
-from l4proxy.plugins.http.stats import CLASSES, HttpClusterStats
-from l4proxy.plugins.http.versions import client_connection, client_version
+from l4proxy.plugins.http.stats import CLASSES, Http2Stats, HttpClusterStats
+from l4proxy.plugins.http.versions import ASSUMED_STREAMS, client_connection, client_version
 
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.http.config import Upstream
     from l4proxy.plugins.http.connection import ClientConnection
+    from l4proxy.plugins.http.http2_shared import Http2Shared
     from l4proxy.server import Server
     from l4proxy.stream import Stream
+
+MAX_HEAD = 80 * 1024
+MAX_FIELDS = 100
+"""What a response may have. As in Envoy, an endpoint may say a little more than a client."""
+HEAD_TIMEOUT = 30.0
+"""Seconds until a header section that an endpoint has begun is complete."""
 
 __all__ = ["ClusterPool", "EndpointPool", "Waiter", "cluster_pool"]
 
@@ -61,10 +69,13 @@ class EndpointPool:
         """Those with room, the last used one last."""
         self.connections: set[ClientConnection] = set()
         self.waiting: deque[Wait] = deque()
+        self.streams = ASSUMED_STREAMS if owner.options.protocol == "http2" else 1
+        """How many requests a connection takes at a time, as the last one has said: so many wait for the same one."""
 
     def acquire(self, waiter: Waiter, *, fresh: bool = False) -> Wait | None:
-        """Give ``waiter`` a connection, now (then None is returned) or later. ``fresh``: one that nobody has used."""
-        if not fresh and self.ready and (connection := self._take()) is not None:
+        """Give ``waiter`` a connection, now (then None is returned) or later. ``fresh``: one that nobody has used;
+        where many share one, one that takes requests has not failed."""
+        if (not fresh or self.streams > 1) and self.ready and (connection := self._take()) is not None:
             waiter.on_connection(connection)
             return None
         return self._wait(waiter)
@@ -92,7 +103,8 @@ class EndpointPool:
         self.waiting.append(wait)
         owner.pending += 1
         limit = owner.options.max_connections
-        if not limit or len(self.connections) + sum(one.attempt is not None for one in self.waiting) < limit:
+        attempts = sum(one.attempt is not None for one in self.waiting)
+        if attempts * self.streams < len(self.waiting) and (not limit or len(self.connections) + attempts < limit):
             self._connect(wait)
         return wait if wait in self.waiting else None
 
@@ -128,12 +140,17 @@ class EndpointPool:
     def _failed(self, wait: Wait, error: UpstreamError) -> None:
         """Its own attempt has failed: so has the request that waits for longest, for which it was made."""
         wait.attempt = None
-        if wait in self.waiting:
-            self.waiting.remove(wait)
-            self.owner.pending -= 1
-            wait.waiter.on_no_connection(error)
+        failed = [wait, *(one for one in self.waiting if one is not wait and one.attempt is None)]
+        if any(one.attempt is not None for one in self.waiting):
+            del failed[1:]
+        for one in failed:
+            if one in self.waiting:
+                self.waiting.remove(one)
+                self.owner.pending -= 1
+                one.waiter.on_no_connection(error)
 
     def on_capacity(self, connection: ClientConnection) -> None:
+        self.streams = connection.most
         limit = self.owner.options.requests_per_connection
         if self.endpoint.draining or (limit and connection.requests >= limit):
             connection.drain()
@@ -180,6 +197,7 @@ class ClusterPool:
     def __init__(self, cluster: Cluster, options: Upstream, server: Server) -> None:
         self.cluster = cluster
         self.options = options
+        self.server = server
         self.stats = server.stats.group(HttpClusterStats, cluster=cluster.name)
         self.pools: dict[Endpoint, EndpointPool] = {}
         self.active = 0
@@ -213,6 +231,16 @@ class ClusterPool:
     def make(self, stream: Stream, endpoint: Endpoint, pool: EndpointPool) -> ClientConnection:
         """A connection of the version that the configuration, or TLS, says."""
         return client_connection(client_version(self.options, stream), stream, endpoint, pool)
+
+    @cached_property
+    def http2(self) -> Http2Shared:
+        """For connections that speak it; made for the first one."""
+        from l4proxy.plugins.http.http2_shared import Http2Shared
+
+        options = self.options.http2
+        limits = options.limits(max_head=MAX_HEAD, max_fields=MAX_FIELDS, head_timeout=HEAD_TIMEOUT)
+        stats = self.server.stats.group(Http2Stats, peers=f"endpoints of {self.cluster.name}")
+        return Http2Shared(options, limits, stats, self.server)
 
     def watch_idle(self) -> None:
         """Look after connections that nobody uses, as long as there are any: twice in their time, so that nobody has to

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
 
-__all__ = ["CLASSES", "HttpClusterStats", "HttpRouteStats", "HttpStats"]
+__all__ = ["CLASSES", "Http2Stats", "HttpClusterStats", "HttpRouteStats", "HttpStats"]
 
 CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
 """Of statuses, by their first digit."""
@@ -23,6 +23,15 @@ class HttpStats(Stats, subsystem="http", labels=("http",)):
     timeouts_total = labelled_counter("Time limits that were reached, by name.", label="limit")
     resets_total = labelled_counter("Requests that ended before their responses did, by why.", label="reason")
     upgrades_total = labelled_counter("Connections switched to another protocol.", label="protocol")
+
+
+class Http2Stats(Stats, subsystem="http2", labels=("peers",)):
+    """HTTP/2 of the clients of one ``http`` filter, or of the endpoints of one cluster."""
+
+    floods_total = labelled_counter("Connections ended because of too much of something, by what it was.", label="kind")
+    glitches_total = counter("Oddities of peers that are connected no more.")
+    stream_errors_total = labelled_counter("Requests or responses that were malformed, by the rule.", label="rule")
+    goaways_total = labelled_counter("GOAWAY frames received, by their code.", label="code")
 
 
 class HttpRouteStats(Stats, subsystem="http_route", labels=("http", "route")):

@@ -7,19 +7,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.http.config import Upstream
-    from l4proxy.plugins.http.connection import ClientConnection, ClientHost, ServerConnection, ServerHost
+    from l4proxy.plugins.http.connection import ClientConnection, ServerConnection, ServerHost
+    from l4proxy.plugins.http.pool import EndpointPool
     from l4proxy.stream import Stream
 
-__all__ = ["client_connection", "client_version", "first_bytes_version", "server_connection"]
+__all__ = ["ALPN", "ASSUMED_STREAMS", "client_connection", "client_version", "first_bytes_version", "server_connection"]
+
+ALPN = {"auto": ("h2", "http/1.1"), "http1": ("http/1.1",), "http2": ("h2",)}
+"""What to offer in a TLS handshake, by what the configuration says (``protocol``)."""
+ASSUMED_STREAMS = 100
+"""Requests that an HTTP/2 connection takes at a time, before its endpoint has said how many: what RFC 9113 section
+6.5.2 wants all to allow at least."""
+_PREFACE_START = b"PRI * HTTP/2"
+"""Of the preface (RFC 9113 section 3.4), up to where nothing else can follow."""
 
 
 def first_bytes_version(data: bytes) -> str:
     """What a client speaks that has not agreed on anything by ALPN, by the first bytes it has sent."""
-    return "http1"
+    return "http2" if data.startswith(_PREFACE_START) else "http1"
 
 
 def server_connection(version: str, host: ServerHost) -> ServerConnection:
     """A client's connection that speaks ``version``."""
+    if version == "http2":
+        from l4proxy.plugins.http.http2_server import Http2Server
+
+        return Http2Server(host, host.layer.http2)
     from l4proxy.plugins.http.http1_server import Http1Server
 
     return Http1Server(host)
@@ -27,11 +40,18 @@ def server_connection(version: str, host: ServerHost) -> ServerConnection:
 
 def client_version(options: Upstream, stream: Stream) -> str:
     """What to speak on a new connection to an endpoint."""
-    return "http1"
+    if options.protocol != "auto":
+        return options.protocol
+    return "http2" if getattr(stream, "alpn", "") == "h2" else "http1"
 
 
-def client_connection(version: str, stream: Stream, endpoint: Endpoint, host: ClientHost) -> ClientConnection:
+def client_connection(version: str, stream: Stream, endpoint: Endpoint, pool: EndpointPool) -> ClientConnection:
     """A connection to an endpoint that speaks ``version``. It takes over ``stream`` and starts it."""
+    if version == "http2":
+        from l4proxy.plugins.http.http2_client import Http2Client
+
+        owner, expected = pool.owner, pool.streams if pool.streams > 1 else ASSUMED_STREAMS
+        return Http2Client(stream, endpoint, pool, owner.http2, owner.options.requests_per_connection, expected)
     from l4proxy.plugins.http.http1_client import Http1Client
 
-    return Http1Client(stream, endpoint, host)
+    return Http1Client(stream, endpoint, pool)

@@ -106,11 +106,16 @@ _TE_TRAILERS = ("te", "trailers")
 
 
 class Http2Error(RemoteProtocolError):
-    """The peer broke the connection. ``error_code`` is what GOAWAY tells it, ``code`` the name of what it did."""
+    """The peer broke the connection. ``error_code`` is what GOAWAY tells it, ``code`` the name of what it did.
 
-    def __init__(self, message: str, *, code: str, error_code: ErrorCode, reply: bytes) -> None:
+    ``streams`` are all that were open when the read began that showed it."""
+
+    def __init__(
+        self, message: str, *, code: str, error_code: ErrorCode, reply: bytes, streams: list[Http2Stream]
+    ) -> None:
         super().__init__(message, code=code, reply=reply)
         self.error_code = error_code
+        self.streams = streams
 
 
 class _Fatal(Exception):
@@ -143,11 +148,10 @@ class Http2Connection(Output):
 
     name = "http2"
 
-    __slots__ = ("_batch", "_block", "_client", "_decoder", "_delivered", "_failed", "_goaway_last", "_head_limits",
-                 "_heads", "_last_id", "_needed", "_next_id", "_now", "_parts", "_parts_since", "_parts_size",
-                 "_preface", "_seen", "_settings_sent", "_shutdown_sent", "_skipped", "_trailers",
-                 "_urgencies", "goaway_received", "peer_concurrency",
-                 "peer_settings")  # fmt: skip
+    __slots__ = ("_batch", "_block", "_client", "_decoder", "_delivered", "_ending", "_failed", "_fixed_heads",
+                 "_goaway_last", "_head_limits", "_heads", "_last_id", "_needed", "_next_id", "_now", "_parts",
+                 "_parts_since", "_parts_size", "_preface", "_seen", "_settings_sent", "_shutdown_sent", "_skipped",
+                 "_trailers", "_urgencies", "goaway_received", "peer_concurrency", "peer_settings")  # fmt: skip
 
     def __init__(self, *, client: bool = False, limits: Limits | None = None) -> None:
         super().__init__(limits or Limits())
@@ -168,6 +172,7 @@ class Http2Connection(Output):
         self._decoder = Decoder(limits.header_table_size)
         self._head_limits = HeadLimits(limits.max_header_size, limits.max_header_count)
         self._heads: dict[bytes, Any] = {}
+        self._fixed_heads: dict[bytes, tuple[Any, list[Entry]]] = {}
         self._trailers: dict[bytes, FieldBlock] = {}
         self._seen: set[int] = set()
         self._block: _OpenBlock | None = None
@@ -188,6 +193,8 @@ class Http2Connection(Output):
         self._shutdown_sent: float | None = None
         self._goaway_last: int | None = None
         self._failed = False
+        self._ending = False
+        """A client opens no further streams."""
         self._begin()
 
     def _begin(self) -> None:
@@ -226,7 +233,7 @@ class Http2Connection(Output):
         since = self._block.since if self._block is not None else self._parts_since
         if since is not None and now - since > limits.head_timeout:
             raise self._fail(ErrorCode.ENHANCE_YOUR_CALM, "head_timeout", "a header section, or a frame, does not end")
-        if self._shutdown_sent is not None and now - self._shutdown_sent > limits.settings_timeout:
+        if self._shutdown_sent is not None and now - self._shutdown_sent > limits.shutdown_timeout:
             self._finish_shutdown()
 
     @property
@@ -257,11 +264,11 @@ class Http2Connection(Output):
         try:
             pos = self._read_frames(data, events) if not self._preface else self._read_preface(data, events)
         except _Fatal as fatal:
-            raise self._fail(fatal.error_code, fatal.code, str(fatal)) from None
+            raise self._fail(fatal.error_code, fatal.code, str(fatal), events) from None
         except FloodError as flood:
-            raise self._fail(ErrorCode.ENHANCE_YOUR_CALM, f"{flood.kind}_flood", str(flood)) from None
+            raise self._fail(ErrorCode.ENHANCE_YOUR_CALM, f"{flood.kind}_flood", str(flood), events) from None
         except RemoteProtocolError as error:
-            raise self._fail(ErrorCode.COMPRESSION_ERROR, error.code, str(error)) from None
+            raise self._fail(ErrorCode.COMPRESSION_ERROR, error.code, str(error), events) from None
         if pos < len(data):
             self._keep(data[pos:] if pos else data)
         else:
@@ -411,9 +418,7 @@ class Http2Connection(Output):
         if stream_id != self._last_id + 2:
             self._skip(stream_id)
         self._last_id = stream_id
-        head = self._heads.get(block)
-        if head is None:
-            head = self._read_head(block, read_request)
+        head = self._heads.get(block) or self._fixed_head(block) or self._read_head(block, read_request)
         limits = self.limits
         streams = self.streams
         if len(streams) >= limits.max_concurrent_streams or self._goaway_last is not None:
@@ -438,9 +443,7 @@ class Http2Connection(Output):
             self.shutdown()
 
     def _on_response(self, stream: Http2Stream, block: bytes, end: int, events: list[Event]) -> None:
-        head: ResponseHead | None = self._heads.get(block)
-        if head is None:
-            head = self._read_head(block, read_response)
+        head: ResponseHead = self._heads.get(block) or self._fixed_head(block) or self._read_head(block, read_response)
         state = NEXT[stream.state << 4 | (_RECV_HEADERS_END if end else _RECV_HEADERS)]
         if head.status < 200:
             if end:
@@ -486,27 +489,38 @@ class Http2Connection(Output):
         read: Callable[[Sequence[Entry], HeadLimits], Any],
         known: dict[bytes, Any] | None = None,
     ) -> Any:
-        """Read a block that is not known, and remember it if it has come before and adds nothing to the table. Raises
-        MessageError."""
+        """Read a block that is not known, and remember it if it has come before and will mean the same the next time.
+        Raises MessageError."""
         decoder = self._decoder
         before = decoder.generation
         entries = decoder.decode(block)
         if decoder.generation != before:
             self._forget_heads()
-            return read(entries, self._head_limits)
         head = read(entries, self._head_limits)
+        inserted = decoder.inserted
+        if decoder.referred and inserted:
+            return head
         seen, key = self._seen, hash(block)
         if key in seen:
-            if known is None:
-                known = self._heads
-            if len(known) >= HEADS_LIMIT:
-                known.clear()
-            known[block] = head
+            if inserted:
+                if known is None:
+                    _remember(self._fixed_heads, block, (head, inserted))
+            else:
+                _remember(self._heads if known is None else known, block, head)
         else:
             if len(seen) >= _SEEN_LIMIT:
                 seen.clear()
             seen.add(key)
         return head
+
+    def _fixed_head(self, block: bytes) -> Any:
+        """What a block means that adds to the table and refers to nothing in it, if it has come before."""
+        known = self._fixed_heads.get(block)
+        if known is None:
+            return None
+        self._decoder.insert(known[1])
+        self._forget_heads()
+        return known[0]
 
     def _decode_unread(self, block: bytes) -> None:
         """Of a stream that is over: what it adds to the table counts all the same."""
@@ -760,14 +774,15 @@ class Http2Connection(Output):
             if last > before.last_stream_id:
                 raise _Fatal(ErrorCode.PROTOCOL_ERROR, "bad_goaway", "GOAWAY that takes back an earlier one")
             self.guard.spend("unknown_frames")
+        self._ending = True
+        self.goaway_received = GoAwayReceived(last, code, payload[8:])
+        events.append(self.goaway_received)
         if self._client:
             for stream in [stream for stream in self.streams.values() if stream.id > last]:
                 stream.state = _CLOSED
                 self._over(stream)
                 self._remember_reset(stream.id)
                 events.append(StreamReset(stream, code, unprocessed=True))
-        self.goaway_received = GoAwayReceived(last, code, payload[8:])
-        events.append(self.goaway_received)
 
     def _on_window_update(self, payload: bytes, _flags: int, stream_id: int, events: list[Event]) -> None:
         if len(payload) != 4:
@@ -808,7 +823,7 @@ class Http2Connection(Output):
     ) -> Http2Stream:
         """Open a stream with the head of a request. ``block`` and ``added`` may have a ``Host``: it is left out, for
         ``authority`` says the same. CONNECT without ``protocol`` has neither scheme nor target. See ``capacity``."""
-        if self.capacity <= 0:
+        if self._ending or len(self.streams) >= self.peer_concurrency:
             raise LocalProtocolError("no further stream may be opened", code="no_capacity")
         encoder = self.encoder
         pseudo: tuple[Field, ...] = (":method", method), (":authority", authority)
@@ -824,6 +839,8 @@ class Http2Connection(Output):
         stream = Http2Stream(self._next_id, State.IDLE, self.limits.stream_window, self.peer_window)
         stream.body_allowed = method != "HEAD"
         self._next_id += 2
+        if self._next_id >= _LAST_STREAMS:
+            self._ending = True
         self.streams[stream.id] = stream
         self._send_headers(stream, encoded, end)
         return stream
@@ -831,11 +848,7 @@ class Http2Connection(Output):
     @property
     def capacity(self) -> int:
         """How many further streams a client may open now."""
-        if self.goaway_received is not None or self._shutdown_sent is not None or self._failed:
-            return 0
-        if self._next_id >= _LAST_STREAMS:
-            return 0
-        return max(self.peer_concurrency - len(self.streams), 0)
+        return 0 if self._ending else max(self.peer_concurrency - len(self.streams), 0)
 
     @property
     def extended_connect(self) -> bool:
@@ -854,11 +867,13 @@ class Http2Connection(Output):
         if self._shutdown_sent is not None or self._goaway_last is not None:
             return
         self._shutdown_sent = self._now
+        self._ending = True
         if self._client:
             self._finish_shutdown()
         else:
-            self._out.append(goaway_frame(MAX_STREAM_ID, ErrorCode.NO_ERROR))
+            # In this order, because some clients (Python's h2) take a PING behind a GOAWAY for an error.
             self._out.append(ping_frame(_SHUTDOWN_PING))
+            self._out.append(goaway_frame(MAX_STREAM_ID, ErrorCode.NO_ERROR))
 
     def _finish_shutdown(self) -> None:
         self._goaway_last = 0 if self._client else self._last_id
@@ -872,12 +887,27 @@ class Http2Connection(Output):
         ending = self._goaway_last is not None or (self._client and self.goaway_received is not None)
         return self._failed or (ending and not self.streams)
 
-    def _fail(self, error_code: ErrorCode, code: str, message: str) -> Http2Error:
-        self._failed = True
+    def _fail(self, error_code: ErrorCode, code: str, message: str, events: Sequence[Event] = ()) -> Http2Error:
+        self._failed = self._ending = True
         last = 0 if self._client else self._delivered
         self._out.append(goaway_frame(last, error_code, code.encode()))
         out, self._out = self._out, []
-        return Http2Error(f"HTTP/2: {message}", code=code, error_code=error_code, reply=b"".join(out))
+        streams = {stream.id: stream for event in events if (stream := getattr(event, "stream", None)) is not None}
+        streams |= self.streams
+        self.streams.clear()
+        return Http2Error(
+            f"HTTP/2: {message}",
+            code=code,
+            error_code=error_code,
+            reply=b"".join(out),
+            streams=[stream for stream in streams.values() if self._client or stream.id <= self._delivered],
+        )
+
+
+def _remember(known: dict[bytes, Any], block: bytes, meaning: object) -> None:
+    if len(known) >= HEADS_LIMIT:
+        known.clear()
+    known[block] = meaning
 
 
 _Handler = Callable[[Http2Connection, bytes, int, int, list[Event]], None]

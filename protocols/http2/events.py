@@ -124,7 +124,8 @@ class SettingsChanged:
 
 
 class GoAwayReceived:
-    """The peer opens, or takes, no further streams. Streams that it did not process have each had a `StreamReset`."""
+    """The peer opens, or takes, no further streams. Behind this, streams that it did not process have
+    each a `StreamReset`."""
 
     __slots__ = ("code", "debug", "last_stream_id")
 

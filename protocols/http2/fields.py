@@ -35,7 +35,7 @@ ENTRY_OVERHEAD = 32
 """What a field counts for in tables and limits beyond its bytes (RFC 7541 section 4.1)."""
 
 
-REGULAR, COOKIE, HOST, CONTENT_LENGTH, TE, PRIORITY = range(6)
+REGULAR, COOKIE, HOST, CONTENT_LENGTH, TE, PRIORITY, UNDERSCORED = range(7)
 METHOD, SCHEME, AUTHORITY, PATH, PROTOCOL, STATUS = range(8, 14)
 CONNECTION, BAD_NAME, BAD_VALUE = range(16, 19)
 """What a field is to the reader of a message."""
@@ -110,7 +110,7 @@ class RequestHead:
     ``target`` is the path with its query, ``*``, or empty for CONNECT; ``protocol`` is that of an extended CONNECT
     (RFC 8441). Never changed: streams with equal header blocks share one."""
 
-    __slots__ = ("block", "content_length", "method", "priority", "protocol", "scheme", "target")
+    __slots__ = ("block", "content_length", "method", "priority", "protocol", "scheme", "target", "underscored")
 
     def __init__(
         self,
@@ -121,6 +121,7 @@ class RequestHead:
         block: FieldBlock,
         content_length: int | None,
         priority: str | None,
+        underscored: bool = False,
     ) -> None:
         self.method = method
         self.scheme = scheme
@@ -129,6 +130,13 @@ class RequestHead:
         self.block = block
         self.content_length = content_length
         self.priority = priority
+        self.underscored = underscored
+        """Whether a name has an underscore, which some take for a hyphen."""
+
+    @property
+    def without_underscores(self) -> FieldBlock:
+        """The fields that have none in their names."""
+        return FieldBlock([field for field in self.block.fields if "_" not in field[0]])
 
     def __repr__(self) -> str:
         return f"RequestHead({self.method!r}, {self.scheme!r}, {self.target!r}, {self.block!r})"
@@ -152,7 +160,7 @@ def make_entry(name: str, value: str) -> Entry:
     """Judge a field. What is wrong with it shows when it is used: a table may hold anything."""
     known = _KNOWN.get(name)
     if known is None:
-        kind = REGULAR if _is_name(name) else BAD_NAME
+        kind = BAD_NAME if not _is_name(name) else UNDERSCORED if "_" in name else REGULAR
         if not _is_value(value):
             kind = BAD_VALUE
     else:
@@ -170,7 +178,7 @@ def read_request(entries: Sequence[Entry], limits: HeadLimits) -> RequestHead:
     length: int | None = None
     cookies: list[str] | None = None
     size = 0
-    regular = False
+    regular = underscored = False
     for field, kind, entry_size in entries:
         size += entry_size
         if not kind:
@@ -195,6 +203,9 @@ def read_request(entries: Sequence[Entry], limits: HeadLimits) -> RequestHead:
             elif kind == PRIORITY:
                 priority = field[1]
                 add(field)
+            elif kind == UNDERSCORED:
+                underscored = True
+                add(field)
             elif kind != TE or field[1] != "trailers":
                 raise _refused(field, kind)
     if size > limits.size or len(entries) > limits.count:
@@ -210,7 +221,9 @@ def read_request(entries: Sequence[Entry], limits: HeadLimits) -> RequestHead:
         method, scheme, target = _unusual(pseudo)
     elif pseudo[PROTOCOL] is not None:
         raise MessageError(":protocol with another method than CONNECT", "malformed_connect")
-    return RequestHead(method, scheme, target, pseudo[PROTOCOL] or "", FieldBlock(fields), length, priority)
+    return RequestHead(
+        method, scheme, target, pseudo[PROTOCOL] or "", FieldBlock(fields), length, priority, underscored
+    )
 
 
 _NO_HOST = ("host", "")
@@ -249,7 +262,7 @@ def read_response(entries: Sequence[Entry], limits: HeadLimits) -> ResponseHead:
     size = 0
     for field, kind, entry_size in entries:
         size += entry_size
-        if not kind or kind in (COOKIE, HOST, PRIORITY):
+        if not kind or kind in (COOKIE, HOST, PRIORITY, UNDERSCORED):
             fields.append(field)
         elif kind == STATUS:
             if fields or status is not None:
@@ -276,7 +289,7 @@ def read_trailers(entries: Sequence[Entry], limits: HeadLimits) -> FieldBlock:
     size = 0
     for field, kind, entry_size in entries:
         size += entry_size
-        if kind:
+        if kind and kind != UNDERSCORED:
             if kind < _FIRST_BAD:
                 raise MessageError(f"{field[0]} in trailers", "bad_trailer")
             raise _refused(field, kind)

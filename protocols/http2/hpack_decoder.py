@@ -2,7 +2,9 @@
 
 The decoder keeps entries (``l4proxy.protocols.http2.fields``) and not strings, so that a field that comes by its index
 was split, decoded and judged when it first came. What a whole header block means is remembered one floor up, by its
-bytes, for as long as ``generation`` is the same: a block that adds to no table reads the same until another one does.
+bytes. There are two kinds that can be. A block that adds to no table reads the same as long as ``generation`` is. One
+that refers to nothing in the table (``referred``) always does, and only what it adds (``inserted``) has to be added
+again: some servers, nginx among them, send nothing else.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ _MAX_CONTINUATION_SHIFT = 21
 class Decoder:
     """One direction of one connection. ``limit`` is what our SETTINGS allow the peer's table to be."""
 
-    __slots__ = ("_max_size", "_shrink_to", "_size", "_table", "generation", "limit")
+    __slots__ = ("_max_size", "_size", "_table", "generation", "inserted", "limit", "referred")
 
     def __init__(self, limit: int = DEFAULT_TABLE_SIZE) -> None:
         self.limit = limit
         self.generation = 0
         """Changes with the table: equal header blocks mean the same while it stays."""
+        self.inserted: list[Entry] = []
+        """What the last block has added to the table."""
+        self.referred = False
+        """Whether the last block cannot be told from its bytes alone."""
         self._table: list[Entry] = []  # oldest first
         self._size = 0
         self._max_size = min(limit, DEFAULT_TABLE_SIZE)
@@ -47,6 +53,8 @@ class Decoder:
         entries: list[Entry] = []
         add = entries.append
         table = self._table
+        inserted = self.inserted = []
+        referred = False
         pos, end = 0, len(block)
         try:
             while pos < end:
@@ -58,6 +66,7 @@ class Decoder:
                         index, pos = _read_integer(block, pos, 0x7F)
                     if index >= _STATIC_SIZE:
                         add(table[_STATIC_SIZE - 1 - index])
+                        referred = True
                     elif index:
                         add(_STATIC[index])
                     else:
@@ -70,6 +79,7 @@ class Decoder:
                     if entries:
                         raise _invalid("a new table size behind a field")
                     self._resize(size)
+                    referred = True
                     continue
                 else:
                     prefix = 0x0F
@@ -78,6 +88,7 @@ class Decoder:
                     index, pos = _read_integer(block, pos, prefix)
                 if index >= _STATIC_SIZE:
                     name = table[_STATIC_SIZE - 1 - index][0][0]
+                    referred = True
                 elif index:
                     name = _STATIC[index][0][0]
                 else:
@@ -94,6 +105,7 @@ class Decoder:
                 if first >= 0x40:
                     entry = make_entry(name, value)
                     add(entry)
+                    inserted.append(entry)
                     self._insert(entry)
                 elif first >= 0x10:
                     add(make_entry(name, NeverIndexed(value)))
@@ -101,7 +113,17 @@ class Decoder:
                     add(make_entry(name, value))
         except IndexError:
             raise _invalid("an index that is in no table, or a string that ends too early") from None
+        self.referred = referred
         return entries
+
+    def insert(self, entries: list[Entry]) -> None:
+        """Add to the table what a block added that has come again."""
+        self.generation += 1
+        self._table += entries
+        for entry in entries:
+            self._size += entry[2]
+        if self._size > self._max_size:
+            self._evict()
 
     def _insert(self, entry: Entry) -> None:
         self.generation += 1

@@ -75,6 +75,8 @@ class Limits:
     """The same for all bodies of a connection together: what slow readers can make us hold."""
     settings_timeout: float = 10.0
     """Seconds in which our SETTINGS are to be acknowledged."""
+    shutdown_timeout: float = 1.0
+    """Seconds that the peer has to show that it has seen that the connection ends, before the last stream is named."""
     head_timeout: float = 30.0
     """Seconds in which a header section, or any frame, has to be complete once it has begun."""
     allowances: Allowances = Allowances()

@@ -135,6 +135,8 @@ class Output:
             stream.ends = True
             if state == _CLOSED:
                 self._over_well(stream)
+            elif stream.abandoned is not None:
+                self.reset(stream, stream.abandoned)
 
     # Bodies
 
@@ -192,9 +194,12 @@ class Output:
 
     def _sent_end(self, stream: Http2Stream) -> None:
         stream.ends = True
+        stream.queue = None
         stream.state = NEXT[stream.state << 4 | _SEND_DATA_END]
         if stream.state == _CLOSED:
             self._over_well(stream)
+        elif stream.abandoned is not None:
+            self.reset(stream, stream.abandoned)
 
     # Turns
 
@@ -267,6 +272,13 @@ class Output:
         self._remember_reset(stream.id)
         stream.state = _CLOSED
         self._over(stream)
+
+    def abandon(self, stream: Http2Stream, code: int) -> None:
+        """Give up what the peer still sends, when what waits to be sent has left."""
+        if stream.queue is None:
+            self.reset(stream, code)
+        else:
+            stream.abandoned = code
 
     def _remember_reset(self, stream_id: int) -> None:
         ids = self.reset_ids

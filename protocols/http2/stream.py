@@ -18,8 +18,8 @@ DEFAULT_URGENCY = 3
 class Http2Stream:
     """Made by a connection. What is not documented here is the connection's own."""
 
-    __slots__ = ("batch", "body_allowed", "data_event", "ends", "expected", "full", "has_head", "held", "id",
-                 "owner", "queue", "queued", "recv_target", "recv_window", "scheduled", "send_window", "state",
+    __slots__ = ("abandoned", "batch", "body_allowed", "data_event", "ends", "expected", "full", "has_head", "held",
+                 "id", "owner", "queue", "queued", "recv_target", "recv_window", "scheduled", "send_window", "state",
                  "trailers", "unacked", "urgency", "withheld")  # fmt: skip
 
     def __init__(self, stream_id: int, state: int, recv_window: int, send_window: int) -> None:
@@ -50,10 +50,17 @@ class Http2Stream:
         self.ends = False
         """END_STREAM is to follow behind what is queued, with ``trailers`` if there are any."""
         self.trailers: FieldBlock | None = None
+        self.abandoned: int | None = None
+        """The code to reset it with behind its end."""
         self.scheduled = False
         self.urgency = DEFAULT_URGENCY
         self.batch = 0
         self.data_event: DataReceived | None = None
+
+    @property
+    def remote_ended(self) -> bool:
+        """The peer has ended its message, or all is over."""
+        return self.state >= State.HALF_CLOSED_REMOTE
 
     @property
     def closed(self) -> bool:

@@ -204,6 +204,25 @@ def test_equal_header_blocks_are_one_head() -> None:
     assert again.block == heads[4].block
 
 
+def test_equal_blocks_that_refer_to_no_table_are_one_head_and_still_add_to_it() -> None:
+    """As nginx sends them: literals, each of which is indexed, and never an index."""
+    connection = client()
+    literal = b"\x88" + b"\x40\x01a\x01b" + b"\x40\x01c" + b"\x7f\x00" + b"x" * 127
+    heads = []
+    for at in range(1, 160, 2):
+        connection.request("GET", "http", "/", "a", EMPTY, end=True)
+        (event,) = connection.receive_data(frame(FrameType.HEADERS, 5, at, literal))
+        assert isinstance(event, ResponseReceived)
+        heads.append(event.head)
+        assert len(connection._decoder._table) == min(at + 1, 2 * 21)
+        assert connection._decoder.table_size <= 4096
+    assert heads[-1] is heads[2] is not heads[0]
+    connection.request("GET", "http", "/", "a", EMPTY, end=True)
+    (event,) = connection.receive_data(frame(FrameType.HEADERS, 5, 161, b"\x88\xbf"))
+    assert isinstance(event, ResponseReceived)
+    assert event.head.block.fields == (("a", "b"),)
+
+
 def test_equal_trailers_are_one_block() -> None:
     connection = client()
     encoder = hpack.Encoder()
@@ -534,7 +553,7 @@ def test_a_server_ends_in_two_steps() -> None:
     open_one = only(connection.receive_data(headers(1)), RequestReceived)
     connection.shutdown()
     connection.shutdown()
-    first, ping = read_frames(connection.data_to_send())
+    ping, first = read_frames(connection.data_to_send())
     assert first.payload == MAX_STREAM_ID.to_bytes(4, "big") + bytes(4)
     assert only(connection.receive_data(headers(3)), RequestReceived)  # it was on its way
     connection.receive_data(ping_frame(ping.payload, ack=True))
@@ -548,19 +567,19 @@ def test_a_server_ends_in_two_steps() -> None:
 
 
 def test_a_peer_that_does_not_answer_delays_the_second_step_only_so_long() -> None:
-    connection = server(Limits(settings_timeout=3.0))
+    connection = server(Limits(shutdown_timeout=3.0))
     connection.at(50.0)
     connection.shutdown()
     assert connection.waiting
     connection.at(54.0)
-    assert kinds(connection.data_to_send()) == ["GOAWAY", "PING", "GOAWAY"]
+    assert kinds(connection.data_to_send()) == ["PING", "GOAWAY", "GOAWAY"]
     assert connection.finished
 
 
 def test_a_server_that_goes_away() -> None:
     connection = client()
     streams = [connection.request("GET", "http", "/", "a", EMPTY, end=True) for _ in range(3)]
-    lost, goaway = connection.receive_data(goaway_frame(3, 0, b"bye"))
+    goaway, lost = connection.receive_data(goaway_frame(3, 0, b"bye"))
     assert isinstance(lost, StreamReset)
     assert (lost.stream, lost.unprocessed) == (streams[2], True)
     assert isinstance(goaway, GoAwayReceived)
@@ -586,9 +605,10 @@ def test_a_client_that_ends() -> None:
 def test_numbers_run_out() -> None:
     connection = server()
     connection.receive_data(headers(MAX_STREAM_ID))
-    assert kinds(connection.data_to_send()) == ["GOAWAY", "PING"]
+    assert kinds(connection.data_to_send()) == ["PING", "GOAWAY"]
     other = client()
-    other._next_id = 0x7FFFFF01
+    other._next_id = 0x7FFFFEFF
+    other.request("GET", "http", "/", "a", EMPTY, end=True)
     assert other.capacity == 0
 
 

@@ -70,6 +70,20 @@ def test_a_stream_waits_for_its_window() -> None:
     assert bodies(connection.data_to_send()) == [(1, 1, 1)]
 
 
+def test_a_window_that_opens_behind_the_end_is_of_no_effect() -> None:
+    connection = server()
+    connection.receive_data(settings_frame({Setting.INITIAL_WINDOW_SIZE: 10}))
+    (event,) = connection.receive_data(headers(1, end=False))
+    assert isinstance(event, RequestReceived)
+    connection.respond(event.stream, 200, EMPTY)
+    connection.send_data(event.stream, b"0123456789abcdef", True)
+    connection.data_to_send()
+    connection.receive_data(window_update_frame(1, 100))
+    assert bodies(connection.data_to_send()) == [(1, 6, 1)]
+    connection.receive_data(window_update_frame(1, 100))
+    assert connection.data_to_send() == b""
+
+
 def test_all_wait_for_the_connection_s_window() -> None:
     connection = server()
     one, other = streams(connection, 2)

@@ -1,0 +1,494 @@
+"""HTTP/2 towards endpoints: many requests on one connection, as many as the endpoint's SETTINGS allow."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.plugins.http.connection import ClientConnection, ClientHost, ClientStream, ResponseSink, StreamError
+from l4proxy.plugins.http.http2_shared import accept_key, without
+from l4proxy.plugins.http.message import HttpRequest, HttpResponse
+from l4proxy.protocols.http2.codes import ErrorCode, error_name
+from l4proxy.protocols.http2.connection import Http2Connection, Http2Error
+from l4proxy.protocols.http2.events import (
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    InformationalReceived,
+    PingAcked,
+    ResponseReceived,
+    SettingsChanged,
+    StreamReset,
+    TrailersReceived,
+)
+from l4proxy.protocols.http2.stream_state import State
+from l4proxy.protocols.http_fields import FieldBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.http.http2_shared import Http2Shared
+    from l4proxy.protocols.http2.fields import ResponseHead
+    from l4proxy.protocols.http2.stream import Http2Stream
+    from l4proxy.stream import Stream
+    from l4proxy.timers import Timer
+
+__all__ = ["Http2Client"]
+
+MAX_REQUESTS = 1 << 29
+"""A connection has numbers for twice as many streams, and then none."""
+_TICK = 1.0
+"""Seconds between two looks at the time limits, as long as there is one to look at."""
+_PING = b"l4proxy?"
+_BLOCKED = 64
+"""Why an endpoint is not read: it does not read what we have to answer."""
+_CLOSED = int(State.CLOSED)
+_monotonic = time.monotonic
+
+
+class Http2Client(ClientConnection):
+    """A connection to an endpoint over HTTP/2."""
+
+    __slots__ = ("_age_timer", "_blocked", "_codec", "_draining", "_flushing", "_full", "_gone", "_heard_at", "_host",
+                 "_limit", "_looked", "_ping_at", "_scheme", "_shared", "_timer", "_upgrades", "endpoint",
+                 "idle_since", "most", "peer", "requests", "stream")  # fmt: skip
+
+    version = "http2"
+
+    def __init__(
+        self, stream: Stream, endpoint: Endpoint, host: ClientHost, shared: Http2Shared, limit: int, expected: int
+    ) -> None:
+        """``limit``: how many requests it may carry; 0: any number. ``expected``: how many at a time, until the
+        endpoint has said so."""
+        self.stream = stream
+        self.endpoint = endpoint
+        self.requests = 0
+        self.idle_since = 0.0
+        self._host = host
+        self._shared = shared
+        self._limit = min(limit or MAX_REQUESTS, MAX_REQUESTS)
+        self._codec = Http2Connection(client=True, limits=shared.limits)
+        self.most = min(expected, shared.options.max_concurrent_streams)
+        self._scheme = "http" if stream.spliceable else "https"
+        self._blocked = False
+        self._draining = False
+        self._flushing = False
+        self._full = False
+        self._gone = False
+        self._looked = 0.0
+        self._heard_at = self._ping_at = 0.0
+        self._timer: Timer | None = None
+        self._age_timer: Timer | None = None
+        self._upgrades: list[tuple[HttpRequest, _Stream]] = []
+        """Requests that wait for the endpoint's SETTINGS, because those say whether it takes such."""
+        if shared.options.max_connection_age:
+            self._age_timer = shared.timers.call_later(shared.options.max_connection_age, self.drain)
+        stream.on_data = self._receive
+        stream.on_eof = self._ended
+        stream.on_lost = self._lost
+        stream.on_writable = self._writable
+        stream.start()
+        self.flush_soon()
+        self._tick_later()
+
+    @property
+    def capacity(self) -> int:
+        return 0 if self._draining or self._gone else self.most - len(self._codec.streams) - len(self._upgrades)
+
+    @property
+    def active(self) -> int:
+        return len(self._codec.streams) + len(self._upgrades)
+
+    # To the endpoint
+
+    def request(self, request: HttpRequest, data: bytes, end: bool, sink: ResponseSink) -> ClientStream:
+        self.requests += 1
+        stream = _Stream(self, sink)
+        if request.upgrade or request.kind == "CONNECT":
+            stream.wants_tunnel = True
+            if request.upgrade and self._codec.peer_settings is None:
+                self._upgrades.append((request, stream))
+            else:
+                self._open_tunnel(request, stream)
+            return stream
+        block = request.block
+        index = block.index
+        codec = self._codec
+        http2 = stream.http2 = codec.request(
+            request.kind,
+            self._scheme,
+            request.target,
+            index.get("host", ""),
+            block,
+            request.added,
+            te_trailers=index.get("content-type", "").startswith("application/grpc"),
+            end=end and not data and request.trailers is None,
+        )
+        http2.owner = stream
+        if data or (end and not http2.ends):
+            trailers = request.trailers if end else None
+            codec.send_data(http2, data, end and trailers is None)
+            if trailers is not None:
+                codec.send_trailers(http2, trailers)
+            elif http2.full:
+                sink.on_request_writable(False)
+        if not self._flushing:
+            self.flush_soon()
+        if self.requests >= self._limit:
+            self.drain()
+        elif len(codec.streams) >= self.most:
+            self._full = True
+        return stream
+
+    def _open_tunnel(self, request: HttpRequest, stream: _Stream) -> None:
+        codec, block = self._codec, request.block
+        authority = block.index.get("host", "")
+        if not request.upgrade:
+            http2 = codec.request("CONNECT", "", "", authority, block, request.added)
+        elif codec.extended_connect:
+            key = block.index.get("sec-websocket-key")
+            if key is not None:
+                stream.accept = accept_key(key)
+                block = without(block, "sec-websocket-key")
+            http2 = codec.request(
+                "CONNECT", self._scheme, request.target, authority, block, request.added, protocol=request.upgrade
+            )
+        else:
+            text = "the endpoint takes no extended CONNECT (RFC 8441), and so no upgrade"
+            stream.lose(StreamError("no_extended_connect", text, flag="UPE"))
+            return
+        stream.http2 = http2
+        http2.owner = stream
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Something was sent: let it leave when the turn of the loop ends, with all that comes until then."""
+        if not self._flushing:
+            self._flushing = True
+            self._shared.defer(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._gone:
+            return
+        codec, write = self._codec, self.stream.write
+        while not self._blocked:
+            data = codec.data_to_send()
+            if not data:
+                break
+            write(data)
+        for http2 in codec.drained():
+            owner: _Stream | None = http2.owner
+            if owner is not None and owner.sink is not None:
+                owner.sink.on_request_writable(True)
+        if self._draining and not self.active:
+            self._close()
+
+    def _writable(self, writable: bool) -> None:
+        self._blocked = not writable
+        if writable:
+            self.stream.release_reading(_BLOCKED)
+            self.flush_soon()
+        else:
+            self.stream.hold_reading(_BLOCKED)
+
+    # From the endpoint
+
+    def _receive(self, data: bytes) -> None:
+        codec = self._codec
+        now = _monotonic()
+        self._heard_at = now
+        try:
+            if now - self._looked > _TICK:
+                self._looked = now
+                codec.at(now)
+            events = codec.receive_data(data)
+        except RemoteProtocolError as error:
+            self._failed(error)
+            return
+        self._take(events)
+        if not self._flushing:
+            self.flush_soon()
+        if self._timer is None and codec.waiting:
+            self._tick_later()
+
+    def _take(self, events: Sequence[Event]) -> None:
+        count = len(events)
+        at = 0
+        while at < count:
+            event = events[at]
+            at += 1
+            kind = type(event)
+            if kind is ResponseReceived:
+                following = events[at] if at < count else None
+                if type(following) is DataReceived and following.stream is event.stream:  # type: ignore[union-attr]
+                    at += 1
+                    self._on_response(event, following)  # type: ignore[arg-type]
+                else:
+                    self._on_response(event, None)  # type: ignore[arg-type]
+            elif kind is DataReceived:
+                self._on_data(event)  # type: ignore[arg-type]
+            else:
+                self._on_other(event)
+
+    def _on_response(self, event: ResponseReceived, following: DataReceived | None) -> None:
+        http2, head = event.stream, event.head
+        owner: _Stream | None = http2.owner
+        data, end = b"", event.end
+        if following is not None:
+            data, end = following.data, following.end
+        if owner is not None and owner.sink is not None:
+            owner.respond(head, data, end)
+        if following is not None:
+            self._codec.consumed(http2, following.size)
+
+    def _on_data(self, event: DataReceived) -> None:
+        owner: _Stream | None = event.stream.owner
+        if owner is not None and owner.sink is not None:
+            owner.pass_on(event.data, event.end)
+        self._codec.consumed(event.stream, event.size)
+
+    def _on_other(self, event: Event) -> None:
+        if isinstance(event, TrailersReceived):
+            owner: _Stream | None = event.stream.owner
+            if owner is not None and owner.sink is not None:
+                owner.end(event.trailers)
+        elif isinstance(event, StreamReset):
+            self._on_reset(event)
+        elif isinstance(event, InformationalReceived):
+            owner = event.stream.owner
+            if owner is not None and owner.sink is not None:
+                owner.sink.on_informational(_response(event.head, 0))
+        elif isinstance(event, SettingsChanged):
+            upgrades, self._upgrades = self._upgrades, []
+            for request, stream in upgrades:
+                if stream.sink is not None:
+                    self._open_tunnel(request, stream)
+            self.most = min(self._codec.peer_concurrency, self._shared.options.max_concurrent_streams)
+            if self.capacity > 0:
+                self._host.on_capacity(self)
+        elif isinstance(event, GoAwayReceived):
+            self._shared.stats.goaways_total.add(error_name(event.code))
+            self._draining = True
+        elif isinstance(event, PingAcked):
+            self._ping_at = 0.0
+
+    def _on_reset(self, event: StreamReset) -> None:
+        owner: _Stream | None = event.stream.owner
+        if event.detail:
+            self._shared.stats.stream_errors_total.add(event.detail)
+        if owner is not None:
+            if event.detail:
+                error = StreamError(event.detail, event.message, flag="UPE", code=event.code)
+            elif event.unprocessed:
+                error = StreamError("refused_stream", unprocessed=True, flag="URX", code=event.code)
+            else:
+                text = f"the endpoint reset the stream: {error_name(event.code)}"
+                error = StreamError("upstream_reset", text, flag="UR", code=event.code)
+            owner.lose(error)
+        self.stream_over()
+
+    def stream_over(self) -> None:
+        """Tell the pool where that makes a difference: the connection was full, or is idle now."""
+        if self._gone:
+            return
+        active = len(self._codec.streams) + len(self._upgrades)
+        if self._draining:
+            if not active:
+                self.flush_soon()
+        elif not active or (self._full and active < self.most):
+            self._full = False
+            self._host.on_capacity(self)
+
+    def _failed(self, error: RemoteProtocolError) -> None:
+        shared = self._shared
+        if error.code.endswith("_flood"):
+            shared.stats.floods_total.add(error.code.removesuffix("_flood"))
+        else:
+            shared.stats.stream_errors_total.add(error.code)
+        if error.reply:
+            self.stream.write(error.reply)
+        streams = error.streams if isinstance(error, Http2Error) else []
+        self._break(StreamError(error.code, str(error), flag="UPE"), streams)
+
+    def _ended(self) -> None:
+        self._break(StreamError("connection_closed", "the endpoint closed the connection"))
+
+    def _lost(self, error: OSError) -> None:
+        self._break(StreamError("connection_reset", str(error)))
+
+    def _break(self, error: StreamError, open_streams: Sequence[Http2Stream] = ()) -> None:
+        """The connection is over, whatever is open on it."""
+        open_streams = [*open_streams, *self._codec.streams.values()]
+        streams = [http2.owner for http2 in open_streams] + [stream for _, stream in self._upgrades]
+        self._codec.streams.clear()
+        self._upgrades = []
+        self._close()
+        for stream in streams:
+            if stream is not None:
+                stream.lose(error)
+
+    # Time
+
+    def _tick_later(self) -> None:
+        self._timer = self._shared.timers.call_later(_TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._gone:
+            return
+        now = _monotonic()
+        try:
+            self._codec.at(now)
+        except RemoteProtocolError as error:
+            self._failed(error)
+            return
+        interval = self._shared.options.ping_interval
+        if interval and self._codec.streams:
+            if self._ping_at and now - self._ping_at > interval:
+                self._break(StreamError("ping_timeout", f"no sign of life within {interval:g} s"))
+                return
+            if not self._ping_at and now - self._heard_at > interval:
+                self._ping_at = now
+                self._codec.ping(_PING)
+        self.flush_soon()
+        if self._codec.waiting or interval:
+            self._tick_later()
+
+    # From the pool
+
+    def drain(self) -> None:
+        if not self._gone and not self._draining:
+            self._draining = True
+            self._codec.shutdown()
+            self.flush_soon()
+
+    def close(self) -> None:
+        if not self._gone:
+            self._codec.shutdown()
+            if not self._blocked:
+                self.stream.write(self._codec.data_to_send())
+            self._break(StreamError("connection_aborted", "closed"))
+
+    def _close(self) -> None:
+        if not self._gone:
+            self._gone = True
+            for timer in (self._timer, self._age_timer):
+                if timer is not None:
+                    timer.cancel()
+            self._shared.stats.glitches_total += self._codec.guard.glitches_total
+            self.stream.close()
+            self._host.on_gone(self)
+
+
+class _Stream(ClientStream):
+    """A request and its response."""
+
+    __slots__ = ("_connection", "accept", "http2", "sink", "wants_tunnel")
+
+    def __init__(self, connection: Http2Client, sink: ResponseSink) -> None:
+        self._connection = connection
+        self.sink: ResponseSink | None = sink
+        self.http2: Http2Stream | None = None
+        """None while it waits to be opened."""
+        self.wants_tunnel = False
+        self.accept = ""
+        """What a WebSocket client expects in the response."""
+
+    def respond(self, head: ResponseHead, data: bytes, end: bool) -> None:
+        sink, http2 = self.sink, self.http2
+        assert sink is not None
+        assert http2 is not None
+        length = head.content_length
+        if not http2.body_allowed or head.status == 304 or (end and length is None and not data):
+            length = 0
+        response = _response(head, length)
+        if self.wants_tunnel:
+            if 200 <= head.status < 300 and not end:
+                self._agree(response)
+            else:
+                self._connection._codec.send_data(http2, b"", True)
+        if end:
+            self._over(http2)
+        sink.on_response(response, data, end)
+
+    def _agree(self, response: HttpResponse) -> None:
+        response.tunnel = True
+        response.content_length = None
+        if self.accept:
+            response.status = 101
+            response.block = FieldBlock((*response.block.fields, ("sec-websocket-accept", self.accept)))
+
+    def pass_on(self, data: bytes, end: bool) -> None:
+        sink, http2 = self.sink, self.http2
+        assert sink is not None
+        assert http2 is not None
+        if end:
+            self._over(http2)
+        sink.on_response_data(data, end)
+
+    def end(self, trailers: FieldBlock) -> None:
+        sink, http2 = self.sink, self.http2
+        assert sink is not None
+        assert http2 is not None
+        self._over(http2)
+        if trailers.fields:
+            sink.on_response_trailers(trailers)
+        else:
+            sink.on_response_data(b"", True)
+
+    def _over(self, http2: Http2Stream) -> None:
+        """The response is complete. What is left of the request nobody wants."""
+        self.sink = None
+        connection = self._connection
+        if http2.state != _CLOSED:
+            connection._codec.reset(http2, ErrorCode.NO_ERROR)
+        connection.stream_over()
+
+    def send_data(self, data: bytes, end: bool) -> None:
+        http2, sink = self.http2, self.sink
+        if http2 is None or http2.state == _CLOSED or http2.ends:
+            return
+        self._connection._codec.send_data(http2, data, end)
+        if http2.full and not end and sink is not None:
+            sink.on_request_writable(False)
+        self._connection.flush_soon()
+
+    def send_trailers(self, trailers: FieldBlock) -> None:
+        http2 = self.http2
+        if http2 is not None and http2.state != _CLOSED and not http2.ends:
+            self._connection._codec.send_trailers(http2, trailers)
+            self._connection.flush_soon()
+
+    def reset(self) -> None:
+        if self.sink is None:
+            return
+        self.sink = None
+        connection = self._connection
+        if self.http2 is not None:
+            connection._codec.reset(self.http2, ErrorCode.CANCEL)
+            connection.flush_soon()
+        else:
+            connection._upgrades = [one for one in connection._upgrades if one[1] is not self]
+        connection.stream_over()
+
+    def hold_response(self) -> None:
+        if self.http2 is not None:
+            self._connection._codec.hold(self.http2)
+
+    def release_response(self) -> None:
+        if self.http2 is not None:
+            self._connection._codec.release(self.http2)
+            self._connection.flush_soon()
+
+    def lose(self, error: StreamError) -> None:
+        """The stream is over, and not by us."""
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.on_response_reset(error)
+
+
+def _response(head: ResponseHead, content_length: int | None) -> HttpResponse:
+    return HttpResponse.received(head.status, head.block, content_length=content_length, version="HTTP/2")
