@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.http.connection import ClientConnection, ClientHost, ClientStream, ResponseSink, StreamError
 from l4proxy.plugins.http.http2_shared import accept_key, without
-from l4proxy.plugins.http.message import HttpRequest, HttpResponse
+from l4proxy.plugins.http.message import HttpRequest, HttpResponse, ReceivedResponse
 from l4proxy.protocols.http2.codes import ErrorCode, error_name
 from l4proxy.protocols.http2.connection import Http2Connection, Http2Error
 from l4proxy.protocols.http2.events import (
@@ -51,9 +51,9 @@ _monotonic = time.monotonic
 class Http2Client(ClientConnection):
     """A connection to an endpoint over HTTP/2."""
 
-    __slots__ = ("_age_timer", "_blocked", "_codec", "_draining", "_flushing", "_full", "_gone", "_heard_at", "_host",
-                 "_limit", "_looked", "_ping_at", "_scheme", "_shared", "_timer", "_upgrades", "endpoint",
-                 "idle_since", "most", "peer", "requests", "stream")  # fmt: skip
+    __slots__ = ("_age_timer", "_blocked", "_codec", "_draining", "_flushing", "_full", "_gone", "_heard_at",
+                 "_host", "_limit", "_looked", "_ping_at", "_scheme", "_shared", "_timer", "_upgrades", "endpoint",
+                 "most", "peer", "requests", "requests_seen", "stream")  # fmt: skip
 
     version = "http2"
 
@@ -65,7 +65,7 @@ class Http2Client(ClientConnection):
         self.stream = stream
         self.endpoint = endpoint
         self.requests = 0
-        self.idle_since = 0.0
+        self.requests_seen = -1
         self._host = host
         self._shared = shared
         self._limit = min(limit or MAX_REQUESTS, MAX_REQUESTS)
@@ -491,4 +491,4 @@ class _Stream(ClientStream):
 
 
 def _response(head: ResponseHead, content_length: int | None) -> HttpResponse:
-    return HttpResponse.received(head.status, head.block, content_length=content_length, version="HTTP/2")
+    return ReceivedResponse(head.status, head.block, content_length, "HTTP/2")

@@ -111,9 +111,7 @@ class Http2Server(ServerConnection):
         if length is None and end:
             length = 0
         method, upgrade = head.method, head.protocol
-        request = HttpRequest(
-            method, head.target, block, scheme=self._scheme, version="HTTP/2", content_length=length, upgrade=upgrade
-        )
+        request = HttpRequest(method, head.target, block, self._scheme, "HTTP/2", length, upgrade)
         stream = request.stream = event.stream.owner = _Stream(self, event.stream)
         if upgrade or method == "CONNECT":
             stream.early, stream.tunnel = [], True

@@ -69,6 +69,8 @@ class EndpointPool:
         """Those with room, the last used one last."""
         self.connections: set[ClientConnection] = set()
         self.waiting: deque[Wait] = deque()
+        self.attempts = 0
+        """Connections that are being made."""
         self.streams = ASSUMED_STREAMS if owner.options.protocol == "http2" else 1
         """How many requests a connection takes at a time, as the last one has said: so many wait for the same one."""
 
@@ -88,7 +90,7 @@ class EndpointPool:
             capacity = connection.capacity
             if capacity > 1:
                 ready[connection] = None
-            if capacity:
+            if capacity > 0:
                 return connection
         return None
 
@@ -102,13 +104,22 @@ class EndpointPool:
         wait = Wait(self, waiter)
         self.waiting.append(wait)
         owner.pending += 1
-        limit = owner.options.max_connections
-        attempts = sum(one.attempt is not None for one in self.waiting)
-        if attempts * self.streams < len(self.waiting) and (not limit or len(self.connections) + attempts < limit):
-            self._connect(wait)
+        self._connect_more()
         return wait if wait in self.waiting else None
 
+    def _connect_more(self) -> None:
+        """Make connections for those that wait: one for each, or for as many as share one."""
+        limit = self.owner.options.max_connections
+        while self.attempts * self.streams < len(self.waiting):
+            if limit and len(self.connections) + self.attempts >= limit:
+                break
+            wait = next((wait for wait in reversed(self.waiting) if wait.attempt is None), None)
+            if wait is None:
+                break
+            self._connect(wait)
+
     def _connect(self, wait: Wait) -> None:
+        self.attempts += 1
         request = ConnectRequest(endpoint=self.endpoint)
         attempt = Attempt(
             self.owner.cluster,
@@ -124,11 +135,18 @@ class EndpointPool:
         if wait in self.waiting:
             self.waiting.remove(wait)
             self.owner.pending -= 1
+        self._cancel(wait)
+        if self.waiting:
+            self._connect_more()
+
+    def _cancel(self, wait: Wait) -> None:
         attempt, wait.attempt = wait.attempt, None
         if attempt is not None:
+            self.attempts -= 1
             attempt.cancel()
 
     def _connected(self, wait: Wait, stream: Stream) -> None:
+        self.attempts -= 1
         wait.attempt = None
         connection = self.owner.make(stream, self.endpoint, self)
         connection.peer = peer_of(stream.sock)
@@ -138,12 +156,11 @@ class EndpointPool:
             self._serve()
 
     def _failed(self, wait: Wait, error: UpstreamError) -> None:
-        """Its own attempt has failed: so has the request that waits for longest, for which it was made."""
+        """An attempt has failed: so has the request for which it was made, and when there is no other attempt, all that
+        would have shared the connection."""
+        self.attempts -= 1
         wait.attempt = None
-        failed = [wait, *(one for one in self.waiting if one is not wait and one.attempt is None)]
-        if any(one.attempt is not None for one in self.waiting):
-            del failed[1:]
-        for one in failed:
+        for one in [wait] if self.attempts or self.streams == 1 else list(self.waiting):
             if one in self.waiting:
                 self.waiting.remove(one)
                 self.owner.pending -= 1
@@ -167,19 +184,17 @@ class EndpointPool:
         if not self.connections and not self.waiting:
             self.owner.forget(self)
         elif self.waiting:
-            wait = next((wait for wait in self.waiting if wait.attempt is None), None)
-            if wait is not None:
-                self._connect(wait)
+            self._connect_more()
 
     def _serve(self) -> None:
         """Give what is ready to those that wait."""
         while self.waiting and (connection := self._take()) is not None:
             wait = self.waiting.popleft()
             self.owner.pending -= 1
-            attempt, wait.attempt = wait.attempt, None
-            if attempt is not None:
-                attempt.cancel()
+            self._cancel(wait)
             wait.waiter.on_connection(connection)
+        if self.waiting:
+            self._connect_more()
 
     def close_idle(self) -> None:
         """Close the connections that have carried nothing since the last look."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -523,9 +524,10 @@ async def _over_http_1(client: Client, status: int) -> None:
         assert status == 200
         return
     assert int(line.split()[1]) == status
-    rest = await asyncio.wait_for(client.reader.read(100), 10)
-    assert status != 200 or not rest.endswith(b"0\r\n\r\n")
     assert not any(line.lower().startswith("b:") for line in lines)
+    if status == 200:
+        with contextlib.suppress(ConnectionResetError):
+            assert not (await asyncio.wait_for(client.reader.read(), 10)).endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("when", ["at once", "after settings", "in the head", "in the body"])
