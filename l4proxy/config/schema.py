@@ -92,8 +92,8 @@ class ServerTls:
     certificates: tuple[Certificate, ...] = ()
     """The first one is presented when no other has the name that the client asks for."""
     alpn: tuple[str, ...] = ()
-    """Application protocols that are offered, the most wanted first. Empty: what the last filter speaks, for `http` that
-    is `["h2", "http/1.1"]`."""
+    """Application protocols that are offered, the most wanted first. Empty: what the last filter speaks; for `http`
+    that is `["h2", "http/1.1"]`."""
     min_version: TlsVersion = "1.2"
     """The oldest version of TLS that is accepted."""
     client_ca: FilePath | None = None
