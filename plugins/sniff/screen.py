@@ -93,9 +93,8 @@ def _table(browser: Browser, columns: int, room: int, paint: Painter) -> list[st
     shown = browser.rows[place.top : place.top + browser.page]
     header, *rows = grid(place.table.columns, shown, columns, marks)
     if not rows:
-        return [paint(fitted(header, columns), BOLD), "", "  nothing yet" if not place.filter else "  nothing fits"][
-            :room
-        ]
+        nothing = "  nothing fits" if place.filter else "  nothing yet"
+        return [paint(fitted(header, columns), BOLD), "", fitted(nothing, columns)][:room]
     painted = [
         paint(fitted(row, columns), REVERSE) if place.top + at == place.row else fitted(row, columns)
         for at, row in enumerate(rows)

@@ -39,7 +39,7 @@ class Keys:
                 yield _KEYS[key]
             elif not key.startswith(b"\x1b"):
                 text = key.decode(errors="ignore")
-                if text.isprintable():
+                if text and text.isprintable():
                     yield text
 
 
