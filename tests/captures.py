@@ -79,7 +79,7 @@ class Wire:
             b"\x01\x01\x08\x0a" + bytes(8),
         )  # fmt: skip
         ip = (ipv6 if ":" in source else ipv4)(source, destination, header + payload)
-        self.at += self.step
+        self.at = round(self.at + self.step, 6)
         return self.at, ethernet(ip)
 
     def open(self) -> Iterator[Timed]:

@@ -57,7 +57,7 @@ class FileSource(Source):
     async def close(self) -> None:
         if self._streams is not None:
             self._streams.finish()
-        if self._fd > 0:
+        if self._fd >= 0 and self._path != "-":
             os.close(self._fd)
 
     def began(self) -> float:

@@ -17,6 +17,7 @@ epoch) and ``connection`` (its number), and one of these:
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -68,6 +69,8 @@ class Recorder:
             write()
         except OSError as error:
             self._failed = True
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._on_error(L4ProxyError(f"--record {self._path}: {error.strerror}"))
 
     def flush(self) -> None:
@@ -101,6 +104,12 @@ class Recorder:
         self._rest(link, from_client, at)
         self._pieces[link.id, from_client] = _Pieces(None)
         self._write({"at": at, "connection": link.id, "lost": _side(from_client), "size": size})
+
+    def stopped(self, link: Link, at: float) -> None:
+        """These are no frames of the protocol: chunks from now on."""
+        for from_client in (True, False):
+            self._rest(link, from_client, at)
+            self._pieces[link.id, from_client] = _Pieces(None)
 
     def closed(self, link: Link, at: float) -> None:
         for from_client in (True, False):

@@ -99,7 +99,7 @@ class ReplaySource(Source):
         for connection in self._connections.values():
             connection.close(self._at)
         self._connections.clear()
-        if self._fd > 0:
+        if self._fd >= 0 and self._path != "-":
             os.close(self._fd)
 
     def began(self) -> float:

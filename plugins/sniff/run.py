@@ -152,7 +152,7 @@ def _serve_metrics(address: Address, registry: StatsRegistry) -> AdminServer:
     try:
         server.serve_metrics(address, (socket.gethostname(), socket.getfqdn()))
     except ConfigError as error:
-        raise L4ProxyError(f"--prometheus {address}: {error.problems[0].cause}") from error
+        raise L4ProxyError(f"--prometheus: {error.problems[0].cause}") from error
     return server
 
 

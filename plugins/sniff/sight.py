@@ -27,6 +27,9 @@ class Tap(Protocol):
     def data(self, link: Link, from_client: bool, data: bytes, at: float) -> None: ...
     def eof(self, link: Link, from_client: bool, at: float) -> None: ...
     def lost(self, link: Link, from_client: bool, size: int | None, at: float) -> None: ...
+    def stopped(self, link: Link, at: float) -> None:
+        """Nothing more is understood of it; what passes is told all the same."""
+
     def closed(self, link: Link, at: float) -> None: ...
 
 
@@ -117,6 +120,7 @@ class Recorded:
         self._watched.server_eof(at)
 
     def failed(self, error: Exception, at: float) -> None:
+        self._tap.stopped(self.link, at)
         self._watched.failed(error, at)
 
     def close(self, at: float) -> None:

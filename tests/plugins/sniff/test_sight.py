@@ -25,6 +25,9 @@ class Tap:
     def lost(self, link: Link, from_client: bool, size: int | None, at: float) -> None:
         self.heard.append(("lost", from_client, size))
 
+    def stopped(self, link: Link, at: float) -> None:
+        self.heard.append(("stopped", link.id))
+
     def closed(self, link: Link, at: float) -> None:
         self.heard.append(("closed", link.id))
 
@@ -88,7 +91,8 @@ def test_a_tap_gets_everything_first_also_what_nobody_understands() -> None:
     connection.close(1.0)
     assert tap.heard == [
         ("opened", 7), ("data", True, b"QUIET a\n"), ("lost", True, 5), ("lost", False, None),
-        ("data", True, b"\nSTOP\n"), ("data", False, b"anything"), ("eof", True), ("eof", False), ("closed", 7),
+        ("data", True, b"\nSTOP\n"), ("stopped", 7), ("data", False, b"anything"), ("eof", True), ("eof", False),
+        ("closed", 7),
     ]  # fmt: skip
     assert seen.lines == ["QUIET asked=a", "stop the client wants no watching"]
     assert sight.watch.active == set()
