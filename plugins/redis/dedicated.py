@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.redis.connection import ServerConnection, log
 from l4proxy.plugins.redis.replies import UNREADABLE
+from l4proxy.plugins.redis.shared import KEPT, LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, split_first
 from l4proxy.protocols.redis.values import decode
@@ -26,14 +27,12 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.stats import CommandStats
     from l4proxy.protocols.redis.translate import Translator
+    from l4proxy.stream import Stream
 
 __all__ = ["Asked", "DedicatedConnection", "Owner"]
 
 FULL = 256
 """Why the stream is not read: the client does not take what it gets."""
-KEPT = 16 * 1024
-"""Bytes of a reply that is not whole which are kept until it is; of a longer one, what has come is passed on."""
-
 _now = time.monotonic
 _word = re.compile(rb"[*>][0-9]+\r\n\$[0-9]+\r\n([a-z]+)\r\n").match
 _MESSAGES = frozenset((b"message", b"pmessage", b"smessage"))
@@ -84,6 +83,9 @@ class Owner(Protocol):
 
     def own_part(self, data: bytes) -> None:
         """A part of a reply that goes on."""
+
+    def move(self, stream: Stream, size: int) -> bool:
+        """Let the kernel move the next ``size`` bytes of that reply to the client. False: they have to be read."""
 
     def own_writable(self, writable: bool) -> None:
         """The server does not read for now, or does again."""
@@ -222,9 +224,17 @@ class DedicatedConnection(ServerConnection):
             start += settled
             if self.owner is not None:
                 self.owner.own_part(part)
+            self._move()
         self._rest = bytearray(chunk[start:])
         if not self._asked and self.owner is not None and not self.closed:
             self.owner.own_settled()
+
+    def _move(self) -> None:
+        """All of a very long string but its end need not come into this process."""
+        size = self._scanner.settled - LAST_PIECE
+        owner, stream = self.owner, self.stream
+        if size > WORTH_MOVING and owner is not None and stream is not None and owner.move(stream, size):
+            self._scanner.passed(size)
 
     def _reply(self, frame: bytes) -> None:
         """One whole reply, or the rest of one, or something unasked."""

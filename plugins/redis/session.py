@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from l4proxy.errors import UpstreamError
 from l4proxy.filter import Side
 from l4proxy.plugins.redis.replies import of_upstream_error
+from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, send_to_own
 from l4proxy.plugins.redis.treatment import Treatment
 from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.identity import Identity
     from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+    from l4proxy.stream import Stream
 
 __all__ = ["Session"]
 
@@ -49,7 +51,7 @@ CLIENT_FULL = 8
 class Session:
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
-    __slots__ = ("_attention", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
+    __slots__ = ("_attention", "_client", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
                  "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_todo", "_todo_size",
                  "_working", "closing", "conn", "draining", "hub", "identity", "mute", "name", "skip",
                  "waiting")  # fmt: skip
@@ -70,7 +72,9 @@ class Session:
         self.draining = False
         self._ended = False
         """It will send no more."""
-        self._send: Callable[[bytes], None] = conn.send_client
+        self._client = conn.bare_client()
+        """Its stream, if no other filter stands between."""
+        self._send: Callable[[bytes], None] = conn.send_client if self._client is None else self._client.write
         self._splitter = RequestSplitter(hub.table, hub.limits)
         self._link: SharedConnection | None = None
         self._own: DedicatedConnection | None = None
@@ -94,7 +98,7 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """A chunk. The hot path: plain commands of a client that has nothing else under way are sent at once."""
-        if self._part_sent and self._own is not None and self._splitter.skip(data):
+        if self._part_sent and self._own is not None and self._splitter.skip(len(data)):
             self._own.send_part(data)
             return
         runs = self._splitter.split(data)
@@ -176,6 +180,8 @@ class Session:
                 self._part_sent = not count
                 if not send_to_own(self, self._own, treatment, run):
                     break
+                if not count:
+                    self._move_command(self._own)
             elif treatment.plain and count:
                 todo.popleft()
                 self.share(treatment, run)
@@ -187,6 +193,15 @@ class Session:
                 self.begin_own(treatment)
             else:
                 HANDLERS[treatment.role](self, treatment, run)
+
+    def _move_command(self, own: DedicatedConnection) -> None:
+        """All of a very long argument but its end need not come into this process."""
+        size = self._splitter.ahead - LAST_PIECE
+        client, server = self._client, own.stream
+        if size < WORTH_MOVING or client is None or server is None or not own.ready or server.buffered:
+            return
+        if client.splice_next(server, size) is not None:
+            self._splitter.skip(size)
 
     # For the handlers of special commands
 
@@ -282,6 +297,7 @@ class Session:
         """Close, behind all that was sent to the client."""
         if not self.closing:
             self.closing = True
+            self._send = _ignore
             self._todo.clear()
             self.conn.finish(CloseReason(who, "relay", detail, message=message))
 
@@ -304,12 +320,20 @@ class Session:
         if self._attention:
             self._got(len(data))
 
+    def move(self, stream: Stream, size: int) -> bool:
+        client = self._client
+        if client is None or client.buffered or self.closing or self.mute or stream.splice_next(client, size) is None:
+            return False
+        self._hurry(self.conn.activity, lambda: stream.moving is not None)
+        return True
+
     def failed(self, error: bytes, count: int) -> None:
         self.replied(error * count, count)
 
     def broken(self) -> None:
         if not self.closing:
             self.closing = True
+            self._send = _ignore
             self.conn.close(CloseReason("upstream", "relay", "reply_cut_off"), reset=True)
 
     def unheard(self, count: int) -> None:
@@ -383,18 +407,20 @@ class Session:
             self._holding = link
             link.hold(self)
             self.hub.stats.held_total += 1
-            self._hurry(self.conn.activity)
+            self._hurry(self.conn.activity, lambda: self._holding is not None)
 
-    def _hurry(self, activity: int) -> None:
+    def _hurry(self, activity: int, holds_up: Callable[[], bool]) -> None:
+        """Look now and then whether it takes anything, while it holds up others."""
+
         def look() -> None:
-            if self._holding is None:
+            if not holds_up():
                 return
             if self.conn.activity == activity:
                 self.hub.stats.slow_readers_total += 1
                 self.closing = True
                 self.conn.close(CloseReason("proxy", "relay", "slow_reader"), flush=False, reset=True)
             else:
-                self._hurry(self.conn.activity)
+                self._hurry(self.conn.activity, holds_up)
 
         self.conn.call_later(self.hub.config.slow_reader_timeout, look)
 
@@ -471,6 +497,9 @@ class Nobody:
 
     def part(self, data: bytes) -> None:
         pass
+
+    def move(self, stream: Stream, size: int) -> bool:
+        return False
 
     def failed(self, error: bytes, count: int) -> None:
         pass

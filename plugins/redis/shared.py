@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.stats import CommandStats
     from l4proxy.plugins.redis.treatment import Treatment
+    from l4proxy.stream import Stream
 
 __all__ = ["Receiver", "SharedConnection"]
 
@@ -36,6 +37,10 @@ HELD = 256
 """Why the stream is not read: a client does not take its reply."""
 ENOUGH = 1024 * 1024
 """Bytes that may wait for a server that does not read, before clients are not read: many share them."""
+WORTH_MOVING = 256 * 1024
+"""Bytes of a string, still to come, that are worth having the kernel move them."""
+LAST_PIECE = 16 * 1024
+"""So many of them are read all the same, so that the end of the reply is seen as ever."""
 KEPT = 16 * 1024
 """Bytes of a reply that is not whole which are kept until it is; of a longer one, what has come is passed on."""
 
@@ -51,6 +56,10 @@ class Receiver(Protocol):
 
     def part(self, data: bytes) -> None:
         """A part of a reply that goes on."""
+
+    def move(self, stream: Stream, size: int) -> bool:
+        """Let the kernel move the next ``size`` bytes of that reply from the server's stream to the client's. False:
+        they have to be read."""
 
     def failed(self, error: bytes, count: int) -> None:
         """There is no reply, ``count`` times; ``error`` is one to give instead."""
@@ -201,6 +210,8 @@ class SharedConnection(ServerConnection):
         if self._rest:
             self._rest += data
             chunk = self._rest
+        if self._holders and self._passed:
+            self._moved()
         pending, find_end, errors, now = self._pending, self._scanner.end, self._scanner.errors, _now()
         receiver: Receiver | None = None
         begin = start = total = 0
@@ -305,7 +316,24 @@ class SharedConnection(ServerConnection):
             self._passed = True
             receiver.part(bytes(chunk[start : start + settled]))
             start += settled
+            if self._scanner.settled > WORTH_MOVING and not self.closed:
+                self._move(receiver, stats)
         self._rest = bytearray(chunk[start:])
+
+    def _move(self, receiver: Receiver, stats: CommandStats) -> None:
+        """All of a very long string but its end need not come into this process. While it is moved the connection is
+        the client's alone, for it is as fast as that reads."""
+        size = self._scanner.settled - LAST_PIECE
+        if self.stream is not None and receiver.move(self.stream, size):
+            self._scanner.passed(size)
+            stats.reply_bytes_total += size
+            self._holders.add(receiver)
+            self._decide()
+
+    def _moved(self) -> None:
+        """What follows a long string that was moved has come."""
+        receiver = self._pending[0][0]
+        self.release(receiver)
 
     def _skip_push(self, chunk: bytes | bytearray, start: int) -> None:
         """What a server says unasked on a connection that nobody has to himself is for nobody."""

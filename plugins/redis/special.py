@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.dedicated import DedicatedConnection
     from l4proxy.plugins.redis.session import Session
     from l4proxy.plugins.redis.shared import SharedConnection
+    from l4proxy.stream import Stream
 
 __all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "send_to_own"]
 
@@ -120,6 +121,9 @@ class ScriptCall:
     def part(self, data: bytes) -> None:
         self._session.part(data)
 
+    def move(self, stream: Stream, size: int) -> bool:
+        return self._session.move(stream, size)
+
     def failed(self, error: bytes, count: int) -> None:
         self._session.failed(error, count)
 
@@ -204,6 +208,9 @@ class ChangeAnswer:
 
     def part(self, data: bytes) -> None:
         """Such an answer is too short for this."""
+
+    def move(self, stream: Stream, size: int) -> bool:
+        return False
 
     def failed(self, error: bytes, count: int) -> None:
         self._answer(error)

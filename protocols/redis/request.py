@@ -84,12 +84,17 @@ class RequestSplitter:
             self.error = error
         return runs
 
-    def skip(self, data: bytes) -> bool:
-        """Whether a chunk lies within an argument of the command that is handed on in parts. Then it is as good as
-        split, and is the next part itself."""
-        if not self._streaming or self._rest or len(data) > self._at - 2:
+    @property
+    def ahead(self) -> int:
+        """Bytes that will come of the argument under way, of a command that is handed on in parts."""
+        return self._at - 2 if self._streaming and not self._rest else 0
+
+    def skip(self, size: int) -> bool:
+        """Whether the next ``size`` bytes lie within that argument. Then they are not to be given to ``split``: they
+        are the next part as they are."""
+        if not self._streaming or self._rest or size > self._at - 2:
             return False
-        self._at -= len(data)
+        self._at -= size
         return True
 
     def _step(self, data: bytes, start: int, runs: list[Run]) -> int:
