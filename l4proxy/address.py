@@ -1,12 +1,19 @@
-"""Addresses as people write them: ``host:port``, ``:port``, ``[::1]:port``, ``unix:/path``, ``unix:@abstract``."""
+"""Addresses as people write them: ``host:port``, ``:port``, ``[::1]:port``, ``unix:/path``, ``unix:@abstract``; and
+ranges of them, ``host:first-last``."""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Address", "format_host_port"]
+__all__ = ["Address", "AddressRange", "format_host_port", "in_ranges"]
+
+PORTS_LIMIT = 1000
+"""Ports of a range: each takes a socket, in every worker."""
+_RANGE = re.compile(r"(?!unix:)(?P<address>.*:[0-9]{1,5})-(?P<last>[0-9]{1,5})")
 
 
 def format_host_port(host: str, port: int) -> str:
@@ -69,3 +76,60 @@ class Address:
 
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.path else format_host_port(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRange:
+    """One host's ports ``first`` to ``last``, both included: ``host:first-last``."""
+
+    host: str
+    first: int
+    last: int
+
+    @classmethod
+    def matches(cls, text: str) -> bool:
+        """Whether ``text`` is meant to be a range."""
+        return _RANGE.fullmatch(text) is not None
+
+    @classmethod
+    def parse(cls, text: str) -> AddressRange:
+        """Raises ValueError with the reason."""
+        found = _RANGE.fullmatch(text)
+        if not found:
+            raise ValueError(f"{text!r} is not a range of ports (write host:first-last)")
+        start, last = Address.parse(found["address"]), int(found["last"])
+        if not 0 < start.port <= last <= 65535:
+            raise ValueError(f"{text!r}: {start.port}-{last} is not a range of ports (1-65535)")
+        if last - start.port >= PORTS_LIMIT:
+            raise ValueError(f"{text!r} has {last - start.port + 1} ports (at most {PORTS_LIMIT})")
+        return cls(start.host, start.port, last)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(Address(self.host, port) for port in range(self.first, self.last + 1))
+
+    def __str__(self) -> str:
+        return f"{format_host_port(self.host, self.first)}-{self.last}"
+
+
+def in_ranges(addresses: Iterable[Address]) -> list[str]:
+    """Addresses as text, for people: three or more neighbouring ports of a host are one range."""
+    by_host: dict[str, list[Address]] = {}
+    for address in addresses:
+        by_host.setdefault(address.path or address.host, []).append(address)
+    texts: list[str] = []
+    for some in by_host.values():
+        row: list[Address] = []
+        for address in some:
+            if row and (address.is_unix or address.port != row[-1].port + 1):
+                texts += _row(row)
+                row = []
+            row.append(address)
+        texts += _row(row)
+    return texts
+
+
+def _row(row: list[Address]) -> list[str]:
+    if len(row) < 3:
+        return [str(address) for address in row]
+    return [str(AddressRange(row[0].host, row[0].port, row[-1].port))]

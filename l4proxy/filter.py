@@ -224,6 +224,12 @@ class Conn:
         raise NotImplementedError
 
     @property
+    def listener_ports(self) -> tuple[int, ...]:
+        """The TCP ports on which that listener accepts connections, in the order of its addresses. A range of ports
+        with one filter chain is a way to tell which of several servers a client means."""
+        raise NotImplementedError
+
+    @property
     def chain_name(self) -> str:
         """Its filter chain; empty where that has no name."""
         raise NotImplementedError

@@ -82,6 +82,10 @@ class FilterConn(Conn):
         return self._connection.listener.name
 
     @property
+    def listener_ports(self) -> tuple[int, ...]:
+        return self._connection.listener.ports
+
+    @property
     def chain_name(self) -> str:
         return self._connection.chain.name
 

@@ -84,6 +84,8 @@ class Listener:
         self.config = config
         self.name = config.name
         self.sockets = sockets
+        self.ports = tuple(dict.fromkeys(sock.getsockname()[1] for sock in sockets if sock.family != socket.AF_UNIX))
+        """TCP ports, each once, in the order of the addresses."""
         self.chains = chains
         self.preambles = preambles
         self.access_loggers = access_loggers

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from l4proxy.address import in_ranges
 from l4proxy.handoff import configuration_from_environment, sockets_from_environment
 from l4proxy.poller import new_event_loop
 
@@ -36,7 +37,7 @@ def log_addresses(addresses: Mapping[str, list[Address]], workers: int) -> None:
     if workers > 1:
         log.info("%d workers serve", workers)
     for name, bound in addresses.items():
-        at = ", ".join(map(str, bound))
+        at = ", ".join(in_ranges(bound))
         log.info("listening on %s%s", at, "" if name == at else f" ({name})")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l4proxy.address import Address, format_host_port
+from l4proxy.address import Address, AddressRange, format_host_port, in_ranges
 
 PORTS = st.integers(0, 65535)
 NAMES = st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,10})(\.[a-z0-9]{1,5}){0,3}", fullmatch=True)
@@ -91,3 +92,44 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except ValueError:
         return
     assert Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("127.0.0.1:9092-9095", AddressRange("127.0.0.1", 9092, 9095)),
+        (":80-80", AddressRange("", 80, 80)),
+        ("[::1]:80-1079", AddressRange("::1", 80, 1079)),
+        ("some-host:1-2", AddressRange("some-host", 1, 2)),
+    ],
+)
+def test_a_range_of_ports_can_be_written(text: str, ports: AddressRange) -> None:
+    assert AddressRange.parse(text) == ports
+    assert str(ports) == text
+    assert ports.addresses == tuple(Address(ports.host, port) for port in range(ports.first, ports.last + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("host:80", "is not a range of ports (write host:first-last)"),
+        ("host-80", "is not a range of ports"),
+        ("unix:/tmp/a:1-2", "is not a range of ports"),
+        ("host:0-9", "0-9 is not a range of ports (1-65535)"),
+        ("host:9-8", "9-8 is not a range of ports"),
+        ("host:65530-65536", "is not a range of ports"),
+        ("host:1-1001", "has 1001 ports (at most 1000)"),
+        ("a b:1-2", "is not a host name"),
+    ],
+)
+def test_what_is_wrong_with_a_range(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        AddressRange.parse(text)
+
+
+def test_people_are_shown_ranges() -> None:
+    some = [Address("::", port) for port in (1, 2, 3, 5, 6)] + [Address("0.0.0.0", port) for port in (1, 2)]
+    assert in_ranges([some[5], *some[:5], some[6], Address(path="@x")]) == [
+        "0.0.0.0:1", "0.0.0.0:2", "[::]:1-3", "[::]:5", "[::]:6", "unix:@x",
+    ]  # fmt: skip
+    assert in_ranges([]) == []

@@ -4,8 +4,10 @@ access log, and not a line of the log each."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
+import os
 import socket
 from typing import Any, ClassVar, cast
 
@@ -17,7 +19,7 @@ from clusters import run
 from l4proxy import Register, hookimpl
 from l4proxy.access_log.logger import AccessLogger
 from l4proxy.access_log.record import AccessRecord
-from l4proxy.filter import NoConfig
+from l4proxy.filter import Filter, NoConfig
 from l4proxy.listener import ListenerStats
 from l4proxy.plugin_manager import PluginManager, load_plugins
 from l4proxy.poller import READ
@@ -211,3 +213,47 @@ def test_a_client_that_has_gone_already_is_counted(monkeypatch: pytest.MonkeyPat
             assert stats_of(server).connections_active == 0
 
     asyncio.run(main())
+
+
+class TellPorts(Filter[NoConfig]):
+    """Tell the client which ports its listener has, and which of them it has connected to."""
+
+    name = "tell_ports"
+    terminal = True
+
+    def on_connect(self) -> None:
+        text = f"{self.conn.client.local_port} of {','.join(map(str, self.conn.listener_ports))}"
+        self.conn.send_client(text.encode())
+        self.conn.finish("told")
+
+
+class TellPortsPlugin:
+    @hookimpl
+    def register_filters(self, register: Register[Any]) -> None:
+        register(TellPorts)
+
+
+def three_free_ports() -> int:
+    """The first of three neighbouring ports below those that the system gives away itself."""
+    for first in range(20_000 + os.getpid() % 1000 * 10, 32_000, 3):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+            for port in range(first, first + 3):
+                opened.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+    raise AssertionError("no free ports")
+
+
+def test_a_range_of_ports_is_one_listener(plugins: PluginManager) -> None:
+    plugins.register(TellPortsPlugin(), "tell_ports")
+    first = three_free_ports()
+    address = f"127.0.0.1:{first}-{first + 2}"
+
+    async def main() -> None:
+        async with serve({"listeners": [{"address": address, "filters": ["tell_ports"]}]}, plugins=plugins) as server:
+            assert [one.port for one in server.addresses[address]] == [first, first + 1, first + 2]
+            for port in (first + 2, first):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                assert await reader.read() == f"{port} of {first},{first + 1},{first + 2}".encode()
+                writer.close()
+
+    run(main)

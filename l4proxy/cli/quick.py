@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from l4proxy.address import in_ranges
 from l4proxy.cli.command import Command
 from l4proxy.cli.options import in_words_of_options
 from l4proxy.cli.use import parse_use
@@ -181,7 +182,7 @@ def _banner(args: argparse.Namespace, addresses: Mapping[str, list[Address]]) ->
     """For a person at a terminal: where it listens, where it goes, how to stop it."""
     colour = painter(sys.stderr)
     way = [
-        ", ".join(colour(str(address), BOLD) for listening in addresses.values() for address in listening),
+        ", ".join(colour(text, BOLD) for listening in addresses.values() for text in in_ranges(listening)),
         *(text.partition(":")[0] for text in args.use),
         ", ".join(colour(upstream, BOLD) for upstream in args.upstream),
     ]

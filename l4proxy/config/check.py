@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from l4proxy.address import Address
+from l4proxy.address import Address, AddressRange
 from l4proxy.config.hints import children, table_of
 from l4proxy.config.scalars import CLUSTER_NAME
 from l4proxy.config.schema import Cluster, Config, FilterChain, Listener
@@ -60,20 +60,24 @@ def _everything(shape: Shape, value: Any, path: str) -> Iterator[tuple[Shape, An
 
 def _shared_addresses(config: Config) -> Iterator[Finding]:
     """Two listeners of one process cannot have one port, and on Linux ``:port`` takes it on every interface."""
-    taken: list[tuple[str, Address]] = []
+    taken: dict[int, list[tuple[str, Address]]] = {}
+    said: set[str] = set()
     for path, address in _listening(config):
         if address.is_unix or address.port:
-            for other_path, other in taken:
-                if _overlap(address, other):
+            others = taken.setdefault(address.port, [])
+            for other_path, other in others:
+                if _overlap(address, other) and path not in said:  # ranges may share many ports
+                    said.add(path)
                     yield path, f"{address} is taken by {other_path}" + (f" ({other})" if other != address else "")
-                    break
-            taken.append((path, address))
+            others.append((path, address))
 
 
 def _listening(config: Config) -> Iterator[tuple[str, Address]]:
     for at, listener in enumerate(config.listeners):
-        for index, address in enumerate(listener.addresses):
-            yield f"listeners[{at}].address" + (f"[{index}]" if isinstance(listener.address, tuple) else ""), address
+        for index, entry in enumerate(listener.entries):
+            path = f"listeners[{at}].address" + (f"[{index}]" if isinstance(listener.address, tuple) else "")
+            for address in entry.addresses if isinstance(entry, AddressRange) else (entry,):
+                yield path, address
     if config.admin:
         yield "admin.address", config.admin.address
         if config.admin.metrics_address:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.address import Address
+from l4proxy.address import Address, AddressRange
 from l4proxy.config import types, units
 from l4proxy.config.shapes import Scalar
 
@@ -35,6 +35,10 @@ def _file_path(raw: str, folder: Path) -> str:
     return str(folder / raw)
 
 
+def _listen_address(raw: str) -> Address | AddressRange:
+    return AddressRange.parse(raw) if AddressRange.matches(raw) else Address.parse(raw)
+
+
 _SIZE = r"[0-9.]+ ?([kKMGT]i?)?B"
 SCALARS: dict[Any, Scalar] = {
     Any: Scalar("a value", "", object, _itself, _itself, "..."),
@@ -50,6 +54,9 @@ SCALARS: dict[Any, Scalar] = {
         pattern=r"^([0-9.]+(ms|[smhd]))+$", minimum=0, maximum=0,
     ),
     types.FilePath: Scalar("a file name", "text", str, _file_path, _itself, '"cert.pem"', needs_folder=True),
+    types.ListenAddress: Scalar(
+        "an address", "text", (Address, AddressRange), _listen_address, str, '"127.0.0.1:8080"', pattern=":"
+    ),
     types.Network: Scalar(
         "a network", "text", object, units.parse_network, str, '"10.0.0.0/8"', pattern="^[0-9a-fA-F.:/]+$"
     ),

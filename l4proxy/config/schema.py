@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from l4proxy.address import Address
+from l4proxy.address import Address, AddressRange
 from l4proxy.config.types import (
     Duration,
     FilePath,
+    ListenAddress,
     MatchTable,
     Range,
     Secret,
@@ -193,8 +194,9 @@ class Listener:
 
     example: ClassVar[str] = '{ address = "127.0.0.1:8080", filters = ["echo"] }'
 
-    address: Address | tuple[Address, ...]
-    """`host:port`, `:port` (every interface), `[::1]:port`, `unix:/path`, `unix:@abstract`, or several of these."""
+    address: ListenAddress | tuple[ListenAddress, ...]
+    """`host:port`, `:port` (every interface), `[::1]:port`, `unix:/path`, `unix:@abstract`, a range of ports
+    (`host:9092-9192`), or several of these."""
     name: str = ""
     """Stands in logs and statistics; the address where empty."""
     filters: tuple[UseFilter, ...] = ()
@@ -235,10 +237,10 @@ class Listener:
     """Bytes held per connection and direction at which the sender is no longer read, until half of them are gone."""
 
     def __post_init__(self) -> None:
-        if not self.addresses:
+        if not self.entries:
             raise ValueError("address: a listener needs at least one address")
         if not self.name:
-            object.__setattr__(self, "name", str(self.addresses[0]))
+            object.__setattr__(self, "name", str(self.entries[0]))
         if bool(self.filters) == bool(self.filter_chains):
             wrong = "not both" if self.filters else "one of them is needed"
             raise ValueError(f"filters: write filters (one chain) or filter_chains (several); {wrong}")
@@ -248,8 +250,18 @@ class Listener:
             raise ValueError(f'unix_mode: {self.unix_mode!r} is not a mode in octal (such as "0660")')
 
     @property
-    def addresses(self) -> tuple[Address, ...]:
+    def entries(self) -> tuple[ListenAddress, ...]:
+        """`address` as it was written, always several."""
         return self.address if isinstance(self.address, tuple) else (self.address,)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All of them, ranges spelt out."""
+        return tuple(
+            address
+            for entry in self.entries
+            for address in (entry.addresses if isinstance(entry, AddressRange) else (entry,))
+        )
 
     @property
     def chains(self) -> tuple[FilterChain, ...]:

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
+    from l4proxy.address import Address, AddressRange
+
 __all__ = [
     "ClusterName",
     "Duration",
     "FilePath",
+    "ListenAddress",
     "MatchTable",
     "Network",
     "Percent",
@@ -51,8 +54,10 @@ ClusterName = NewType("ClusterName", str)
 """The name of a cluster; that it exists is checked when the configuration is loaded, also in a plugin's options."""
 
 if TYPE_CHECKING:
+    ListenAddress = Address | AddressRange
     Network = IPv4Network | IPv6Network
 else:
+    ListenAddress = NewType("ListenAddress", object)
     Network = NewType("Network", object)  # ipaddress is imported when there is a network to read
 
 

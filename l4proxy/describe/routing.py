@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.address import in_ranges
+
 if TYPE_CHECKING:
     from l4proxy.chain import FilterChain
     from l4proxy.cluster import Cluster
@@ -24,7 +26,7 @@ def _listener(server: Server, one: Listener) -> dict[str, Any]:
     namesakes = [other for generation in server.generations for other in generation.listeners if other.name == one.name]
     return {
         "name": one.name,
-        "addresses": [str(address) for address in server.addresses[one.name]],
+        "addresses": in_ranges(server.addresses[one.name]),
         "state": "closed" if one.retired else "accepting",
         "connections": sum(len(other.connections) for other in namesakes),
         "pending": sum(len(other.pending) for other in namesakes),

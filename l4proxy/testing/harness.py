@@ -133,6 +133,7 @@ class Harness:
         self.client = End(self)
         self.upstream = End(self)
         self.buffer_limit = buffer_limit
+        self.ports = (80,)
         self.access_loggers = ()
         self.thread = threading.get_ident()
         self.chain = FilterChain("harness", server.uses)

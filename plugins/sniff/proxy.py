@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.address import Address, format_host_port
+from l4proxy.address import Address, format_host_port, in_ranges
 from l4proxy.cli.options import in_words_of_options
 from l4proxy.cli.quick import CLUSTER, shared_draft
 from l4proxy.errors import ConfigError
@@ -46,7 +46,7 @@ class ProxySource(Source):
         self._plugins.registry.register(Kind.FILTER, _filter_for(sight), "sniff")
         self._server = await self._serve(inspector)
         self._began = self.now()
-        listening = ", ".join(str(address) for bound in self._server.addresses.values() for address in bound)
+        listening = ", ".join(text for bound in self._server.addresses.values() for text in in_ranges(bound))
         return f"connect clients to {listening}, which goes on to {', '.join(self._args.upstream)}"
 
     async def _serve(self, inspector: type[Inspector[Any]]) -> Server:

@@ -31,6 +31,9 @@ LISTENER = '[[listeners]]\naddress = "{}"\nname = "{}"\nfilters = ["echo"]\n'
         ("unix:/run/a", "unix:/run/a", True),
         ("unix:/run/a", "unix:@/run/a", False),
         ("unix:/run/a", ":80", False),
+        ("127.0.0.1:80-89", "127.0.0.1:85", True),
+        ("127.0.0.1:80", ":70-79", False),
+        ("127.0.0.1:80-89", ":89-99", True),
     ],
 )
 def test_addresses_in_each_others_way(load: Callable[..., Config], one: str, other: str, conflict: bool) -> None:
@@ -45,6 +48,9 @@ def test_addresses_in_each_others_way(load: Callable[..., Config], one: str, oth
 def test_an_address_that_is_taken_is_one_problem_and_not_two(load: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError) as caught:
         load(LISTENER.format("127.0.0.1:80", "") * 2)
+    assert [problem.path for problem in caught.value.problems] == ["listeners[1].address"]
+    with pytest.raises(ConfigError) as caught:
+        load(LISTENER.format("127.0.0.1:80-90", "") + LISTENER.format(":85-95", ""))
     assert [problem.path for problem in caught.value.problems] == ["listeners[1].address"]
 
 

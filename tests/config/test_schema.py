@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from l4proxy.address import Address
+from l4proxy.address import Address, AddressRange
 from l4proxy.config import schema
 from l4proxy.config.docs import field_docs
 from l4proxy.config.schema import Certificate, FilterChain, Listener, ServerTls
@@ -27,6 +27,10 @@ def test_a_listener_is_called_after_its_address() -> None:
 def test_addresses_are_always_several() -> None:
     assert Listener(Address("", 80), filters=ECHO).addresses == (Address("", 80),)
     assert Listener((Address("", 80), Address("", 81)), filters=ECHO).addresses == (Address("", 80), Address("", 81))
+    ports = AddressRange("", 90, 92)
+    listener = Listener((Address("", 80), ports), filters=ECHO)
+    assert listener.addresses == (Address("", 80), Address("", 90), Address("", 91), Address("", 92))
+    assert Listener(ports, filters=ECHO).name == ":90-92"
 
 
 def test_filters_are_one_chain() -> None:
