@@ -614,7 +614,7 @@ class Exchange:
         elif retry is None or not retry.allows(self, why, safe):
             return False
         elif not pool.may_retry():
-            pool.stats.retries_refused_total.add("budget")
+            pool.stats.retries_forbidden_total.add("budget")
             return False
         pool.stats.retries_total.add(why)
         self.layer.note_attempt(self, why)

@@ -137,13 +137,16 @@ class Http(Filter[HttpConfig]):
         self.conn.log.info("%s: %s", error.code, error)
         if error.reply:
             self.conn.send_client(error.reply)
-        self.finish(CloseReason("client", "relay", error.code, flags=("DPE",), message=str(error)))
+        reason = CloseReason("client", "relay", error.code, flags=("DPE",), message=str(error))
+        self.finish(reason)
 
     def finish(self, reason: CloseReason | str) -> None:
-        self.conn.finish(CloseReason("proxy", "relay", reason) if isinstance(reason, str) else reason)
+        whole = _by_proxy(reason)
+        self.conn.finish(whole)
 
     def abort(self, reason: CloseReason | str) -> None:
-        self.conn.close(CloseReason("proxy", "relay", reason) if isinstance(reason, str) else reason, reset=True)
+        whole = _by_proxy(reason)
+        self.conn.close(whole, reset=True)
 
     def hold_client(self) -> None:
         self.conn.pause(Side.CLIENT)
@@ -173,6 +176,10 @@ class Http(Filter[HttpConfig]):
                 connection.drain()
             return
         self._watch(limits.idle_timeout)
+
+
+def _by_proxy(reason: CloseReason | str) -> CloseReason:
+    return CloseReason("proxy", "relay", reason) if isinstance(reason, str) else reason
 
 
 def _forward(request: HttpRequest) -> None:

@@ -50,5 +50,5 @@ class HttpClusterStats(Stats, subsystem="http_cluster", labels=("cluster",)):
     response_seconds = histogram("From sending a request to the last byte of its response.", buckets=SECONDS)
     failures_total = labelled_counter("Tries without a response, by why.", label="reason")
     retries_total = labelled_counter("Further tries, by why.", label="reason")
-    retries_refused_total = labelled_counter("Further tries that a limit forbade.", label="limit")
+    retries_forbidden_total = labelled_counter("Further tries that a limit forbade.", label="limit")
     overflow_total = labelled_counter("Requests refused by a limit, by its name.", label="limit")

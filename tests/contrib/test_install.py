@@ -27,6 +27,7 @@ PLUGINS = {
     "l4proxy-limit-upload": "limit_upload",
     "l4proxy-postgres": "postgres",
     "l4proxy-shout": "shout",
+    "l4proxy-teapot": "teapot",
     "l4proxy-uvloop": "uvloop",
 }
 GENERATED = "l4proxy-gate-keeper"
