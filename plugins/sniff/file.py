@@ -51,6 +51,7 @@ class FileSource(Source):
                 for data in inflate.feed(chunk):
                     self._streams.take(self._reader.feed(data))
                     self._streams.stats.dropped_packets_total = self._reader.dropped
+            self._streams.finish()
         except (CaptureError, zlib.error) as error:
             raise L4ProxyError(f"{self._name}: {error}") from error
 

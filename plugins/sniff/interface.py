@@ -38,7 +38,7 @@ class InterfaceSource(Source):
         self._began = 0.0
 
     async def open(self, sight: Sight) -> str:
-        self._socket = _open(self._interface, self._ports, self._ring)
+        self._socket = _open(self._interface, self._ports, self._ring, sight.protocol.name)
         sight.begin(StatsRegistry())
         self._streams = Streams(sight, self._ports)
         self._began = self.now()
@@ -93,7 +93,7 @@ class InterfaceSource(Source):
         return facts_of(self._streams) if self._streams is not None else ()
 
 
-def _open(interface: str, ports: tuple[int, ...], ring: int) -> PacketSocket:
+def _open(interface: str, ports: tuple[int, ...], ring: int, protocol: str) -> PacketSocket:
     if not hasattr(socket, "AF_PACKET"):
         raise L4ProxyError(
             "--interface needs Linux; elsewhere let tcpdump capture:"
@@ -102,7 +102,7 @@ def _open(interface: str, ports: tuple[int, ...], ring: int) -> PacketSocket:
     try:
         return PacketSocket("" if interface == ANY else interface, ports, ring)
     except PermissionError as error:
-        raise L4ProxyError(_how_to_be_allowed()) from error
+        raise L4ProxyError(_how_to_be_allowed(interface, ports, protocol)) from error
     except ValueError as error:
         raise L4ProxyError(f"--port: {error}") from error
     except OSError as error:
@@ -112,11 +112,12 @@ def _open(interface: str, ports: tuple[int, ...], ring: int) -> PacketSocket:
         raise L4ProxyError(f"--interface {interface}: {error.strerror}") from error
 
 
-def _how_to_be_allowed() -> str:
-    again = shlex.join(sys.orig_argv)
+def _how_to_be_allowed(interface: str, ports: tuple[int, ...], protocol: str) -> str:
+    chosen = " or ".join(f"port {port}" for port in ports)
+    pattern = shlex.quote(f"tcp and ({chosen})" if chosen else "tcp")
     return (
-        "capturing needs the capability CAP_NET_RAW, which this process has not. Any of these gives it:\n"
-        f"  sudo {again}\n"
-        "  setpriv, systemd or a container's options: AmbientCapabilities=CAP_NET_RAW, --cap-add NET_RAW\n"
-        "  another's capture:  sudo tcpdump -i IF -U -w - 'tcp port N' | l4proxy sniff PROTOCOL --pcap -"
+        "capturing needs the capability CAP_NET_RAW, which this process has not. Either of these does it:\n"
+        f"  sudo {shlex.join(sys.orig_argv)}\n"
+        f"  sudo tcpdump -i {interface} -U -w - {pattern} | l4proxy sniff {protocol} --pcap -\n"
+        "A service gets it by AmbientCapabilities=CAP_NET_RAW, a container by --cap-add NET_RAW."
     )

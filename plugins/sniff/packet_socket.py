@@ -49,7 +49,9 @@ class PacketSocket:
         """Packets for which there was no room."""
         self._next = 0
         self._ring: mmap.mmap | None = None
-        self._sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        # Without a protocol it gets nothing yet; with one it gets something of all interfaces, which the ring drops.
+        protocol = 0 if interface else socket.htons(_ETH_P_ALL)
+        self._sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, protocol)
         try:
             self._attach(tcp_program(ports, loopback=_loopback()))
             self._blocks = max(2, ring // BLOCK_SIZE)
@@ -58,8 +60,8 @@ class PacketSocket:
                 "=7I", BLOCK_SIZE, self._blocks, _FRAME_SIZE, BLOCK_SIZE // _FRAME_SIZE * self._blocks, RETIRE, 0, 0,
             ))  # fmt: skip
             self._ring = mmap.mmap(self._sock.fileno(), BLOCK_SIZE * self._blocks)
-            self._sock.bind((interface, _ETH_P_ALL))
             if interface:
+                self._sock.bind((interface, _ETH_P_ALL))
                 self._see_all(interface)
         except BaseException:
             self.close()

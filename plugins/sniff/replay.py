@@ -47,6 +47,7 @@ class ReplaySource(Source):
                     raise ValueError("a line is too long")
                 for line in lines:
                     self._take(line)
+            self._close_connections()
         except ValueError as error:
             raise L4ProxyError(f"{self._path}:{self._lines}: {error}") from error
 
@@ -95,10 +96,13 @@ class ReplaySource(Source):
         )
         self._connections[number] = self._sight.connection(link, at)
 
-    async def close(self) -> None:
+    def _close_connections(self) -> None:
         for connection in self._connections.values():
             connection.close(self._at)
         self._connections.clear()
+
+    async def close(self) -> None:
+        self._close_connections()
         if self._fd >= 0 and self._path != "-":
             os.close(self._fd)
 

@@ -94,15 +94,15 @@ class Run:
 
     async def _watch(self, title: str) -> None:
         loop = asyncio.get_running_loop()
-        stopped = loop.create_task(self._stop.wait())
-        reading = loop.create_task(self._source.run())
-        flushing = loop.create_task(self._flush())
-        tasks: set[asyncio.Task[Any]] = {stopped, reading}
+        tasks: set[asyncio.Task[Any]] = {loop.create_task(self._stop.wait())}
         if self._live is None:
             log.info("%s: %s", self._sight.protocol.name, title)
-        else:
+        else:  # before anything is read, for it also shows what the log says
             shown = f"{self._sight.protocol.name}: {title}"
             tasks.add(loop.create_task(self._live.run(self._sight, self._source, shown, self._facts_now)))
+        reading = loop.create_task(self._source.run())
+        tasks.add(reading)
+        flushing = loop.create_task(self._flush())
         try:
             while True:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
