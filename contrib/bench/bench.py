@@ -39,6 +39,8 @@ class Bench:
     upstream_port: int
     http_upstream_pid: int
     http_upstream_port: int
+    http2_upstream_pid: int
+    http2_upstream_port: int
     seconds: float
     file_limit: int
     servers: ExitStack
@@ -53,13 +55,17 @@ class Bench:
         connections: int = 1024,
         upstream: int = 0,
         http: bool = False,
+        http2: bool = False,
+        upstream_http2: bool = False,
         filters: int = 0,
     ) -> Iterator[ProxyProcess]:
         """A fresh process of ``peer`` in front of the upstream, or of the port ``upstream``, with its configuration in
         a directory of its own."""
         certificate, key = self._certificate if tls else (None, None)
-        upstream = upstream or (self.http_upstream_port if http else self.upstream_port)
-        job = Job(free_port(), upstream, connections, certificate, key, http, filters)
+        if not upstream:
+            upstream = self.http_upstream_port if http or http2 else self.upstream_port
+            upstream = self.http2_upstream_port if upstream_http2 else upstream
+        job = Job(free_port(), upstream, connections, certificate, key, http or http2, filters, http2, upstream_http2)
         with (
             tempfile.TemporaryDirectory(dir=self.directory) as directory,
             running(peer, job, Path(directory), self.cores) as process,
@@ -100,6 +106,8 @@ def set_up(cores: Cores, seconds: float, file_limit: int) -> Iterator[Bench]:
         with (
             programs.upstream(built.upstream) as (pid, port),
             programs.upstream(built.http_upstream) as (http_pid, http_port),
+            programs.upstream(built.http2_upstream) as (http2_pid, http2_port),
             ExitStack() as servers,
         ):
-            yield Bench(built, cores, directory, pid, port, http_pid, http_port, seconds, file_limit, servers)
+            upstreams = (pid, port, http_pid, http_port, http2_pid, http2_port)
+            yield Bench(built, cores, directory, *upstreams, seconds, file_limit, servers)

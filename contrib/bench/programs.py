@@ -31,6 +31,8 @@ class Programs:
     tls: bool
     http_load: Path
     http_upstream: Path
+    http2_load: Path
+    http2_upstream: Path
 
     @classmethod
     def build(cls, directory: Path) -> Programs:
@@ -38,7 +40,7 @@ class Programs:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise BenchError("no C compiler (cc, gcc, clang) is installed: load.c and upstream.c cannot be built")
-        names = ("http_load", "http_upstream")
+        names = ("http_load", "http_upstream", "http2_load", "http2_upstream")
         programs = cls(directory / "load", directory / "upstream", True, *(directory / name for name in names))
         _compile(compiler, "upstream.c", programs.upstream)
         for name in names:
@@ -69,6 +71,10 @@ class Work:
     request: bytes = b""
     http: bool = False
     """It is a mode of ``http_load.c``."""
+    http2: bool = False
+    """Or of ``http2_load.c``."""
+    upstream_http2: bool = False
+    """The upstream speaks HTTP/2, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def upstream(program: Path) -> Iterator[tuple[int, int]]:
 @contextmanager
 def load(programs: Programs, work: Work, port: int, warm_up: float, seconds: float, tls: bool) -> Iterator[Load]:
     """Start the client that ``load.c`` describes, and wait until it is ready."""
-    program = programs.http_load if work.http else programs.load
+    program = programs.http2_load if work.http2 else programs.http_load if work.http else programs.load
     with tempfile.NamedTemporaryFile() as request:
         request.write(work.request)
         request.flush()

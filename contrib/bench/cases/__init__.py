@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from case import Case
 
-from cases import bulk, churn, filters, http, idle, kafka, small, start, tls
+from cases import bulk, churn, filters, http, http2, idle, kafka, small, start, tls
 
 __all__ = ["CASES"]
 
@@ -17,5 +17,6 @@ CASES: tuple[Case, ...] = (
     *tls.CASES,
     *filters.CASES,
     *http.CASES,
+    *http2.CASES,
     *kafka.CASES,
 )

@@ -48,12 +48,24 @@ class Traffic(Case):
         self.tls = tls
         self.filters = filters
 
+    def _upstream_pid(self, bench: Bench) -> int:
+        if self.work.upstream_http2:
+            return bench.http2_upstream_pid
+        return bench.http_upstream_pid if self.work.http or self.work.http2 else bench.upstream_pid
+
     def sample(self, bench: Bench, peer: Peer) -> Sample:
         with (
-            bench.proxy(peer, tls=self.tls, http=self.work.http, filters=self.filters) as proxy,
+            bench.proxy(
+                peer,
+                tls=self.tls,
+                http=self.work.http,
+                http2=self.work.http2,
+                upstream_http2=self.work.upstream_http2,
+                filters=self.filters,
+            ) as proxy,
             bench.load(proxy, self.work) as client,
         ):
-            upstream_pid = bench.http_upstream_pid if self.work.http else bench.upstream_pid
+            upstream_pid = self._upstream_pid(bench)
             of_load = usage(client.pid, upstream_pid)
             of_proxy = usage(proxy.pid)
             result = client.run()

@@ -70,12 +70,17 @@ class Envoy(Peer):
 
     def _cluster(self, job: Job) -> dict[str, object]:
         endpoint = {"endpoint": {"address": _address(job.upstream)}}
-        return {
+        cluster: dict[str, object] = {
             "name": "upstream",
             "type": "STATIC",
             "load_assignment": {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": [endpoint]}]},
             "circuit_breakers": {"thresholds": [{"max_connections": job.connections}]},
         }
+        if job.upstream_http2:
+            kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+            protocol = {"explicit_http_config": {"http2_protocol_options": {}}}
+            cluster["typed_extension_protocol_options"] = {kind: {"@type": f"type.googleapis.com/{kind}", **protocol}}
+        return cluster
 
     def version(self) -> str:
         return first_line([self._binary(), "--version"])

@@ -40,10 +40,10 @@ defaults
     timeout client 1h
     timeout server 1h
 frontend bench
-    bind 127.0.0.1:{job.port}{tls}
+    bind 127.0.0.1:{job.port}{tls}{" proto h2" if job.http2 else ""}
     default_backend upstream
 backend upstream
-    server upstream 127.0.0.1:{job.upstream}
+    server upstream 127.0.0.1:{job.upstream}{" proto h2" if job.upstream_http2 else ""}
 """)
         return [find_program("haproxy"), "-db", "-f", str(file)]
 

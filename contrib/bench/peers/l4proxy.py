@@ -32,6 +32,8 @@ class L4proxy(Peer):
         terminal: dict[str, object] = {"use": "tcp_proxy", "cluster": "upstream"}
         if job.http:
             terminal = {"use": "http", "cluster": "upstream", "filters": [{"use": "bench_http"}] * job.filters}
+            if job.upstream_http2:
+                terminal["upstream"] = {"protocol": "http2"}
         listener: dict[str, object] = {
             "address": f"127.0.0.1:{job.port}",
             "filters": [*readers, terminal],

@@ -65,7 +65,8 @@ stream {{
         return [find_program("nginx"), "-p", str(directory), "-c", str(file), "-e", "stderr"]
 
     def _http(self, job: Job, directory: Path) -> str:
-        """Without ``keepalive``, nginx connects for every request, and closes a client after a thousand."""
+        """Without ``keepalive``, nginx connects for every request, and closes a client after a thousand. Towards the
+        upstream it speaks HTTP/2 for gRPC alone."""
         return f"""\
 daemon off;
 worker_processes 1;
@@ -78,9 +79,9 @@ http {{
     client_max_body_size 0;
     upstream bench {{ server 127.0.0.1:{job.upstream}; keepalive 128; keepalive_requests 1000000000; }}
     server {{
-        listen 127.0.0.1:{job.port};
+        listen 127.0.0.1:{job.port}{" http2" if job.http2 else ""};
         location / {{
-            proxy_pass http://bench;
+            {"grpc_pass grpc" if job.upstream_http2 else "proxy_pass http"}://bench;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header X-Forwarded-For $remote_addr;

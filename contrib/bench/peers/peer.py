@@ -20,7 +20,8 @@ class Job:
     """Forward connections on 127.0.0.1:``port`` to 127.0.0.1:``upstream``, ``connections`` at a time or fewer. With
     ``certificate`` and ``key`` (PEM files), terminate TLS before. With ``http``, read HTTP/1, send every request to the
     upstream over connections that are kept, and write a line for each into an access log; with so many ``filters`` that
-    read header fields."""
+    read header fields. With ``http2``, clients speak HTTP/2 from their first byte, with ``upstream_http2`` so does the
+    upstream."""
 
     port: int
     upstream: int
@@ -29,6 +30,8 @@ class Job:
     key: Path | None = None
     http: bool = False
     filters: int = 0
+    http2: bool = False
+    upstream_http2: bool = False
 
 
 class Peer(ABC):
