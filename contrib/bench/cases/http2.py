@@ -1,4 +1,4 @@
-"""HTTP/2: 8 connections with 32 streams each, through a router, with statistics and an access log; to HTTP/1 and HTTP/2."""
+"""HTTP/2: 8 connections of 32 streams each, with router, statistics and access log, to HTTP/1 and to HTTP/2."""
 
 from __future__ import annotations
 
