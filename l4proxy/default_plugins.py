@@ -42,6 +42,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_buffer", Kind.MESSAGE_FILTER, "buffer", "http"),
     DefaultPlugin("http_commands", Kind.COMMAND, "http"),
     DefaultPlugin("http_commands", Kind.COMMAND, "route"),
+    DefaultPlugin("http_compression", Kind.MESSAGE_FILTER, "compression", "http"),
     DefaultPlugin("http_cors", Kind.MESSAGE_FILTER, "cors", "http"),
     DefaultPlugin("http_fault", Kind.MESSAGE_FILTER, "fault", "http"),
     DefaultPlugin("http_health_check", Kind.MESSAGE_FILTER, "health_check", "http"),
