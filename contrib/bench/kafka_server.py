@@ -37,6 +37,7 @@ controller.listener.names=CONTROLLER
 log.dirs={directory}/data
 offsets.topic.replication.factor=1
 num.partitions=1
+log.retention.ms=-1
 log.retention.bytes=268435456
 log.segment.bytes=67108864
 log.retention.check.interval.ms=1000

@@ -52,32 +52,49 @@ def error_codes(values: Any) -> Iterator[int]:
 # Records
 
 
-def produce_called(heard: KafkaConversation, call: ObservedCall, request: Read) -> None:
-    acks, topics = request
-    if acks:
-        return
+def produce_unacknowledged(heard: KafkaConversation, call: ObservedCall, request: Read) -> None:
+    """A Produce request with ``acks=0``: whatever becomes of it, nobody will hear."""
     heard.view.stats.requests_without_acks_total += 1
-    for name, topic_id, partitions in topics or ():
+    for name, topic_id, partitions in request[1] or ():
         topic = heard.view.topics.find(name, topic_id)
         for index, summary in partitions or ():
             if summary is not None:
                 _produced(heard, topic.partition(index), summary, -1)
-    heard.tell(call)
 
 
 def produce_answered(heard: KafkaConversation, call: ObservedCall, response: Read) -> None:
+    asked, answer = call.request, response[1]
+    if asked is not None and _are_single(asked[1], answer):
+        ((name, topic_id, ((index, summary),)),) = asked[1]
+        _acknowledged(heard, name, topic_id, index, summary, answer[0][2][0][2])
+        return
     sent = _sent(call)
-    find = heard.view.topics.find
-    for name, topic_id, partitions in response[1] or ():
-        topic = None
+    for name, topic_id, partitions in answer or ():
         for index, error, base_offset in partitions or ():
             if error:
                 heard.failed(call, error)
-                continue
-            summary = sent.get((name or topic_id, index))
-            if summary is not None:
-                topic = topic or find(name, topic_id)
-                _produced(heard, topic.partitions.get(index) or topic.partition(index), summary, base_offset)
+            else:
+                _acknowledged(heard, name, topic_id, index, sent.get((name or topic_id, index)), base_offset)
+
+
+def _are_single(asked: Any, answered: Any) -> bool:
+    """Whether one partition was written to, and well: the most frequent case of all, which needs no looking up."""
+    if not asked or not answered or len(asked) != 1 or len(answered) != 1:
+        return False
+    asked_name, asked_id, written = asked[0]
+    name, topic_id, partitions = answered[0]
+    if not written or not partitions or len(written) != 1 or len(partitions) != 1:
+        return False
+    index, error, _ = partitions[0]
+    return not error and index == written[0][0] and name == asked_name and topic_id == asked_id
+
+
+def _acknowledged(
+    heard: KafkaConversation, name: bytes | None, topic_id: bytes | None, index: int, summary: Any, base_offset: int
+) -> None:
+    if summary is not None:
+        topic = heard.view.topics.find(name, topic_id)
+        _produced(heard, topic.partitions.get(index) or topic.partition(index), summary, base_offset)
 
 
 def _sent(call: ObservedCall) -> dict[tuple[bytes, int], Summary | None]:
@@ -329,7 +346,6 @@ def sasl_authenticate_answered(heard: KafkaConversation, call: ObservedCall, res
 CALLS: dict[str, OnCall] = {
     "ApiVersions": api_versions_called,
     "JoinGroup": join_called,
-    "Produce": produce_called,
     "SaslAuthenticate": sasl_authenticate_called,
 }
 ANSWERS: dict[str, OnAnswer] = {

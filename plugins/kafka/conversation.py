@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.filter import Side
 from l4proxy.inspector import Conversation, Link
-from l4proxy.plugins.kafka.calls import records_in
+from l4proxy.plugins.kafka.calls import produce_unacknowledged, records_in
 from l4proxy.plugins.kafka.exchange import KafkaExchange
 from l4proxy.plugins.kafka.plan import ObserverPlan
 from l4proxy.plugins.kafka.stats import MechanismStats, PrincipalStats, SoftwareStats
@@ -32,8 +32,23 @@ _FOLLOWER = re.compile(rb"broker-\d+-fetcher-\d+")
 class KafkaConversation(Session[ObserverPlan], Conversation):
     """Counts what every request and response has. What the single APIs say is for `calls`."""
 
-    __slots__ = ("_failures", "_pending_principal", "_principal", "_rounds", "client", "errors", "fetched_records",
-                 "inspector", "is_follower", "link", "now", "produced_records", "view")  # fmt: skip
+    __slots__ = (
+        "_failures",
+        "_folded",
+        "_pending_principal",
+        "_principal",
+        "_rounds",
+        "client",
+        "errors",
+        "fetched_records",
+        "inspector",
+        "is_follower",
+        "link",
+        "produced_records",
+        "request_bytes",
+        "response_bytes",
+        "view",
+    )  # fmt: skip
 
     def __init__(self, inspector: KafkaInspector, link: Link) -> None:
         view = inspector.view
@@ -46,6 +61,10 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
         self.errors = 0
         self.produced_records = 0
         self.fetched_records = 0
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self._folded = (0, 0, 0)
+        """Of requests and bytes, so many are counted for the client, and the principal, already."""
         self._failures: list[int] = []
         """The error codes in the response that is being read."""
         self._principal: PrincipalStats | None = None
@@ -60,33 +79,44 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
 
     def called(self, call: ObservedCall) -> None:
         plan = call.plan
-        plan.version_stats.requests_total += 1
-        plan.stats.request_bytes_total += call.request_size
-        client = self.client.stats
-        client.requests_total += 1
-        client.request_bytes_total += call.request_size
-        if self._principal is not None:
-            self._principal.requests_total += 1
-        if call.request is None:
-            if not plan.is_known:
-                self.view.stats.opaque_requests_total += 1
-        elif plan.on_call is not None:
+        size = call.request_size
+        plan.requests += 1
+        plan.request_bytes += size
+        self.request_bytes += size
+        if plan.on_call is not None and call.request is not None:
             plan.on_call(self, call, call.request)
 
     def answered(self, call: ObservedCall) -> None:
         plan = call.plan
-        stats = plan.stats
-        stats.response_bytes_total += call.response_size
-        stats.request_seconds.record(call.seconds)
-        self.client.stats.response_bytes_total += call.response_size
+        size = call.response_size
+        plan.response_bytes += size
+        self.response_bytes += size
+        plan.record_seconds(call.seconds)
         response = call.response
         if response is not None:
             if plan.has_throttle and response[0]:
                 self._throttled(plan, response[0])
             plan.on_answer(self, call, response)
-        self.tell(call)
+        if self.inspector.on_exchange is not None:
+            self.tell(call)
         if self._failures:
             self._failures.clear()
+
+    def silent(self, call: ObservedCall) -> None:
+        if call.request is not None:
+            produce_unacknowledged(self, call, call.request)
+        self.tell(call)
+
+    def fold(self) -> None:
+        """Count for the client what was counted for the connection."""
+        requests, request_bytes, response_bytes = self._folded
+        self._folded = (self.requests, self.request_bytes, self.response_bytes)
+        stats = self.client.stats
+        stats.requests_total += self.requests - requests
+        stats.request_bytes_total += self.request_bytes - request_bytes
+        stats.response_bytes_total += self.response_bytes - response_bytes
+        if self._principal is not None:
+            self._principal.requests_total += self.requests - requests
 
     def tell(self, call: ObservedCall) -> None:
         """Whoever wants exchanges is given this one."""
@@ -121,6 +151,7 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
         view = self.view
         client_id = self.client_id or b""
         view.seen(self.now)
+        self.fold()
         host = self.link.client.host
         if self.client is view.clients.nobody and view.storms.opened(host, self.now):
             view.stats.connection_storms_total += 1
@@ -177,6 +208,7 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
             self._authentication_ended("failure")
         elif self._rounds >= rounds(self.mechanism):
             self._authentication_ended("success")
+            self.fold()
             name = self._pending_principal
             self._principal = self.view.registry.group(PrincipalStats, principal=name)
             self._principal.connections_total += 1
@@ -214,6 +246,7 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
     def close(self, at: float) -> None:  # type: ignore[override]
         view = self.view
         view.seen(at)
+        self.fold()
         if self._rounds:
             self._authentication_ended("failure")
         for call in self.waiting:

@@ -20,7 +20,8 @@ class ObserverPlan(Plan):
     what comes of a large response one at a time. ``has_throttle`` tells whether the first thing that is read of a
     response is its throttle time."""
 
-    __slots__ = ("has_throttle", "on_answer", "on_call", "on_element", "stats", "version_stats")
+    __slots__ = ("_version_stats", "has_throttle", "on_answer", "on_call", "on_element",
+                 "record_seconds", "request_bytes", "requests", "response_bytes", "stats")  # fmt: skip
 
     on_call: OnCall | None
     on_answer: OnAnswer
@@ -29,9 +30,23 @@ class ObserverPlan(Plan):
     def __init__(self, key: int, version: int, reading: Reading, registry: StatsRegistry) -> None:
         super().__init__(key, version, reading)
         self.stats = registry.group(ApiStats, api=self.name)
-        self.version_stats = registry.group(VersionStats, api=self.name, version=str(version))
+        self.record_seconds = self.stats.request_seconds.record
+        self.requests = self.request_bytes = self.response_bytes = 0
+        """What was counted since the last ``fold``."""
+        self._version_stats = registry.group(VersionStats, api=self.name, version=str(version))
         self.on_call = CALLS.get(self.name)
         self.on_answer = ANSWERS.get(self.name, any_answer)
         self.on_element = ELEMENTS.get(self.name, any_answer)
         response = reading[1]
         self.has_throttle = response is not None and response.selection[0].name == "throttle_time_ms"
+
+    def fold(self) -> None:
+        """Bring the statistics up to date."""
+        self._version_stats.requests_total += self.requests
+        self.stats.request_bytes_total += self.request_bytes
+        self.stats.response_bytes_total += self.response_bytes
+        self.requests = self.request_bytes = self.response_bytes = 0
+
+    @property
+    def requests_total(self) -> int:
+        return self.requests + self._version_stats.requests_total

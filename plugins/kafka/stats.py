@@ -24,7 +24,7 @@ __all__ = [
     "VersionStats",
 ]
 
-RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+RECORDS = tuple(2**power for power in range(15))
 """Records in a batch."""
 PARTITIONS = 10_000
 """Partitions, and pairs of a group and a partition, with series of their own."""

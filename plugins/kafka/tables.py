@@ -154,6 +154,7 @@ def _members(view: View) -> Iterator[Row]:
 
 
 def _clients(view: View) -> Iterator[Row]:
+    view.fold()
     for client in view.clients:
         stats = client.stats
         yield (
@@ -172,12 +173,13 @@ def _clients(view: View) -> Iterator[Row]:
 
 
 def _apis(view: View) -> Iterator[Row]:
+    view.fold()
     versions: dict[str, list[int]] = {}
     requests: dict[str, int] = {}
     groups: dict[str, ApiStats] = {}
     for plan in view.plans.values():
         versions.setdefault(plan.name, []).append(plan.version)
-        requests[plan.name] = requests.get(plan.name, 0) + plan.version_stats.requests_total
+        requests[plan.name] = requests.get(plan.name, 0) + plan.requests_total
         groups[plan.name] = plan.stats
     for name, stats in groups.items():
         seconds = stats.request_seconds

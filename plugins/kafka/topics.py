@@ -11,8 +11,9 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+from l4proxy.plugins.kafka.batch_tally import BatchTally
 from l4proxy.plugins.kafka.stats import KafkaStats, PartitionEndStats, PartitionStats, TopicStats
-from l4proxy.protocols.kafka.batches import CODEC_MASK, Summary, codec
+from l4proxy.protocols.kafka.batches import Summary
 from l4proxy.stats import OTHER, Stats
 from l4proxy.stats_registry import StatsRegistry
 
@@ -59,11 +60,8 @@ class Partition:
         stats.produced_records_total += records
         stats.produced_batches_total += batches
         stats.produced_bytes_total += size
-        topic = self.topic
-        topic.codecs[attributes & CODEC_MASK] += batches
         if batches:
-            topic.batch_bytes(size / batches)
-            topic.batch_records(records / batches)
+            self.topic.tally.count(batches, records, size, attributes)
         return records
 
     def _is_news(self, base_offset: int) -> bool:
@@ -97,8 +95,7 @@ class Topic:
     """One topic. ``topic_id`` is `NO_ID` while it is not known, ``key`` (its name on the wire) None while that is not,
     and ``name`` the id's text then."""
 
-    __slots__ = ("_folded", "batch_bytes", "batch_records", "codecs", "has_errors", "key", "layout", "leaders", "name",
-                 "owner", "partitions", "stats", "topic_id")  # fmt: skip
+    __slots__ = ("has_errors", "key", "layout", "leaders", "name", "owner", "partitions", "stats", "tally", "topic_id")
 
     def __init__(self, owner: Topics, key: bytes | None, topic_id: bytes) -> None:
         self.owner = owner
@@ -112,15 +109,8 @@ class Topic:
         """Of each partition, the last one that it was seen to have."""
         self.has_errors = False
         """Whether that had error codes of partitions."""
-        self.codecs = [0] * (CODEC_MASK + 1)
-        self._folded = [0] * (CODEC_MASK + 1)
-        self._count()
-
-    def _count(self) -> None:
-        """Take up counting under the present name."""
-        self.stats = self.owner.registry.group(TopicStats, topic=self.label)
-        self.batch_bytes = self.stats.produced_batch_bytes.record
-        self.batch_records = self.stats.produced_batch_records.record
+        self.tally = BatchTally()
+        self.stats = owner.registry.group(TopicStats, topic=self.label)
 
     def partition(self, index: int) -> Partition:
         partition = self.partitions.get(index)
@@ -143,7 +133,7 @@ class Topic:
         self.name = topic_text(key, self.topic_id)
         before = self.stats
         self.discard()
-        self._count()
+        self.stats = self.owner.registry.group(TopicStats, topic=self.label)
         _add_up(self.stats, before)
         for partition in self.partitions.values():
             counted = partition.stats
@@ -168,10 +158,7 @@ class Topic:
                     partition.end_stats = registry.group(PartitionEndStats, topic=label, partition=str(partition.index))
                 if partition.end_stats.label_values[1] != OTHER:
                     partition.end_stats.partition_end_offset = partition.end
-        for number, count in enumerate(self.codecs):
-            if count != self._folded[number]:
-                self.stats.codec_batches_total.add(codec(number), count - self._folded[number])
-                self._folded[number] = count
+        self.tally.fold(self.stats)
 
     def lead(self, layout: Layout) -> list[tuple[int, int, int]]:
         """Metadata told who leads which partition. Return where that is another one than before: index, old, new."""

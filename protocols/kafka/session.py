@@ -96,7 +96,10 @@ class Session(Generic[P]):
     # What a subclass hears
 
     def called(self, call: Call[P]) -> None:
-        """A request was read; its response is still to come, unless ``call`` says otherwise."""
+        """A request was read; its response is still to come, unless ``silent`` follows."""
+
+    def silent(self, call: Call[P]) -> None:
+        """That request, a Produce request with ``acks=0``, has no response."""
 
     def answered(self, call: Call[P]) -> None:
         """A response was read."""
@@ -245,7 +248,6 @@ class Session(Generic[P]):
             self.unreadable(call, False, error)
         if not self.requests and plan.api is None:
             self._recognise(plan, data[max(start - SIZE, 0) : stop])
-        self.requests += 1
         if client_id != self.client_id:
             self.client_id = client_id
             self.identified()
@@ -253,11 +255,15 @@ class Session(Generic[P]):
 
     def _ask(self, call: Call[P]) -> None:
         """A request is there. Does it have a response?"""
-        if call.plan.key != PRODUCE or call.request is None or call.request[0]:
-            self._calls.append(call)
-            if len(self._calls) > MAX_IN_FLIGHT:
-                raise RemoteProtocolError(f"{MAX_IN_FLIGHT} requests without a response", code="too_many_in_flight")
+        self.requests += 1
+        request = call.request
         self.called(call)
+        if call.plan.key == PRODUCE and request is not None and not request[0]:
+            self.silent(call)
+            return
+        self._calls.append(call)
+        if len(self._calls) > MAX_IN_FLIGHT:
+            raise RemoteProtocolError(f"{MAX_IN_FLIGHT} requests without a response", code="too_many_in_flight")
 
     def _recognise(self, plan: P, head: bytes) -> None:
         """The first request makes no sense. Is it one?"""
@@ -304,7 +310,6 @@ class Session(Generic[P]):
                 raise RemoteProtocolError(f"a request without a header: {error}", code="short_frame")
             self.unreadable(None, False, error)
             return
-        self.requests += 1
         call.at = self.now
         if error is not None:
             self.unreadable(call, False, error)
