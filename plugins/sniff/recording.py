@@ -6,8 +6,8 @@ epoch) and ``connection`` (its number), and one of these:
 ====================================== ==========================================================================
 ``open``: ``{"client": ..., ...}``     A connection: its ends, and ``midway`` where its beginning was not seen.
 ``from``: ``"client"`` or ``"server"`` Bytes, as ``text`` where they are UTF-8 that can be printed, else as ``data`` in
-                                       Base64: a frame of the protocol, or a chunk as it came. ``part`` tells that a
-                                       frame is not whole.
+                                       Base64: a frame of the protocol, or a chunk as it came. ``began`` is when its
+                                       first byte came, if earlier; ``part`` tells that this is no whole frame.
 ``eof``: ``"client"`` or ``"server"``  That side sends no more.
 ``lost``: ``"client"`` or ``"server"`` A gap, of ``size`` bytes (null: it is not known how many).
 ``close``: ``true``                    The connection is over.
@@ -22,7 +22,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from l4proxy.errors import L4ProxyError
 from l4proxy.filter import Peer, Side
@@ -85,16 +85,18 @@ class Recorder:
             self._pieces[link.id, from_client] = _Pieces(framer)
 
     def data(self, link: Link, from_client: bool, data: bytes, at: float) -> None:
-        for piece, whole in self._pieces[link.id, from_client].take(data):
-            self._piece(link, from_client, piece, whole, at)
+        for piece in self._pieces[link.id, from_client].take(data, at):
+            self._piece(link, from_client, piece, at)
 
-    def _piece(self, link: Link, from_client: bool, data: bytes, whole: bool, at: float) -> None:
-        part = {} if whole else {"part": True}
-        self._write({"at": at, "connection": link.id, "from": _side(from_client), **_encoded(data), **part})
+    def _piece(self, link: Link, from_client: bool, piece: _Piece, at: float) -> None:
+        began = {} if piece.began == at else {"began": piece.began}
+        part = {} if piece.whole else {"part": True}
+        encoded = _encoded(piece.data)
+        self._write({"at": at, "connection": link.id, "from": _side(from_client), **encoded, **began, **part})
 
     def _rest(self, link: Link, from_client: bool, at: float) -> None:
         for piece in self._pieces[link.id, from_client].rest():
-            self._piece(link, from_client, piece, False, at)
+            self._piece(link, from_client, piece, at)
 
     def eof(self, link: Link, from_client: bool, at: float) -> None:
         self._rest(link, from_client, at)
@@ -121,6 +123,14 @@ class Recorder:
         self._do(self._file.close)
 
 
+class _Piece(NamedTuple):
+    data: bytes
+    whole: bool
+    """Whether it is what the protocol calls a frame."""
+    began: float
+    """When the first byte of it came."""
+
+
 class _Pieces:
     """One direction, cut into frames, or left in chunks where nobody can cut it (any more)."""
 
@@ -128,14 +138,16 @@ class _Pieces:
         self._framer = framer
         self._kept = bytearray()
         """The beginning of a frame."""
+        self._began = 0.0
+        """When that came."""
         self._written = 0
         """How much of a frame that is too long has been recorded."""
 
-    def take(self, data: bytes) -> Iterable[tuple[bytes, bool]]:
-        """Yields pieces, and whether they are what the protocol calls a frame."""
+    def take(self, data: bytes, at: float) -> Iterable[_Piece]:
         if self._framer is None:
-            yield data, True
+            yield _Piece(data, True, at)
             return
+        began = self._began if self._kept else at
         self._kept += data
         try:
             frames = list(self._framer(data))
@@ -146,16 +158,17 @@ class _Pieces:
             size = len(frame) - self._written
             piece = bytes(self._kept[:size])
             del self._kept[:size]
-            yield piece, not self._written
-            self._written = 0
+            yield _Piece(piece, not self._written, began)
+            self._written, began = 0, at
+        self._began = began
         if self._framer is None or len(self._kept) > FRAME_LIMIT:
             self._written += len(self._kept)
-            for piece in self.rest():
-                yield piece, False
+            yield from self.rest()
 
-    def rest(self) -> Iterable[bytes]:
+    def rest(self) -> Iterable[_Piece]:
+        """What is there of a frame that is not whole."""
         if self._kept:
-            yield bytes(self._kept)
+            yield _Piece(bytes(self._kept), False, self._began)
             self._kept.clear()
 
 

@@ -31,6 +31,8 @@ class ReplaySource(Source):
         self._began = self._at = 0.0
         self._lines = 0
         self._connections: dict[int, Watched | Recorded] = {}
+        self._times: dict[int, float] = {}
+        """When the last thing happened to each connection."""
 
     async def open(self, sight: Sight) -> str:
         self._fd = open_input(self._path)
@@ -71,10 +73,11 @@ class ReplaySource(Source):
             raise ValueError(f"connection {number} was not opened")
         match event:
             case {"from": side, "bytes": data}:
-                try:
-                    (connection.client_data if side == "client" else connection.server_data)(data, at)
-                except Exception as error:
-                    connection.failed(error, at)
+                began = max(float(event.get("began", at)), self._times[number])
+                if began < at:
+                    _feed(connection, side, data[:-1], began)
+                    data = data[-1:]
+                _feed(connection, side, data, at)
             case {"eof": side}:
                 (connection.client_eof if side == "client" else connection.server_eof)(at)
             case {"lost": side, "size": size}:
@@ -83,6 +86,7 @@ class ReplaySource(Source):
                 self._connections.pop(number).close(at)
             case _:
                 raise ValueError("a line has from, eof, lost or close")
+        self._times[number] = at
 
     def _open(self, number: int, ends: Any, at: float) -> None:
         if number in self._connections or not isinstance(ends, dict):
@@ -95,6 +99,7 @@ class ReplaySource(Source):
             midway=bool(ends.get("midway")),
         )
         self._connections[number] = self._sight.connection(link, at)
+        self._times[number] = at
 
     def _close_connections(self) -> None:
         for connection in self._connections.values():
@@ -114,3 +119,11 @@ class ReplaySource(Source):
 
     def facts(self) -> Iterable[tuple[str, str]]:
         yield "lines", f"{self._lines:,}"
+
+
+def _feed(connection: Watched | Recorded, side: str, data: bytes, at: float) -> None:
+    if data:
+        try:
+            (connection.client_data if side == "client" else connection.server_data)(data, at)
+        except Exception as error:
+            connection.failed(error, at)

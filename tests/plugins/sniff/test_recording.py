@@ -54,7 +54,7 @@ def test_a_whole_connection(tmp_path: Path) -> None:
         {"at": 1.0, "connection": 7, "open": {"client": "192.0.2.1:40000", "server": "192.0.2.2:7777"}},
         {"at": 1.5, "connection": 7, "from": "client", "text": "GET a\n"},
         {"at": 1.6, "connection": 7, "from": "server", "data": "T0sg/wo="},
-        {"at": 1.75, "connection": 7, "from": "client", "text": "GET b\n"},
+        {"at": 1.75, "connection": 7, "from": "client", "text": "GET b\n", "began": 1.5},
         {"at": 2.0, "connection": 7, "eof": "client"},
         {"at": 2.5, "connection": 7, "close": True},
     ]
