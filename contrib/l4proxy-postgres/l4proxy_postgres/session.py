@@ -4,12 +4,16 @@ A client need not wait for answers, but they come in order. So what was asked st
 to its head. After an error the server skips what it is sent up to the next Sync: what stands in front of that in the
 queue is dropped. Every simple query and every Sync is answered by ReadyForQuery, whatever happened.
 
+Begun in the middle, it looks for the end of a ReadyForQuery: then the server waits for the client, and both sides are
+between two messages.
+
 While the server takes COPY data from the client it ignores Sync; clients that always send one behind Execute send
 another at the end of the data.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +36,8 @@ MAX_WAITING = 10_000
 """Questions that may wait for their answers; more are not followed."""
 
 _REQUEST = struct.Struct("!II")
+_READY = re.compile(rb"Z\0{3}\x05[ITE]\Z")
+"""A ReadyForQuery at the end of a chunk. The server sends it when it waits, so that nothing is behind it."""
 
 
 @dataclass(slots=True)
@@ -55,7 +61,7 @@ class Observer(Protocol):
         """The startup packet."""
 
     def encrypted(self, by: str) -> None:
-        """The session goes on encrypted, by ``tls`` or ``gssapi``: feed it no more."""
+        """The session goes on encrypted, by ``tls`` or ``gssapi``: it is to be fed no more."""
 
     def cancelled(self) -> None:
         """This is not a session: it asks to cancel what another one does."""
@@ -76,15 +82,19 @@ class Observer(Protocol):
 class Session:
     """Fed with what both ends sent. ``prepared_limit`` statements and portals are remembered, the oldest forgotten.
 
-    Raises Lost when the bytes are not PostgreSQL's protocol; feed it no more then.
+    ``midway``: the session is under way already.
+
+    Raises Lost when the bytes are not PostgreSQL's protocol, and what the observer raises; feed it no more then.
     """
 
-    def __init__(self, observer: Observer, prepared_limit: int = 1000) -> None:
+    def __init__(self, observer: Observer, prepared_limit: int = 1000, *, midway: bool = False) -> None:
         self._observer = observer
         self._limit = prepared_limit
         self._client = Walker(_CLIENT_LOOKS, self._client_said)
         self._server = Walker(_SERVER_LOOKS, self._server_said)
-        self._startup: bytes | None = b""
+        self._searching = midway
+        """For a place between two messages."""
+        self._startup: bytes | None = None if midway else b""
         """What came of the startup packet; None when it was there."""
         self._asked_encryption = ""
         self._statements: dict[bytes, bytes] = {}
@@ -95,6 +105,8 @@ class Session:
 
     def client_sent(self, data: bytes, now: float) -> None:
         """``now`` in seconds, of any clock."""
+        if self._searching:
+            return
         self._now = now
         if self._startup is not None:
             data = self._start(self._startup + data)
@@ -102,6 +114,9 @@ class Session:
             self._observer.copied(copied, 0)
 
     def server_sent(self, data: bytes, now: float) -> None:
+        if self._searching:
+            self._searching = not _READY.search(data)
+            return
         self._now = now
         if self._asked_encryption:
             data = self._answer_encryption(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from l4proxy.stats import SECONDS, Stats, counter, histogram, labelled_counter
@@ -11,6 +12,7 @@ from l4proxy_postgres.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from l4proxy.stats_registry import StatsRegistry
+    from l4proxy.table import Row
 
 __all__ = ["PostgresStats", "Statement", "StatementStats", "Statements"]
 
@@ -28,9 +30,7 @@ class PostgresStats(Stats, subsystem="postgres"):
     """PostgreSQL sessions."""
 
     sessions_total = counter("Sessions that told who they are.")
-    encrypted_total = labelled_counter("Sessions that went on encrypted, of which nothing more is seen.", label="by")
     cancel_requests_total = counter("Requests to cancel what another session does.")
-    lost_total = counter("Connections that did not speak the protocol as it is known here.")
     statement_seconds = histogram("From a statement to its answer, on the client's side.", buckets=SECONDS)
     rows_total = counter("Rows that commands returned or changed.")
     commands_total = labelled_counter("SQL commands that succeeded.", label="command")
@@ -51,10 +51,11 @@ class StatementStats(Stats, subsystem="postgres_statement", labels=("statement",
 class Statement:
     """A fingerprint and its statistics."""
 
-    __slots__ = ("_stats", "text")
+    __slots__ = ("_stats", "command", "text")
 
     def __init__(self, text: str, stats: StatementStats) -> None:
         self.text = text
+        self.command = text.partition(" ")[0].upper()
         self._stats = stats
 
     def count(self, seconds: float, rows: int, *, failed: bool) -> None:
@@ -71,6 +72,14 @@ class Statements:
     def __init__(self, registry: StatsRegistry) -> None:
         self._registry = registry
         self._known: dict[bytes | None, Statement] = {}
+        self._groups: dict[str, StatementStats] = {}
+        """As many as the registry's budget allows."""
+
+    def rows(self) -> Iterable[Row]:
+        """For a table: a statement, its calls twice (one of them becomes a rate), mean and total time, rows, errors."""
+        for text, stats in self._groups.items():
+            calls, seconds = stats.calls_total, stats.seconds_total
+            yield text, calls, calls, seconds / calls if calls else None, seconds, stats.rows_total, stats.errors_total
 
     def find(self, text: bytes | None) -> Statement:
         """``text`` as it was sent, as far as it was looked at; None when it is not known."""
@@ -78,7 +87,9 @@ class Statements:
         statement = self._known.get(key)
         if statement is None:
             shown = "(unknown)" if text is None else fingerprint(text.decode(errors="replace")) or "(empty)"
-            statement = Statement(shown, self._registry.group(StatementStats, statement=shown))
+            stats = self._registry.group(StatementStats, statement=shown)
+            self._groups[stats.label_values[0]] = stats
+            statement = Statement(shown, stats)
             if key is None or len(key) <= LONGEST_KEY:
                 if len(self._known) >= MOST_KEYS:
                     self._known.clear()

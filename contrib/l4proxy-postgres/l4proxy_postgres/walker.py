@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 
+from l4proxy.codec import RemoteProtocolError
+
 __all__ = ["LOOK", "SKIP", "Lost", "Walker"]
 
 SKIP = 0
@@ -21,8 +23,11 @@ _DATA_ROW = ord("D")
 _COPY_DATA = ord("d")
 
 
-class Lost(Exception):
-    """These bytes are not the protocol that was expected here."""
+class Lost(RemoteProtocolError):
+    """These bytes are not PostgreSQL's protocol, or not as it is known here."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="not_postgres")
 
 
 class Walker:

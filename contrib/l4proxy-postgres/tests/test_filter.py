@@ -9,7 +9,7 @@ from l4proxy.registry import Kind
 from l4proxy.testing import Harness, SocketEnd, StartProxy, check_filter, harness
 from wire import CANCEL_PACKET, READY, SSL_PACKET, SYNC, client, complete, error, row, server, startup
 
-from l4proxy_postgres import Postgres
+from l4proxy_postgres import Postgres, PostgresInspector
 
 SESSION = startup(user="bob", application_name="tests")
 QUERY = client("query", text=b"select 'secret' from t")
@@ -21,6 +21,12 @@ def value(h: Harness, metric: str, *labels: str) -> Any:
     return next((sample["value"] for sample in samples if sample["labels"] == list(labels)), 0)
 
 
+def stopped(h: Harness) -> dict[str, int]:
+    """Why sessions are not watched on."""
+    samples = h.stats.snapshot()["l4proxy_inspection_stopped_total"]["samples"]
+    return {sample["labels"][1]: sample["value"] for sample in samples if isinstance(sample["value"], int)}
+
+
 def talk(h: Harness) -> None:
     h.client.send(SESSION)
     h.upstream.send(server("authentication", method=0, data=b"") + READY)
@@ -29,7 +35,9 @@ def talk(h: Harness) -> None:
 
 
 def test_it_is_found_where_it_is_installed() -> None:
-    assert load_plugins().registry.find(Kind.FILTER, "postgres") is Postgres
+    registry = load_plugins().registry
+    assert registry.find(Kind.FILTER, "postgres") is Postgres
+    assert registry.find(Kind.INSPECTOR, "postgres") is PostgresInspector
 
 
 def test_what_is_counted() -> None:
@@ -71,17 +79,19 @@ def test_slow_statements_are_logged_without_their_values(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("l4proxy.plugins.observer._perf_counter", lambda: next(clock))
+    caplog.set_level("INFO")
     h = harness(Postgres, slow_statement="1500ms")
     talk(h)
     (record,) = caplog.records
     assert record.getMessage().partition("] ")[2] == (
-        "slow statement: 2.000 s, 1 rows, user bob, database bob, application tests: select ? from t"
+        "198.51.100.1:40000 SELECT 2000.000ms 1 rows bob@bob select ? from t"
     )
-    assert record.name == "l4proxy.filter.postgres"
+    assert record.name == "l4proxy.inspector.postgres"
 
 
 def test_quick_statements_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     talk(harness(Postgres, slow_statement="1h"))
     talk(harness(Postgres))
     assert not caplog.records
@@ -94,8 +104,8 @@ def test_an_encrypted_session_is_left_alone() -> None:
     h.client.send(b"\x16\x03\x01 whatever")
     h.upstream.send(b"\x16\x03\x03 whatever")
     assert h.upstream.received == SSL_PACKET + b"\x16\x03\x01 whatever"
-    assert h.connection.state == {"postgres:encrypted": "tls"}
-    assert value(h, "encrypted_total", "tls") == 1
+    assert h.connection.state == {"postgres:encrypted": "tls", "postgres:statements": 0, "postgres:errors": 0}
+    assert stopped(h) == {"tls": 1}
     assert h.connection.client.on_data == h.connection.upstream.write, "it is out of the chain"
 
 
@@ -103,23 +113,23 @@ def test_a_request_to_cancel_is_counted() -> None:
     h = harness(Postgres)
     h.client.send(CANCEL_PACKET)
     assert value(h, "cancel_requests_total") == 1
+    assert stopped(h) == {"cancel": 1}
 
 
 @pytest.mark.parametrize("side", ["client", "upstream"])
-def test_another_protocol_passes_unwatched(side: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_protocol_passes_unwatched(side: str) -> None:
     h = harness(Postgres)
     getattr(h, side).send(b"GET / HTTP/1.1\r\n\r\n", b"and so on")
     other = h.upstream if side == "client" else h.client
     assert other.received == b"GET / HTTP/1.1\r\n\r\nand so on"
-    assert value(h, "lost_total") == 1
-    assert "this is not PostgreSQL's protocol, or not as it is known here: " in caplog.text
+    assert stopped(h) == {"not_postgres": 1}
     assert h.chain.filters[0].stats.errors_total == 0
 
 
 def test_a_startup_packet_without_an_end() -> None:
     h = harness(Postgres)
     h.client.send(startup(user="bob")[:3] + b"\x10\0\3\0\0user\0bob")
-    assert value(h, "lost_total") == 1
+    assert stopped(h) == {"not_postgres": 1}
 
 
 def test_errors_that_cannot_be_read_are_counted() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from l4proxy_postgres.filter import PostgresConfig
+from l4proxy_postgres.inspector import PostgresConfig
 from l4proxy_postgres.statements import PostgresStats, StatementStats
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
