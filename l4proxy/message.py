@@ -154,6 +154,11 @@ class MessageFilter(Generic[C, Q, R]):
     def cleanup(cls, shared: Any) -> None:
         """Give back what ``provision`` made."""
 
+    @classmethod
+    def wanted(cls, config: C) -> frozenset[str] | None:
+        """``wants``, where it depends on the options."""
+        return cls.wants
+
     def on_connect(self) -> None:
         """A client has connected. Once, before its first request."""
 

@@ -29,7 +29,7 @@ class MessageFilterUse:
         self.cls: type[MessageFilter[Any, Any, Any]] = use.cls
         self.config = use.config
         self.name = self.cls.name
-        self.wants = self.cls.wants
+        self.wants = self.cls.wanted(use.config)
         self.bypass = use.on_error == "bypass"
         self.stats = server.stats.group(FilterStats, filter=f"{self.cls.protocol}.{self.name}")
         self.shared = self.cls.provision(use.config, server)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from l4proxy.config.types import Use
 from l4proxy.plugins.redis.proxy import RedisProxy
 from l4proxy.protocols.redis.codec import ReplyCodec, RequestCodec
 from l4proxy.protocols.redis.request import encode_command
@@ -185,8 +186,13 @@ class RedisMemory:
         self.servers: list[FakeServer] = []
         self._first: Harness | None = None
 
-    def start(self, **options: Any) -> Client:
-        """The first client. ``options`` are the filter's."""
+    def start(self, *filters: Any, **options: Any) -> Client:
+        """The first client. ``options`` are those of ``redis_proxy``, ``filters`` its message filters, made with
+        ``l4proxy.testing.use``."""
+        if filters:
+            options["filters"] = [
+                Use(cls.name, config, "bypass" if bypass else "close", cls) for cls, config, bypass in filters
+            ]
         self._first = self.cluster.start(
             use(RedisProxy, cluster="c", **options), cluster={"endpoints": ["192.0.2.1:1"]}
         )

@@ -83,3 +83,16 @@ def test_callbacks_that_nobody_wrote_are_known(server: Any) -> None:
     used = filters.uses[0]
     callbacks = (used.connects, used.reads_requests, used.reads_responses, used.cancels, used.closes)
     assert not any(callbacks)
+
+
+def test_what_is_wanted_may_depend_on_the_options(server: Any) -> None:
+    class Chooses(LineFilter[NoConfig]):
+        name = "chooses"
+
+        @classmethod
+        def wanted(cls, config: NoConfig) -> frozenset[str]:
+            return frozenset({"SAY"})
+
+    filters = MessageFilters("line", [use(Chooses)], server)
+    assert filters.wants("SAY")
+    assert not filters.wants("GET")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from l4proxy.config.types import ClusterName, Duration, Range, Secret, Size
+from l4proxy.config.types import ClusterName, Duration, Plugin, Range, Secret, Size, Use
 from l4proxy.protocols.redis.commands import Command
 from l4proxy.protocols.redis.keys import KeySpec
 from l4proxy.protocols.redis.limits import RedisLimits
+from l4proxy.registry import Kind
 
 __all__ = ["CustomCommand", "RedisProxyConfig"]
 
+UseRedisFilter = Annotated[Use, Plugin(Kind.MESSAGE_FILTER, "redis")]
 Amount = Annotated[int, Range(1)]
 
 
@@ -44,6 +46,10 @@ class CustomCommand:
 class RedisProxyConfig:
     cluster: ClusterName
     """Where commands go."""
+    filters: tuple[UseRedisFilter, ...] = ()
+    """Message filters, in the order in which they see commands: `[{ use = "block" }]`."""
+    max_filtered: Annotated[Size, Range(1024)] = Size(16 << 20)
+    """Bytes of the longest command that filters are shown; one that is longer, and that a filter wants, is refused."""
     connections: Amount = 1
     """Connections to an endpoint that clients share, for each way in which clients speak (RESP2 or RESP3, user,
     database). One is the fastest; more spread long replies."""
@@ -91,4 +97,5 @@ class RedisProxyConfig:
 
     @property
     def limits(self) -> RedisLimits:
-        return RedisLimits(max_arguments=self.max_arguments, max_bulk=self.max_bulk)
+        limits = RedisLimits(max_arguments=self.max_arguments, max_bulk=self.max_bulk)
+        return replace(limits, stream_from=self.max_filtered) if self.filters else limits

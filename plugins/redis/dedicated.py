@@ -24,6 +24,7 @@ from l4proxy.stats import SECONDS
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.stats import CommandStats
     from l4proxy.protocols.redis.translate import Translator
@@ -50,7 +51,7 @@ BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
 class Asked:
     """Commands that were sent and have no reply yet."""
 
-    __slots__ = ("command", "count", "effect", "hidden", "since", "stats", "total", "treatment")
+    __slots__ = ("command", "count", "effect", "hidden", "request", "since", "stats", "total", "treatment")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Asked:
         count: int,
         effect: Callable[[bytes], object] | None = None,
         hidden: bool = False,
+        request: RedisRequest | None = None,
     ) -> None:
         self.treatment = treatment
         self.stats = stats
@@ -72,17 +74,28 @@ class Asked:
         """Called with the reply, unless that is an error, before the client gets it."""
         self.hidden = hidden
         """The client has not asked for it, and does not get the reply."""
+        self.request = request
+        """What message filters know it as."""
         self.since = _now()
+
+    @property
+    def missing(self) -> int:
+        """Commands without a reply."""
+        return min(self.total, self.count) if self.count > 0 else 1
 
 
 class Owner(Protocol):
     """The client who has the connection."""
 
-    def own_reply(self, data: bytes) -> None:
-        """A reply, or something that the server says unasked."""
+    def own_reply(self, asked: Asked, data: bytes) -> None:
+        """A reply, or the end of one of which ``own_part`` has had the beginning. There are more to come while
+        ``asked.count`` is above 0."""
 
-    def own_part(self, data: bytes) -> None:
-        """A part of a reply that goes on."""
+    def own_part(self, asked: Asked | None, data: bytes) -> None:
+        """A part of a reply, or of what is unasked, that goes on."""
+
+    def own_unasked(self, data: bytes) -> None:
+        """A message, a push, or a line of ``MONITOR``."""
 
     def move(self, stream: Stream, size: int) -> bool:
         """Let the kernel move the next ``size`` bytes of that reply to the client. False: they have to be read."""
@@ -93,8 +106,8 @@ class Owner(Protocol):
     def own_settled(self) -> None:
         """All replies are there."""
 
-    def own_lost(self, error: bytes, count: int) -> None:
-        """The connection is gone, and with it ``count`` replies."""
+    def own_lost(self, error: bytes, missing: list[Asked]) -> None:
+        """The connection is gone, and with it these replies."""
 
 
 class DedicatedConnection(ServerConnection):
@@ -161,12 +174,13 @@ class DedicatedConnection(ServerConnection):
         effect: Callable[[bytes], object] | None = None,
         *,
         hidden: bool = False,
+        request: RedisRequest | None = None,
     ) -> None:
         """Send ``count`` commands of one kind, or the end of one of which ``send_part`` has had the beginning."""
         stats = self.pool.command_stats(treatment.name)
         stats.request_bytes_total += len(data)
         command = encode_command(treatment.name.encode()) if self._in_parts else data
-        self._asked.append(Asked(treatment, stats, command, count, effect, hidden))
+        self._asked.append(Asked(treatment, stats, command, count, effect, hidden, request))
         self.send_part(data)
         self._in_parts = False
 
@@ -223,7 +237,7 @@ class DedicatedConnection(ServerConnection):
             self._passed = self._passed or part[:64]
             start += settled
             if self.owner is not None:
-                self.owner.own_part(part)
+                self.owner.own_part(self._asked[0] if self._asked else None, part)
             self._move()
         self._rest = bytearray(chunk[start:])
         if not self._asked and self.owner is not None and not self.closed:
@@ -244,7 +258,8 @@ class DedicatedConnection(ServerConnection):
         if asked is None or self._is_unasked(begin, asked):
             if asked is None and not self.stateful:
                 raise RemoteProtocolError(f"{begin[:40]!r} was not asked for", code="unasked")
-            self._tell(frame if self.translator is None else self.translator.unasked(frame))
+            if self.owner is not None:
+                self.owner.own_unasked(frame if self.translator is None else self.translator.unasked(frame))
             return
         failed = begin[:1] in (b"-", b"!")
         subscribed = asked.treatment.role in SUBSCRIPTIONS and begin[:1] in (b"*", b">")
@@ -257,18 +272,14 @@ class DedicatedConnection(ServerConnection):
             self.pool.count_errors(self, asked.stats, self._scanner.errors)
         if asked.count <= 0:
             self._done(asked, begin, failed)
-        if not asked.hidden:
-            self._tell(frame)
+        if not asked.hidden and self.owner is not None:
+            self.owner.own_reply(asked, frame)
 
     def _translate(self, translator: Translator, asked: Asked, frame: bytes, subscribed: bool) -> bytes:
         if subscribed:
             return translator.unasked(frame)
         command, asked.command = split_first(asked.command, asked.count)
         return translator.reply(command, frame)
-
-    def _tell(self, frame: bytes) -> None:
-        if self.owner is not None:
-            self.owner.own_reply(frame)
 
     def _is_unasked(self, begin: bytes, asked: Asked) -> bool:
         """Whether this is no reply, but a message, a push or a line of ``MONITOR``."""
@@ -333,8 +344,8 @@ class DedicatedConnection(ServerConnection):
 
     def _when_lost(self, error: bytes) -> None:
         owner, self.owner = self.owner, None
-        missing = sum(min(asked.total, asked.count) or 1 for asked in self._asked if not asked.hidden)
+        missing = [asked for asked in self._asked if not asked.hidden]
         if missing:
-            self.pool.lost(self, missing)
+            self.pool.lost(self, sum(asked.missing for asked in missing))
         if owner is not None:
             owner.own_lost(error, missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from l4proxy.message_filters import MessageFilters
 from l4proxy.plugins.redis.config import RedisProxyConfig
 from l4proxy.plugins.redis.identity import Identity
 from l4proxy.plugins.redis.pool import Pool, Pools
@@ -27,6 +28,7 @@ class Hub:
         self.stats = server.stats.group(RedisProxyStats, name=config.name)
         self.table = CommandTable(custom.command() for custom in config.custom_commands)
         self.limits = config.limits
+        """Of what clients send."""
         self.pools = Pools(config, self.stats, server)
         self.scripts = Scripts()
         self.identity = Identity(
@@ -37,6 +39,8 @@ class Hub:
         """Whoever has not logged in yet."""
         self.logs_in = config.password is not None
         """The proxy logs in itself, and clients cannot."""
+        self.filters = MessageFilters("redis", config.filters, server) if config.filters else None
+        self.discard = self.table.inline_head([b"DISCARD"])
         self.client, self.info, self.ping, self.script = map(self._own, (b"CLIENT", b"INFO", b"PING", b"SCRIPT"))
         """For what the proxy sends of its own accord."""
 
@@ -54,4 +58,6 @@ class Hub:
         return self.treatment(self.table.inline_head([name]))
 
     def close(self) -> None:
+        if self.filters is not None:
+            self.filters.cleanup()
         self.pools.close()

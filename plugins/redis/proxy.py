@@ -58,4 +58,4 @@ class RedisProxy(Filter[RedisProxyConfig]):
 
     def on_close(self, reason: CloseReason) -> None:
         self.shared.stats.clients_active -= 1
-        self._session.closed()
+        self._session.closed(reason)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from l4proxy.errors import UpstreamError
 
 __all__ = [
+    "ABORTED",
     "BAD_NAME",
     "BUSY",
     "LOST",
@@ -12,11 +15,14 @@ __all__ = [
     "NO_PASSWORD",
     "OK",
     "TIMEOUT",
+    "TOO_LONG",
     "UNREADABLE",
     "error_reply",
     "of_upstream_error",
+    "unknown_command",
 ]
 
+ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
 NO_HELLO_NOW = b"-ERR HELLO is not possible while the server knows something of this connection\r\n"
 NO_PASSWORD = (
@@ -26,6 +32,7 @@ NO_PASSWORD = (
 """What a server says that asks for no password: the proxy logs in itself."""
 OK = b"+OK\r\n"
 LOST = b"-ERR upstream failure: the connection was lost before the reply\r\n"
+TOO_LONG = b"-ERR the command is longer than this proxy's filters look at\r\n"
 TIMEOUT = b"-ERR upstream failure: no reply in time\r\n"
 UNREADABLE = b"-ERR upstream protocol error\r\n"
 BUSY = b"-ERR upstream overflow: too many commands wait for replies\r\n"
@@ -34,6 +41,16 @@ BUSY = b"-ERR upstream overflow: too many commands wait for replies\r\n"
 def error_reply(text: str) -> bytes:
     """An error whose first word is ``text``'s."""
     return b"-%b\r\n" % text.replace("\r", " ").replace("\n", " ").encode()
+
+
+def unknown_command(arguments: Sequence[bytes]) -> str:
+    """What the server says of a command that it does not have."""
+    shown = ""
+    for argument in arguments[1:]:
+        if len(shown) >= 128:
+            break
+        shown += f"'{argument[: 128 - len(shown)].decode('latin-1')}' "
+    return f"ERR unknown command '{arguments[0][:128].decode('latin-1')}', with args beginning with: {shown}"
 
 
 def of_upstream_error(error: UpstreamError) -> bytes:

@@ -17,23 +17,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.errors import UpstreamError
 from l4proxy.filter import Side
-from l4proxy.plugins.redis.replies import of_upstream_error
+from l4proxy.plugins.redis.front import Front
+from l4proxy.plugins.redis.replies import TOO_LONG, of_upstream_error
 from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
-from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, send_to_own
+from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, request_of, send_to_own
 from l4proxy.plugins.redis.treatment import Treatment
 from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
     from l4proxy.filter import Conn
-    from l4proxy.plugins.redis.dedicated import DedicatedConnection
+    from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.identity import Identity
+    from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+    from l4proxy.protocols.redis.commands import Head
     from l4proxy.stream import Stream
 
 __all__ = ["Session"]
@@ -46,6 +49,10 @@ PIPELINE = 1
 TODO = 2
 SERVER_FULL = 4
 CLIENT_FULL = 8
+FILTERS = 16
+
+Task: TypeAlias = "Run | tuple[Head, int, bytes, RedisRequest]"
+"""A run, or a single command that message filters know as a request."""
 
 
 class Session:
@@ -53,7 +60,7 @@ class Session:
 
     __slots__ = ("_attention", "_client", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
                  "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_todo", "_todo_size",
-                 "_working", "closing", "conn", "draining", "hub", "identity", "mute", "name", "skip",
+                 "_working", "closing", "conn", "draining", "front", "hub", "identity", "mute", "name", "skip",
                  "waiting")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
@@ -80,7 +87,7 @@ class Session:
         self._own: DedicatedConnection | None = None
         self._outstanding = 0
         """Replies that it waits for on the shared connection."""
-        self._todo: deque[Run] = deque()
+        self._todo: deque[Task] = deque()
         self._todo_size = 0
         self._working = False
         self._part_sent = False
@@ -93,6 +100,8 @@ class Session:
         self._excess = 0
         """Bytes sent to it since it stopped reading."""
         self._holding: SharedConnection | None = None
+        self.front = Front(self, hub.filters) if hub.filters is not None else None
+        """Message filters, if there are any."""
 
     # What the client sends
 
@@ -102,6 +111,10 @@ class Session:
             self._own.send_part(data)
             return
         runs = self._splitter.split(data)
+        if self.front is not None:
+            self.front.take(runs)
+            self._attend()
+            return
         if not self._slow:
             for at, run in enumerate(runs):
                 head = run[0]
@@ -118,7 +131,18 @@ class Session:
         self._todo_size += len(data)
         self._attend()
 
-    def _share(self, receiver: Receiver, treatment: Treatment, run: Run) -> None:
+    def accept(self, run: Task, *, more: bool = False) -> None:
+        """A command that message filters have let pass, or that none of them wants. ``more`` says that others follow,
+        and then ``work``."""
+        treatment: Treatment = run[0].note or self.hub.treatment(run[0])
+        if self._slow or self._todo or not treatment.plain or not run[1]:
+            self._todo.append(run)
+            if not more:
+                self.work()
+        else:
+            self._share(self.receiver(run), treatment, run)
+
+    def _share(self, receiver: Receiver, treatment: Treatment, run: Task) -> None:
         """Send plain commands to the shared connection."""
         link = self._link
         count = run[1]
@@ -126,7 +150,7 @@ class Session:
             try:
                 link = self._choose_link()
             except UpstreamError as error:
-                self.reply(of_upstream_error(error) * count)
+                self.reply(run, of_upstream_error(error) * count)
                 return
         self._outstanding += count
         link.send(receiver, treatment, count, run[2])
@@ -157,7 +181,7 @@ class Session:
     def _server_writable(self) -> None:
         self._unpause(SERVER_FULL)
 
-    def _work(self) -> None:
+    def work(self) -> None:
         """Take what is to be done, until something has to be waited for."""
         if self._working:
             return
@@ -171,11 +195,11 @@ class Session:
         todo = self._todo
         while todo and not (self.waiting or self.closing):
             run = todo[0]
-            head, count, _ = run
+            head, count = run[0], run[1]
             treatment: Treatment = head.note or self.hub.treatment(head)
             if count > 1 and (self.skip or not treatment.plain):
                 todo.popleft()
-                todo.extendleft((head, 1, one) for one in reversed(one_by_one(run)))
+                todo.extendleft((head, 1, one) for one in reversed(one_by_one((head, count, run[2]))))
             elif self._own is not None:
                 self._part_sent = not count
                 if not send_to_own(self, self._own, treatment, run):
@@ -205,28 +229,49 @@ class Session:
 
     # For the handlers of special commands
 
-    def share(self, treatment: Treatment, run: Run, receiver: Receiver | None = None) -> None:
+    def share(self, treatment: Treatment, run: Task, receiver: Receiver | None = None) -> None:
         """Send a command to the shared connection."""
         if self.mute or self.skip:
-            receiver, self.skip = Unheard(self), False
-        self._share(receiver or self, treatment, run)
+            receiver, self.skip = Unheard(self, run), False
+        self._share(receiver or self.receiver(run), treatment, run)
+
+    def receiver(self, run: Task) -> Receiver:
+        """Who is given the reply to a command."""
+        request = request_of(run)
+        return self if request is None else Filtered(self, request)
 
     def done(self) -> None:
         """The command under way needs nothing more."""
         self._todo.popleft()
 
-    def reply(self, data: bytes) -> None:
-        """Answer in the server's place, when nothing is outstanding."""
-        if not (self.mute or self.skip):
-            self.give(data)
+    def reply(self, run: Task, data: bytes) -> None:
+        """Answer a command in the server's place, when nothing is outstanding; with nothing, if that is the answer."""
+        if self.mute or self.skip:
+            data = b""
         self.skip = False
+        request = request_of(run)
+        if request is not None:
+            self.filters.respond(request, data)
+        elif data:
+            self.give(data)
+
+    @property
+    def filters(self) -> Front:
+        assert self.front is not None
+        return self.front
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is to be done, and nothing waited for."""
+        own = self._own
+        return not (self._todo or self.waiting or self._outstanding or (own is not None and own.waiting))
 
     @property
     def is_alone(self) -> bool:
         """Whether the client waits for one reply and has sent nothing more."""
         return self._outstanding == 1 and not self._todo and not self.closing
 
-    def transaction(self) -> list[Run]:
+    def transaction(self) -> list[Task]:
         """What there is to be done up to the end of the transaction that is next, if it has all come and is plain; else
         nothing."""
         block = [self._todo[0]]
@@ -239,12 +284,12 @@ class Session:
                 return block
         return []
 
-    def ask_again(self, treatment: Treatment, run: Run, before: bytes) -> None:
+    def ask_again(self, treatment: Treatment, run: Task, before: bytes) -> None:
         """Send a command that was answered once more, behind a script that the server lacked."""
         link = self._link
         assert link is not None
         link.send(NOBODY, self.hub.script, 1, before)
-        link.send(self, treatment, 1, run[2])
+        link.send(self.receiver(run), treatment, 1, run[2])
 
     def begin_own(self, treatment: Treatment) -> DedicatedConnection | None:
         """What comes next, the command under way first, goes to a connection of the client's own. None: there is none
@@ -271,9 +316,9 @@ class Session:
 
     def _refuse(self, error: bytes) -> None:
         """There is no connection for the command under way."""
-        _, count, _ = self._todo.popleft()
-        self.reply(error)
-        if not count:
+        run = self._todo.popleft()
+        self.reply(run, error)
+        if not run[1]:
             self.finish("upstream", "command_lost")  # the rest of it is still to come
 
     def become(self, identity: Identity, link: SharedConnection | None = None) -> None:
@@ -336,9 +381,12 @@ class Session:
             self._send = _ignore
             self.conn.close(CloseReason("upstream", "relay", "reply_cut_off"), reset=True)
 
-    def unheard(self, count: int) -> None:
-        """Replies that the client does not want."""
+    def answered(self, count: int) -> None:
+        """Replies that somebody else has been given in the client's place."""
         self._outstanding -= count
+
+    def look_up(self) -> None:
+        """After ``answered``: is there something to be done?"""
         if self._attention:
             self._got(0)
 
@@ -351,13 +399,25 @@ class Session:
 
     # Replies from its own connection
 
-    def own_reply(self, data: bytes) -> None:
-        if not self.mute:
+    def own_reply(self, asked: Asked, data: bytes) -> None:
+        data = b"" if self.mute else data
+        if asked.request is None:
             self.give(data)
+        elif asked.count > 0:
+            self.filters.collect(asked.request, data)
+        else:
+            self.filters.respond(asked.request, data)
         if self._ended and self._own is not None and self._own.blocked:
             self.finish("client", "eof")
 
-    own_part = own_reply
+    def own_part(self, asked: Asked | None, data: bytes) -> None:
+        if asked is None or asked.request is None:
+            self.give(data)
+        else:
+            self.filters.respond_part(asked.request, data)
+
+    def own_unasked(self, data: bytes) -> None:
+        self.give(data)
 
     def own_settled(self) -> None:
         own = self._own
@@ -371,13 +431,17 @@ class Session:
         else:
             self._pause(SERVER_FULL)
 
-    def own_lost(self, error: bytes, count: int) -> None:
+    def own_lost(self, error: bytes, missing: list[Asked]) -> None:
         own, self._own = self._own, None
         assert own is not None
         if own.cut_off:
             self.broken()
             return
-        self.give(error * count)
+        for asked in missing:
+            if asked.request is not None:
+                self.filters.respond(asked.request, error)
+            else:
+                self.give(error * asked.missing)
         if own.stateful or self._part_sent:
             self.finish("upstream", "state_lost")
         self._unpause(SERVER_FULL)
@@ -431,11 +495,23 @@ class Session:
             self.finish("client", "eof")
         self._attend()
 
+    def filters_blocked(self, blocked: bool) -> None:
+        """Message filters hold something, or enough: the client is not to be read for now."""
+        if blocked:
+            self._pause(FILTERS)
+        else:
+            self._unpause(FILTERS)
+
+    def too_long_for_filters(self) -> None:
+        """A command has come in parts that a filter wants to see."""
+        self.give(TOO_LONG)
+        self.finish("proxy", "too_long_for_filters")
+
     def drain(self) -> None:
         self.draining = True
         self._attend()
 
-    def closed(self) -> None:
+    def closed(self, reason: CloseReason) -> None:
         """The connection is over. What the client has sent is done all the same, but for what it waits for."""
         self.closing = True
         self._send = _ignore
@@ -443,16 +519,20 @@ class Session:
         self._todo.clear()
         if self._holding is not None:
             self._holding.release(self)
+        if self.front is not None:
+            self.front.close(reason)
         self.drop_own()
         self._leave_link()
 
     def _attend(self) -> None:
         """Do what can be done now, and find out what is left."""
-        self._work()
+        self.work()
         if self.closing:
             return
+        if self.front is not None:
+            self.front.go_on()
         todo, own = self._todo, self._own
-        idle = not (todo or self.waiting or self._outstanding or (own is not None and own.waiting))
+        idle = self.is_idle and (self.front is None or self.front.is_idle)
         if idle and (error := self._splitter.error) is not None:
             self.hub.stats.protocol_errors_total.add(error.code)
             self.give(error.reply)
@@ -464,7 +544,10 @@ class Session:
         else:
             self._slow = bool(todo or self.waiting or own is not None or self.mute or self.skip)
             self._limit()
-            self._attention = bool(todo or self._pauses or self._ended or self.draining or self._splitter.error)
+            waits = self.front is not None and not self.front.is_idle
+            self._attention = bool(
+                todo or waits or self._pauses or self._ended or self.draining or self._splitter.error
+            )
 
     def _limit(self) -> None:
         """Read the client, or do not, as there is much or little to be done."""
@@ -514,16 +597,48 @@ NOBODY = Nobody()
 class Unheard(Nobody):
     """Receives, in a session's place, replies that the client does not want."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_request", "_session")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, run: Task) -> None:
         self._session = session
+        self._request = request_of(run)
 
     def replied(self, data: bytes, count: int) -> None:
-        self._session.unheard(count)
+        self._session.answered(count)
+        if self._request is not None:
+            self._session.filters.respond(self._request, b"")
+        self._session.look_up()
 
     def failed(self, error: bytes, count: int) -> None:
-        self._session.unheard(count)
+        self.replied(error, count)
+
+
+class Filtered:
+    """Receives the reply to a command that message filters have seen."""
+
+    __slots__ = ("_request", "_session")
+
+    def __init__(self, session: Session, request: RedisRequest) -> None:
+        self._session = session
+        self._request = request
+
+    def replied(self, data: bytes, count: int) -> None:
+        session = self._session
+        session.answered(count)
+        session.filters.respond(self._request, data)
+        session.look_up()
+
+    def part(self, data: bytes) -> None:
+        self._session.filters.respond_part(self._request, data)
+
+    def move(self, stream: Stream, size: int) -> bool:
+        return False
+
+    def failed(self, error: bytes, count: int) -> None:
+        self.replied(error, count)
+
+    def broken(self) -> None:
+        self._session.broken()
 
 
 def _ignore(_data: bytes) -> None:

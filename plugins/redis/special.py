@@ -13,18 +13,19 @@ from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.change import Change, change_of, is_client_name
 from l4proxy.plugins.redis.replies import BAD_NAME, NO_HELLO_NOW, NO_PASSWORD, OK, error_reply, of_upstream_error
 from l4proxy.plugins.redis.treatment import Role, Treatment
-from l4proxy.protocols.redis.request import Run, arguments, encode_command
+from l4proxy.protocols.redis.request import arguments, encode_command
 from l4proxy.protocols.redis.values import encode
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.dedicated import DedicatedConnection
-    from l4proxy.plugins.redis.session import Session
+    from l4proxy.plugins.redis.message import RedisRequest
+    from l4proxy.plugins.redis.session import Session, Task
     from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.stream import Stream
 
 __all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "send_to_own"]
 
-Handler: TypeAlias = "Callable[[Session, Treatment, Run], None]"
+Handler: TypeAlias = "Callable[[Session, Treatment, Task], None]"
 INFO = encode_command(b"INFO")
 PING = encode_command(b"PING")
 _STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"GETREDIR", b"NO-EVICT", b"NO-TOUCH"))
@@ -32,7 +33,7 @@ _STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"
 _IDENTITY = (Role.SELECT, Role.AUTH, Role.HELLO, Role.READONLY)
 
 
-def pass_on(session: Session, treatment: Treatment, run: Run) -> None:
+def pass_on(session: Session, treatment: Treatment, run: Task) -> None:
     """It is plain after all, or the server will say what is wrong with it."""
     session.done()
     session.share(treatment, run)
@@ -41,7 +42,7 @@ def pass_on(session: Session, treatment: Treatment, run: Run) -> None:
 # What may be plain after all. Asked also while replies are outstanding. True: it was, and has been sent.
 
 
-def maybe_blocking(session: Session, treatment: Treatment, run: Run) -> bool:
+def maybe_blocking(session: Session, treatment: Treatment, run: Task) -> bool:
     """``XREAD`` has to wait only with ``BLOCK``, before ``STREAMS``."""
     words = [word.upper() for word in arguments(run[2])]
     streams = words.index(b"STREAMS") if b"STREAMS" in words else len(words)
@@ -51,7 +52,7 @@ def maybe_blocking(session: Session, treatment: Treatment, run: Run) -> bool:
     return True
 
 
-def multi(session: Session, treatment: Treatment, run: Run) -> bool:
+def multi(session: Session, treatment: Treatment, run: Task) -> bool:
     """A transaction that has come whole, and in which all is plain, needs no connection of its own: it is written in
     one piece, nothing can get between its commands, and it leaves nothing behind."""
     block = session.transaction()
@@ -60,7 +61,7 @@ def multi(session: Session, treatment: Treatment, run: Run) -> bool:
     return bool(block)
 
 
-def evaluate(session: Session, treatment: Treatment, run: Run) -> bool:
+def evaluate(session: Session, treatment: Treatment, run: Task) -> bool:
     words = arguments(run[2])
     if len(words) > 1:
         session.hub.scripts.learn(words[1])
@@ -68,13 +69,13 @@ def evaluate(session: Session, treatment: Treatment, run: Run) -> bool:
     return True
 
 
-def evalsha(session: Session, treatment: Treatment, run: Run) -> bool:
+def evalsha(session: Session, treatment: Treatment, run: Task) -> bool:
     session.done()
     session.share(treatment, run, ScriptCall(session, treatment, run))
     return True
 
 
-def script(session: Session, treatment: Treatment, run: Run) -> bool:
+def script(session: Session, treatment: Treatment, run: Task) -> bool:
     """``SCRIPT``, of which ``DEBUG`` makes its connection a debugger's."""
     words = arguments(run[2])
     subcommand = words[1].upper() if len(words) > 1 else b""
@@ -88,7 +89,7 @@ def script(session: Session, treatment: Treatment, run: Run) -> bool:
     return True
 
 
-PLAIN_AFTER_ALL: dict[Role, Callable[[Session, Treatment, Run], bool]] = {
+PLAIN_AFTER_ALL: dict[Role, Callable[[Session, Treatment, Task], bool]] = {
     Role.MAYBE_BLOCKING: maybe_blocking,
     Role.MULTI: multi,
     Role.EVAL: evaluate,
@@ -101,12 +102,13 @@ class ScriptCall:
     """Receives the reply to ``EVALSHA``. When the server has no such script, but we do, and the client has sent nothing
     since that would now be done before it, the server is given the script and asked again."""
 
-    __slots__ = ("_run", "_session", "_treatment")
+    __slots__ = ("_client", "_run", "_session", "_treatment")
 
-    def __init__(self, session: Session, treatment: Treatment, run: Run) -> None:
+    def __init__(self, session: Session, treatment: Treatment, run: Task) -> None:
         self._session = session
         self._treatment = treatment
         self._run = run
+        self._client = session.receiver(run)
 
     def replied(self, data: bytes, count: int) -> None:
         session = self._session
@@ -116,30 +118,30 @@ class ScriptCall:
             if text is not None:
                 session.ask_again(self._treatment, self._run, encode_command(b"SCRIPT", b"LOAD", text))
                 return
-        session.replied(data, count)
+        self._client.replied(data, count)
 
     def part(self, data: bytes) -> None:
-        self._session.part(data)
+        self._client.part(data)
 
     def move(self, stream: Stream, size: int) -> bool:
-        return self._session.move(stream, size)
+        return self._client.move(stream, size)
 
     def failed(self, error: bytes, count: int) -> None:
-        self._session.failed(error, count)
+        self._client.failed(error, count)
 
     def broken(self) -> None:
-        self._session.broken()
+        self._client.broken()
 
 
 # What is left. All earlier replies are there.
 
 
-def to_own(session: Session, treatment: Treatment, run: Run) -> None:
+def to_own(session: Session, treatment: Treatment, run: Task) -> None:
     """It needs a connection of its own."""
     session.begin_own(treatment)
 
 
-def wait(session: Session, treatment: Treatment, run: Run) -> None:
+def wait(session: Session, treatment: Treatment, run: Task) -> None:
     """``WAIT`` is about the last write that its connection knows of. One that has just answered a ``PING`` knows of all
     that the server has seen, this client's writes among it."""
     own = session.begin_own(treatment)
@@ -147,7 +149,7 @@ def wait(session: Session, treatment: Treatment, run: Run) -> None:
         own.send(session.hub.ping, PING, hidden=True)
 
 
-def become_another(session: Session, treatment: Treatment, run: Run) -> None:
+def become_another(session: Session, treatment: Treatment, run: Task) -> None:
     """The command is sent to a connection of who the client will then be: it changes nothing there, and its answer is
     the server's own."""
     change = change_of(session.identity, treatment.role, run[2])
@@ -156,19 +158,19 @@ def become_another(session: Session, treatment: Treatment, run: Run) -> None:
         return
     session.done()
     if change.logs_in and session.hub.logs_in:
-        session.reply(NO_PASSWORD)
+        session.reply(run, NO_PASSWORD)
         return
     try:
         pool = session.hub.pool(change.identity)
         link = pool.shared_connection()
     except UpstreamError as error:
-        session.reply(of_upstream_error(error))
+        session.reply(run, of_upstream_error(error))
         return
     session.waiting = True
     link.join()
     says_hello = treatment.role is Role.HELLO
     command = change.instead_of_hello() if says_hello and pool.translates else change.command
-    link.send(ChangeAnswer(session, change, link, says_hello), treatment, 1, command)
+    link.send(ChangeAnswer(session, run, change, link, says_hello), treatment, 1, command)
 
 
 class ChangeAnswer:
@@ -177,10 +179,11 @@ class ChangeAnswer:
     A server that is not spoken to in the client's version of the protocol cannot be asked ``HELLO``. The answer is then
     made of what ``INFO`` says."""
 
-    __slots__ = ("_asked_info", "_change", "_link", "_says_hello", "_session")
+    __slots__ = ("_asked_info", "_change", "_link", "_run", "_says_hello", "_session")
 
-    def __init__(self, session: Session, change: Change, link: SharedConnection, says_hello: bool) -> None:
+    def __init__(self, session: Session, run: Task, change: Change, link: SharedConnection, says_hello: bool) -> None:
         self._session = session
+        self._run = run
         self._change = change
         self._link = link
         self._says_hello = says_hello
@@ -203,7 +206,7 @@ class ChangeAnswer:
         else:
             session.become(change.identity, self._link)
             session.name = session.name if change.name is None else change.name
-        session.reply(data)
+        session.reply(self._run, data)
         session.resume()
 
     def part(self, data: bytes) -> None:
@@ -219,46 +222,46 @@ class ChangeAnswer:
         """It never has a part."""
 
 
-def client(session: Session, treatment: Treatment, run: Run) -> None:
+def client(session: Session, treatment: Treatment, run: Task) -> None:
     words = arguments(run[2])
     subcommand = words[1].upper() if len(words) > 1 else b""
     if subcommand in _STAYS:
         session.begin_own(treatment)
     elif subcommand == b"REPLY" and len(words) == 3 and words[2].upper() in (b"ON", b"OFF", b"SKIP"):
+        mode = words[2].upper()
         session.done()
-        session.mute, session.skip = words[2].upper() == b"OFF", False
-        if words[2].upper() == b"ON":
-            session.reply(OK)
-        session.skip = words[2].upper() == b"SKIP"
+        session.mute, session.skip = mode == b"OFF", False
+        session.reply(run, OK if mode == b"ON" else b"")
+        session.skip = mode == b"SKIP"
     elif subcommand == b"SETNAME" and len(words) == 3:
         session.done()
         if is_client_name(words[2]):
             session.name = words[2]
-        session.reply(OK if is_client_name(words[2]) else BAD_NAME)
+        session.reply(run, OK if is_client_name(words[2]) else BAD_NAME)
     elif subcommand == b"GETNAME" and len(words) == 2:
         session.done()
-        session.reply(encode(session.name or None, session.identity.protocol))
+        session.reply(run, encode(session.name or None, session.identity.protocol))
     else:
         pass_on(session, treatment, run)
 
 
-def reset(session: Session, treatment: Treatment, run: Run) -> None:
+def reset(session: Session, treatment: Treatment, run: Task) -> None:
     session.done()
     session.become(session.hub.identity)
     session.name = b""
     session.mute = session.skip = False
-    session.reply(b"+RESET\r\n")
+    session.reply(run, b"+RESET\r\n")
 
 
-def leave(session: Session, treatment: Treatment, run: Run) -> None:
+def leave(session: Session, treatment: Treatment, run: Task) -> None:
     session.done()
-    session.reply(OK)
+    session.reply(run, OK)
     session.finish("client", "quit")
 
 
-def refuse(session: Session, treatment: Treatment, run: Run) -> None:
+def refuse(session: Session, treatment: Treatment, run: Task) -> None:
     session.done()
-    session.reply(error_reply(f"ERR {treatment.name} is not served by this proxy: replicas connect to the server"))
+    session.reply(run, error_reply(f"ERR {treatment.name} is not served by this proxy: replicas connect to the server"))
 
 
 HANDLERS: dict[Role, Handler] = {
@@ -283,10 +286,16 @@ HANDLERS: dict[Role, Handler] = {
 # A client that has a connection of its own.
 
 
-def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Run) -> bool:
+def request_of(run: Task) -> RedisRequest | None:
+    """What message filters know the command as; None where it went by them."""
+    return run[3] if len(run) == 4 else None
+
+
+def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
     """Send the command that is next to the client's own connection, or do without it. False: not before all replies are
     there."""
-    head, count, data = run
+    head, count, data = run[:3]
+    request = request_of(run)
     role = treatment.role
     if not count:
         own.send_part(data)
@@ -299,15 +308,15 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
             HANDLERS[role](session, treatment, run)
         return True
     elif role is Role.SUBSCRIBE:
-        own.send(treatment, data, max(1, head.argc - 1))
+        own.send(treatment, data, max(1, head.argc - 1), request=request)
     elif role is Role.UNSUBSCRIBE:
-        own.send(treatment, data, head.argc - 1 or -1)
+        own.send(treatment, data, head.argc - 1 or -1, request=request)
     elif role in _IDENTITY:
         return _change_own(session, own, treatment, run)
     elif role is Role.CLIENT:
-        own.send(treatment, data, 1, _client_effect(session, own, data))
+        own.send(treatment, data, 1, _client_effect(session, own, data), request=request)
     else:
-        own.send(treatment, data, count)
+        own.send(treatment, data, count, request=request)
     session.done()
     return True
 
@@ -317,7 +326,7 @@ def _is_about_replies(treatment: Treatment, data: bytes) -> bool:
     return treatment.role is Role.CLIENT and [word.upper() for word in arguments(data)[1:2]] == [b"REPLY"]
 
 
-def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Run) -> bool:
+def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
     change = change_of(session.identity, treatment.role, run[2])
     refusal = b""
     if change is not None and change.logs_in and session.hub.logs_in:
@@ -328,7 +337,7 @@ def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment
         if own.waiting:
             return False
         session.done()
-        session.reply(refusal)
+        session.reply(run, refusal)
         return True
 
     def take_effect(_reply: bytes) -> None:
@@ -337,7 +346,7 @@ def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment
             own.identity = change.identity
             own.name = session.name = session.name if change.name is None else change.name
 
-    own.send(treatment, run[2], 1, take_effect)
+    own.send(treatment, run[2], 1, take_effect, request=request_of(run))
     session.done()
     return True
 

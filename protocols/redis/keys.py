@@ -36,12 +36,13 @@ class KeySpec(NamedTuple):
 
     @property
     def reads(self) -> bool:
-        """Whether something of the key's value can get to the client."""
-        return "access" in self.flags or "RO" in self.flags
+        """Whether something of the key's value is told, or copied."""
+        return "access" in self.flags
 
     @property
     def writes(self) -> bool:
-        return not self.flags.isdisjoint(("RW", "OW", "RM"))
+        """Whether the key or its value is changed."""
+        return not self.flags.isdisjoint(("insert", "update", "delete"))
 
 
 Found: TypeAlias = list[tuple[int, KeySpec]]
@@ -107,6 +108,22 @@ def _of_sort(specs: Sequence[KeySpec], arguments: Sequence[bytes]) -> Found:
     return found if len(arguments) > 1 else []
 
 
+def _of_set(specs: Sequence[KeySpec], arguments: Sequence[bytes]) -> Found:
+    """``SET key value [GET] ...`` tells the old value only with ``GET``."""
+    if len(arguments) < 2:
+        return []
+    reads = any(word.upper() == b"GET" for word in arguments[3:])
+    return [(1, specs[0] if reads else specs[0]._replace(flags=frozenset(("OW", "update"))))]
+
+
+def _of_bitfield(specs: Sequence[KeySpec], arguments: Sequence[bytes]) -> Found:
+    """``BITFIELD key GET ...`` changes something only where there is more than ``GET``."""
+    if len(arguments) < 2:
+        return []
+    changes = any(word.upper() in (b"SET", b"INCRBY") for word in arguments[2:])
+    return [(1, specs[0] if changes else specs[0]._replace(flags=frozenset(("RO", "access"))))]
+
+
 def _of_migrate(specs: Sequence[KeySpec], arguments: Sequence[bytes]) -> Found:
     """``MIGRATE host port key|"" ...``: the keys are behind KEYS where there is none at 3."""
     one = [(at, specs[0]) for at in _positions(specs[0], arguments)]
@@ -116,6 +133,8 @@ def _of_migrate(specs: Sequence[KeySpec], arguments: Sequence[bytes]) -> Found:
 
 
 _SPECIAL: dict[str, Callable[[Sequence[KeySpec], Sequence[bytes]], Found]] = {
+    "BITFIELD": _of_bitfield,
+    "SET": _of_set,
     "SORT": _of_sort,
     "SORT_RO": _of_sort,
     "MIGRATE": _of_migrate,

@@ -59,7 +59,8 @@ def test_the_server_finds_the_same_keys(line: str, redis: RedisServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["GET", "EVAL x", "EVAL x 5 a", "EVAL x y a", "XREAD STREAMS", "SORT", "MIGRATE h", "MGET"]
+    "line",
+    ["GET", "EVAL x", "EVAL x 5 a", "EVAL x y a", "XREAD STREAMS", "SORT", "MIGRATE h", "MGET", "SET", "BITFIELD"],
 )
 def test_what_does_not_fit_has_no_keys(line: str) -> None:
     words = line.encode().split()
@@ -72,7 +73,11 @@ def test_what_is_done_with_a_key() -> None:
         return [(key.decode(), spec.reads, spec.writes) for key, spec in BUILT_IN.of(words).key_uses(words)]
 
     assert uses("GET a") == [("a", True, False)]
-    assert uses("SET a 1") == [("a", True, True)]  # with GET it also reads
+    assert uses("SET a 1") == [("a", False, True)]
+    assert uses("SET a 1 get") == [("a", True, True)]
+    assert uses("BITFIELD a GET u8 0") == [("a", True, False)]
+    assert uses("BITFIELD a SET u8 0 1") == [("a", True, True)]
+    assert uses("EXISTS a") == [("a", False, False)]
     assert uses("MSET a 1") == [("a", False, True)]
     assert uses("COPY a b") == [("a", True, False), ("b", False, True)]
     assert uses("SORT a STORE b") == [("a", True, False), ("b", False, True)]

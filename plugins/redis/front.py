@@ -1,0 +1,171 @@
+"""Message filters in front of a session, where a configuration has some.
+
+As everywhere, what nobody wants costs little: commands that no filter wants go by the filters, straight to the session,
+in the pipelines that they came in. One that is wanted goes through them, one command at a time. So that neither
+commands nor replies overtake each other, a client changes from one way to the other only when it has all its replies;
+until then what it sends waits."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from l4proxy.ordered_chain import OrderedMessageChain
+from l4proxy.plugins.redis.message import RedisRequest, RedisResponse
+from l4proxy.plugins.redis.replies import ABORTED
+from l4proxy.protocols.redis.request import Run, encode_command, one_by_one
+
+if TYPE_CHECKING:
+    from l4proxy.message_filters import MessageFilters
+    from l4proxy.plugins.redis.session import Session
+    from l4proxy.reason import CloseReason
+
+__all__ = ["Front"]
+
+DISCARD = encode_command(b"DISCARD")
+
+
+class Front:
+    """The filters of one client."""
+
+    def __init__(self, session: Session, filters: MessageFilters) -> None:
+        self._session = session
+        self._filters = filters
+        self._waiting: deque[Run] = deque()
+        """What is to come next, and cannot yet."""
+        self._under_way = 0
+        """Requests whose responses have not been delivered."""
+        self._last = 0
+        """The number of the last request."""
+        self._forwarded = 0
+        """Requests that came through."""
+        self._begin: tuple[int, int] | None = None
+        """Where the transaction under way has begun: these two, then."""
+        self._taking = False
+        self._chain: OrderedMessageChain[RedisRequest, RedisResponse] = OrderedMessageChain(
+            filters,
+            session.conn,
+            forward=self._forward,
+            deliver=self._deliver,
+            on_blocked=session.filters_blocked,
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._waiting or self._under_way)
+
+    def take(self, runs: list[Run]) -> None:
+        """What the client has sent."""
+        self._waiting.extend(runs)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Take what can be taken. Called when there is more, and when the session has nothing outstanding."""
+        if self._taking:
+            return
+        self._taking = True
+        try:
+            while self._waiting and not self._chain.ended:
+                if not self._under_way and not self._is_wanted(self._waiting[0]):
+                    run = self._waiting.popleft()
+                    self._note(run[0].name, self._last, self._forwarded)
+                    self._session.accept(run)
+                elif self._under_way or self._session.is_idle:
+                    self._take_requests()
+                else:
+                    break
+        finally:
+            self._taking = False
+
+    def _is_wanted(self, run: Run) -> bool:
+        """Whether it has to go through the filters; so does the end of a transaction that is to be aborted."""
+        name = run[0].name
+        return self._filters.wants(name) or (name == "EXEC" and self._is_spoilt(self._last + 1))
+
+    def _take_requests(self) -> None:
+        """All that waits goes through the filters; then the session works on what came through."""
+        table = self._session.hub.table
+        while self._waiting and not self._chain.ended:
+            run = self._waiting.popleft()
+            if not run[1]:
+                self._session.too_long_for_filters()
+                return
+            for raw in one_by_one(run):
+                request = RedisRequest(run[0], raw, table)
+                request.number = self._last = self._last + 1
+                self._under_way += 1
+                self._chain.request(request)
+        self._session.work()
+
+    def _forward(self, request: RedisRequest) -> None:
+        session = self._session
+        head, raw = request.head, request.raw
+        if request.changed:
+            head = session.hub.table.inline_head(request.arguments)
+        if head.name == "EXEC" and self._is_spoilt(request.number):
+            request.aborted = True
+            head, raw = session.hub.discard, DISCARD
+        self._forwarded += 1
+        self._note(head.name, request.number, self._forwarded)
+        session.accept((head, 1, raw, request), more=self._taking)
+
+    def _note(self, name: str, number: int, forwarded: int) -> None:
+        """A command has come through: does a transaction begin, or end?"""
+        if name == "MULTI" and self._begin is None:
+            self._begin = (number, forwarded)
+        elif name in ("EXEC", "DISCARD", "RESET"):
+            self._begin = None
+
+    def _is_spoilt(self, number: int) -> bool:
+        """Whether a filter has answered a command between the beginning of the transaction and the request of this
+        number: then fewer have been forwarded."""
+        return self._begin is not None and self._forwarded - self._begin[1] < number - 1 - self._begin[0]
+
+    # Replies
+
+    def respond(self, request: RedisRequest, data: bytes) -> None:
+        """The reply to a command that was forwarded; nothing, where the client wants none."""
+        beginning = request.beginning
+        if beginning is None:
+            data = ABORTED if request.aborted else request.collected + data
+            self._chain.respond(request, RedisResponse(raw=data))
+            return
+        self._add(beginning, data)
+        self._chain.finish(beginning)
+        if beginning.delivered:
+            self._ended()
+
+    def respond_part(self, request: RedisRequest, data: bytes) -> None:
+        """A part of a reply that goes on."""
+        if request.beginning is None:
+            request.beginning = RedisResponse(raw=data, complete=False)
+            self._chain.respond(request, request.beginning)
+        else:
+            self._add(request.beginning, data)
+
+    def collect(self, request: RedisRequest, data: bytes) -> None:
+        """One of several replies to a command; the last of them responds."""
+        request.collected += data
+
+    def _add(self, beginning: RedisResponse, data: bytes) -> None:
+        if beginning.delivered:
+            self._session.give(data)
+        else:
+            beginning.rest.append(data)
+
+    def _deliver(self, response: RedisResponse) -> None:
+        session = self._session
+        response.delivered = True
+        for data in (response.encode(session.identity.protocol), *response.rest):
+            if data:
+                session.give(data)
+        if response.complete:
+            self._ended()
+
+    def _ended(self) -> None:
+        self._under_way -= 1
+        self.go_on()
+
+    def close(self, reason: CloseReason) -> None:
+        self._waiting.clear()
+        self._chain.close(reason)

@@ -1,0 +1,119 @@
+"""``block`` for Redis: commands that clients may not send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from l4proxy.hookspecs import Register, hookimpl
+from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
+from l4proxy.stats import Stats, labelled_counter
+
+if TYPE_CHECKING:
+    from l4proxy.server import Server
+
+__all__ = ["RedisBlock", "RedisBlockConfig"]
+
+SWITCHES = {
+    "flush": ("FLUSHALL", "FLUSHDB"),
+    "config": ("CONFIG",),
+    "debug": ("DEBUG",),
+    "keys": ("KEYS",),
+    "shutdown": ("SHUTDOWN",),
+    "replication": ("REPLICAOF", "SLAVEOF", "FAILOVER"),
+    "persistence": ("SAVE", "BGSAVE", "BGREWRITEAOF"),
+    "modules": ("MODULE",),
+    "users": ("ACL",),
+    "monitor": ("MONITOR",),
+    "migrate": ("MIGRATE", "RESTORE", "RESTORE-ASKING"),
+    "swap": ("SWAPDB",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBlockConfig:
+    flush: bool = True
+    """Block FLUSHALL and FLUSHDB."""
+    config: bool = True
+    """Block CONFIG."""
+    debug: bool = True
+    """Block DEBUG."""
+    keys: bool = True
+    """Block KEYS, which keeps the server busy for as long as it has keys."""
+    shutdown: bool = True
+    """Block SHUTDOWN."""
+    replication: bool = True
+    """Block REPLICAOF, SLAVEOF and FAILOVER."""
+    persistence: bool = True
+    """Block SAVE, BGSAVE and BGREWRITEAOF."""
+    modules: bool = True
+    """Block MODULE."""
+    users: bool = True
+    """Block ACL, but for ACL WHOAMI, ACL CAT and ACL GENPASS."""
+    monitor: bool = True
+    """Block MONITOR, which shows everybody's commands."""
+    migrate: bool = True
+    """Block MIGRATE and RESTORE."""
+    swap: bool = True
+    """Block SWAPDB."""
+    commands: tuple[str, ...] = ()
+    """Block these, too: `["GETSET", "CLIENT|KILL"]`."""
+    allow: tuple[str, ...] = ("ACL|WHOAMI", "ACL|CAT", "ACL|GENPASS")
+    """Let these pass all the same: `["CONFIG|GET"]`."""
+
+    def blocked(self) -> frozenset[str]:
+        """The names, in capitals."""
+        switched = {name for switch, names in SWITCHES.items() if getattr(self, switch) for name in names}
+        return frozenset(switched | {name.upper() for name in self.commands})
+
+
+class RedisBlockStats(Stats, subsystem="redis_block"):
+    """Commands that were blocked."""
+
+    blocked_total = labelled_counter("Commands answered with an error, by name.", label="command")
+
+
+class Rules:
+    def __init__(self, config: RedisBlockConfig, server: Server) -> None:
+        self.stats = server.stats.group(RedisBlockStats)
+        self.blocked = config.blocked()
+        self.allowed = frozenset(name.upper() for name in config.allow)
+
+
+class RedisBlock(RedisFilter[RedisBlockConfig]):
+    """Answer dangerous commands with an error, instead of sending them to the server.
+
+        { use = "block" }
+        { use = "block", keys = false, commands = ["GETSET"], allow = ["CONFIG|GET"] }
+
+    Without options it blocks what nobody but an operator has a use for: each is a switch. Commands that are not blocked
+    do not come by here, and cost nothing.
+    """
+
+    name = "block"
+    shared: Rules
+
+    @classmethod
+    def provision(cls, config: RedisBlockConfig, server: Server) -> Rules:
+        return Rules(config, server)
+
+    @classmethod
+    def wanted(cls, config: RedisBlockConfig) -> frozenset[str]:
+        return frozenset(name.partition("|")[0] for name in config.blocked())
+
+    def on_request(self, request: RedisRequest) -> RedisRequest | None:
+        name = request.command.name or request.kind
+        either = {request.kind, name}
+        if either & self.shared.allowed or not either & self.shared.blocked:
+            return request
+        self.shared.stats.blocked_total.add(name)
+        self.reply(request, RedisResponse.error(f"NOPERM {name.replace('|', ' ')} is blocked by this proxy"))
+        return None
+
+
+assert {field.name for field in fields(RedisBlockConfig)} >= set(SWITCHES)
+
+
+@hookimpl
+def register_message_filters(register: Register[Any]) -> None:
+    register(RedisBlock)

@@ -1,0 +1,103 @@
+"""``fault`` for Redis: delays and errors on purpose."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from l4proxy.config.types import Duration, Percent, Range
+from l4proxy.hookspecs import Register, hookimpl
+from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
+from l4proxy.stats import Stats, counter, gauge
+
+if TYPE_CHECKING:
+    from l4proxy.server import Server
+
+__all__ = ["RedisFault", "RedisFaultConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFaultConfig:
+    delay: Duration = Duration(0.0)
+    """How long a command is held, and what comes behind it waits."""
+    delay_percent: Percent = Percent(100.0)
+    """So many of them."""
+    error: str = ""
+    """An error that is answered instead of asking the server: `"ERR fault injected"`, `"LOADING ..."`."""
+    error_percent: Percent = Percent(100.0)
+    """So many of them."""
+    commands: tuple[str, ...] = ()
+    """Only these commands; all, where none are given."""
+    max_active: Annotated[int, Range(1)] = 1000
+    """Commands that are held at a time; more pass without a delay."""
+
+    def __post_init__(self) -> None:
+        if not self.delay and not self.error:
+            raise ValueError("delay: write delay, or error, or both")
+        if "\r" in self.error or "\n" in self.error:
+            raise ValueError("error: is one line")
+
+
+class RedisFaultStats(Stats, subsystem="redis_fault"):
+    """Faults that were made."""
+
+    delays_total = counter("Commands held.")
+    errors_total = counter("Commands answered with an error.")
+    active = gauge("Commands held now.")
+
+
+class RedisFault(RedisFilter[RedisFaultConfig]):
+    """Delay commands, or answer them with an error, to see what becomes of it.
+
+        { use = "fault", delay = "200ms", delay_percent = 10, error = "LOADING on purpose", error_percent = 1 }
+
+    A command may be both delayed and refused. Times may be up to a tenth of a second longer.
+    """
+
+    name = "fault"
+    shared: RedisFaultStats
+
+    @classmethod
+    def provision(cls, config: RedisFaultConfig, server: Server) -> RedisFaultStats:
+        return server.stats.group(RedisFaultStats)
+
+    @classmethod
+    def wanted(cls, config: RedisFaultConfig) -> frozenset[str] | None:
+        return frozenset(name.upper() for name in config.commands) if config.commands else None
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    def on_request(self, request: RedisRequest) -> RedisRequest | None:
+        config, stats = self.config, self.shared
+        delays = config.delay and random.random() * 100 < config.delay_percent
+        if not delays or stats.active >= config.max_active:
+            return self._pass(request)
+        stats.delays_total += 1
+        stats.active += 1
+        self._held += 1
+        self.conn.call_later(config.delay, lambda: self._go_on(request))
+        return None
+
+    def _go_on(self, request: RedisRequest) -> None:
+        self.shared.active -= 1
+        self._held -= 1
+        if self._pass(request) is not None:
+            self.release(request)
+
+    def _pass(self, request: RedisRequest) -> RedisRequest | None:
+        config = self.config
+        if not config.error or random.random() * 100 >= config.error_percent:
+            return request
+        self.shared.errors_total += 1
+        self.reply(request, RedisResponse.error(config.error))
+        return None
+
+    def on_close(self, reason: object) -> None:
+        self.shared.active -= self._held
+
+
+@hookimpl
+def register_message_filters(register: Register[Any]) -> None:
+    register(RedisFault)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from l4proxy.plugins.redis_block import RedisBlock
+from l4proxy.protocols.redis.request import encode_command
+from l4proxy.protocols.redis.values import Failure
+from l4proxy.testing import use
+from redis_memory import Client, RedisMemory, memory_cluster, redis_memory
+
+__all__ = ["memory_cluster", "redis_memory"]
+
+
+def ask(client: Client, memory: RedisMemory, *lines: str) -> list[bytes]:
+    client.end.send(b"".join(encode_command(*line.encode().split()) for line in lines))
+    memory.serve()
+    return client.replies()
+
+
+def test_what_is_dangerous_is_blocked_without_being_asked(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(use(RedisBlock))
+    lines = ("FLUSHALL", "flushdb async", "CONFIG GET a", "DEBUG SLEEP 1", "KEYS *", "SHUTDOWN", "MONITOR", "ACL LIST")
+    for line, reply in zip(lines, ask(client, redis_memory, *lines), strict=True):
+        assert isinstance(reply, Failure)
+        assert reply.startswith(b"NOPERM " + line.upper().split()[0].encode())
+    assert not redis_memory.look()
+    assert ask(client, redis_memory, "GET a", "ACL WHOAMI") == [b"0  GET a", b"0  ACL WHOAMI"]
+    assert redis_memory.statistic("l4proxy_redis_block_blocked_total", command="FLUSHALL") == 1
+
+
+def test_each_is_a_switch(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(use(RedisBlock, keys=False, commands=["getset", "CLIENT|KILL"], allow=["config|get"]))
+    lines = "KEYS *|GETSET a b|CLIENT LIST|CLIENT KILL a|CONFIG GET a|CONFIG SET a b"
+    replies = ask(client, redis_memory, *lines.split("|"))
+    assert [isinstance(reply, Failure) for reply in replies] == [False, True, False, True, False, True]
+
+
+def test_in_a_transaction(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(use(RedisBlock))
+    *_, refused, queued, aborted = ask(client, redis_memory, "MULTI", "INCR a", "FLUSHALL", "INCR b", "EXEC")
+    assert refused.startswith(b"NOPERM")
+    assert queued == b"QUEUED"
+    assert aborted.startswith(b"EXECABORT")
