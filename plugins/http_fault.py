@@ -10,7 +10,9 @@ from l4proxy.config.types import Duration, Percent, Range
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.conditions import value_test
 from l4proxy.plugins.http.config import FieldMatch
+from l4proxy.plugins.http.grpc_answers import grpc_response
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
+from l4proxy.protocols.grpc import GrpcStatus, is_grpc
 from l4proxy.stats import Stats, counter, gauge
 
 if TYPE_CHECKING:
@@ -29,13 +31,15 @@ class HttpFaultConfig:
     """A status that is answered instead of asking the upstream; 0: none."""
     abort_percent: Percent = Percent(100.0)
     """So many of them."""
+    grpc_status: Annotated[int, Range(0, 16)] = 0
+    """What gRPC calls are answered with instead of `abort`; 0: what `abort` means to them."""
     headers: tuple[FieldMatch, ...] = ()
     """Only requests with these fields."""
     max_active: Annotated[int, Range(1)] = 1000
     """Requests that are held at a time; more pass without a fault."""
 
     def __post_init__(self) -> None:
-        if not self.delay and not self.abort:
+        if not self.delay and not self.abort and not self.grpc_status:
             raise ValueError("delay: write delay, or abort, or both")
         if self.abort and self.abort < 200:
             raise ValueError("abort: is a status from 200 to 599")
@@ -89,10 +93,15 @@ class HttpFault(HttpFilter[HttpFaultConfig]):
 
     def _abort(self, request: HttpRequest) -> HttpRequest | None:
         config = self.config
-        if not config.abort or random.random() * 100 >= config.abort_percent:
+        as_grpc = config.grpc_status and is_grpc(request.field("content-type"))
+        if not (config.abort or as_grpc) or random.random() * 100 >= config.abort_percent:
             return request
         self.shared.stats.aborts_total += 1
-        self.reply(request, HttpResponse(config.abort, "a fault on purpose\n", details="fault", flags=("FI",)))
+        if as_grpc:
+            status = GrpcStatus(config.grpc_status)
+            self.reply(request, grpc_response(status, "a fault on purpose", details="fault", flags=("FI",)))
+        else:
+            self.reply(request, HttpResponse(config.abort, "a fault on purpose\n", details="fault", flags=("FI",)))
         return None
 
     def on_cancel(self, request: HttpRequest) -> None:

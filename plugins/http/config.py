@@ -166,7 +166,18 @@ class HashPart:
 
 
 RetryOn = Literal[
-    "5xx", "gateway-error", "reset", "connect-failure", "retriable-status-codes", "refused-stream", "retriable-headers"
+    "5xx",
+    "gateway-error",
+    "reset",
+    "connect-failure",
+    "retriable-status-codes",
+    "refused-stream",
+    "retriable-headers",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
 ]
 
 
@@ -177,7 +188,9 @@ class Retry:
 
     on: tuple[RetryOn, ...] = ("connect-failure", "refused-stream", "reset")
     """`5xx` (any, also none at all), `gateway-error` (502, 503, 504), `reset` (no response), `connect-failure`,
-    `retriable-status-codes` (with `status`), `retriable-headers` (with `response_headers`), `refused-stream`."""
+    `retriable-status-codes` (with `status`), `retriable-headers` (with `response_headers`), `refused-stream`.
+    And for gRPC, whatever `methods` say, statuses in answers that have no message: `cancelled`, `deadline-exceeded`,
+    `internal`, `resource-exhausted`, `unavailable`."""
     attempts: Annotated[int, Range(1, 20)] = 1
     """Tries after the first one."""
     methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
+from l4proxy.plugins.http.grpc_answers import as_grpc
 from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.plugins.http.stats import CLASSES
 from l4proxy.protocols.http_fields import FieldBlock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.http.action import Action
     from l4proxy.plugins.http.connection import ClientConnection, ClientStream, ServerStream
@@ -51,7 +54,7 @@ class Exchange:
         "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "connection", "cookie",
         "endpoint", "finished", "first_byte_at", "flags", "host", "layer", "moved", "moved_at", "notes", "pool",
         "received", "request", "request_done_at", "responded", "response", "route", "seen_moved", "sent", "sent_at",
-        "splicer", "started", "stream", "tried", "tunnel", "upstream",
+        "splicer", "started", "stream", "tried", "tunnel", "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -88,6 +91,8 @@ class Exchange:
         """What moves most of a large body."""
         self.notes: list[str] | None = None
         """Tries that failed, for a client that may know; None: it has not asked."""
+        self.watchers: list[Callable[[str], object]] | None = None
+        """Called when it is over, with why (``HttpRequest.when_done``)."""
         self.cookie = ""
         """A ``Set-Cookie`` that the hash policy has made up."""
         self.moved: int = 0
@@ -428,13 +433,14 @@ class Exchange:
             return
         if response is not self.response:  # a filter's own: the endpoint's is not wanted
             self._drop_upstream()
+            as_grpc(self.request, response)
             self.response = response
             if response.flags:
                 self.flags = (*self.flags, *response.flags)
             self._late = [response.content] if response.content and self.request.kind != "HEAD" else []
             self._late_size = len(response.content)
             self._late_end = True
-            self._late_trailers = None
+            self._late_trailers = response.trailers
         self.layer.finish_response(self, response)
         self.responded = True
         response.seal()
@@ -525,6 +531,8 @@ class Exchange:
         data = b"".join(pieces or ())
         if body is not None:
             data = body.pass_on(data, end)
+            if response.trailers is None:  # a filter has put them elsewhere
+                trailers = None
         self.sent += len(data)
         if end and trailers is not None and trailers.fields:
             if data:
@@ -744,6 +752,8 @@ class Exchange:
         if pool is not None:
             pool.active -= 1
         self.layer.done(self, why)
+        for watcher in self.watchers or ():
+            watcher(why)
         request = self.request
         request.exchange = request.stream = None
         self._early = self._late = self._kept = None

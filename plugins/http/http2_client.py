@@ -402,7 +402,7 @@ class _Stream(ClientStream):
         assert sink is not None
         assert http2 is not None
         length = head.content_length
-        if not http2.body_allowed or head.status == 304 or (end and length is None and not data):
+        if not http2.body_allowed or head.status == 304:
             length = 0
         response = _response(head, length)
         if self.wants_tunnel:

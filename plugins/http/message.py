@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from l4proxy.message import NEW, MessageFilter, Request, Response
@@ -112,6 +112,13 @@ class HttpRequest(Request):
                 self.block, self.added = block, EMPTY
             self._headers = Headers(self.block)
         return self._headers
+
+    def when_done(self, callback: Callable[[str], object]) -> None:
+        """Call ``callback(why)`` when this request is over, in whichever way: ``why`` is empty after a whole response,
+        else the snake-case name of what came between. ``exchange`` still has everything then. Must not raise."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.watchers = [*(exchange.watchers or ()), callback]
 
     def seal(self) -> FieldBlock:
         """What filters have made of the fields: from now on it is in ``block``, for who sends it on."""

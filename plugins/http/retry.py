@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from l4proxy.plugins.http.conditions import value_test
+from l4proxy.protocols.grpc import GrpcStatus
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.config import Retry
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.message import HttpResponse
 
 __all__ = ["RetryPolicy"]
+
+
+GRPC = {
+    "cancelled": GrpcStatus.CANCELLED,
+    "deadline-exceeded": GrpcStatus.DEADLINE_EXCEEDED,
+    "internal": GrpcStatus.INTERNAL,
+    "resource-exhausted": GrpcStatus.RESOURCE_EXHAUSTED,
+    "unavailable": GrpcStatus.UNAVAILABLE,
+}
+"""Statuses of gRPC, by the names that policies have for them. What is in trailers comes too late for a retry."""
 
 
 class RetryPolicy:
@@ -28,7 +39,9 @@ class RetryPolicy:
         self._headers = [(match.name.lower(), value_test(match)) for match in config.headers]
         self._response_headers = [(match.name.lower(), value_test(match)) for match in config.response_headers]
         self.per_try_timeout = config.per_try_timeout
-        self.reads_responses = bool(self.on & {"5xx", "gateway-error", "retriable-status-codes", "retriable-headers"})
+        self._grpc = {str(int(GRPC[why])): why for why in sorted(self.on & GRPC.keys())}
+        by_response = {"5xx", "gateway-error", "retriable-status-codes", "retriable-headers", *GRPC}
+        self.reads_responses = bool(self.on & by_response)
 
     def allows(self, exchange: Exchange, why: str, safe: bool) -> bool:
         """Whether a try that failed as ``why`` may be followed by another one. ``safe``: nothing was acted upon."""
@@ -39,7 +52,7 @@ class RetryPolicy:
             wanted = why in self.on or "5xx" in self.on or (why == "per-try-timeout" and "gateway-error" in self.on)
             if not wanted:
                 return False
-        if not safe and self._methods and request.kind not in self._methods:
+        if not safe and why not in GRPC and self._methods and request.kind not in self._methods:
             return False
         return all(test(request.field(name)) for name, test in self._headers)
 
@@ -54,7 +67,7 @@ class RetryPolicy:
             return "retriable-status-codes"
         if "retriable-headers" in on and any(test(response.field(name)) for name, test in self._response_headers):
             return "retriable-headers"
-        return ""
+        return self._grpc.get(response.field("grpc-status") or "", "") if self._grpc else ""
 
     def pause(self, attempt: int) -> float:
         """Seconds before the try behind number ``attempt``: fully jittered exponential backoff."""

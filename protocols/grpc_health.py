@@ -1,0 +1,46 @@
+"""The two messages of the gRPC health checking protocol (``grpc/health/v1/health.proto``), which need no more of
+protobuf than a string and a number."""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = ["NOT_SERVING", "SERVING", "encode_health", "read_health_request"]
+
+SERVING = 1
+NOT_SERVING = 2
+
+_HEAD = struct.Struct("!BI")
+_SERVICE = 0x0A
+"""Field 1, a string."""
+_STATUS = 0x08
+"""Field 1, a number."""
+_LONGEST = 1 << 14
+"""Of a name: lengths of two bytes."""
+
+
+def read_health_request(body: bytes) -> str | None:
+    """The service of the only message in a body; empty for the server as a whole. None for anything else."""
+    if len(body) < _HEAD.size or _HEAD.unpack_from(body) != (0, len(body) - _HEAD.size):
+        return None
+    message = body[_HEAD.size :]
+    if not message:
+        return ""
+    if message[0] != _SERVICE or len(message) < 2:
+        return None
+    length, start = message[1], 2
+    if length >= 0x80:
+        if len(message) < 3 or message[2] >= 0x80:
+            return None
+        length, start = length & 0x7F | message[2] << 7, 3
+    if len(message) != start + length or length >= _LONGEST:
+        return None
+    try:
+        return message[start:].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def encode_health(status: int) -> bytes:
+    """A ``HealthCheckResponse``, as the body of a response has it."""
+    return _HEAD.pack(0, 2) + bytes((_STATUS, status))

@@ -1,0 +1,180 @@
+"""gRPC through a real proxy, with grpcio on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from clusters import run
+from grpc_peers import SERVICE, Calls, grpc_service, in_thread
+from http2_peers import h2_connect
+from http_peers import http_proxy
+from proxying import HOST, Proxy
+
+LABELS = {"service": SERVICE, "method": "Unary"}
+
+
+@asynccontextmanager
+async def grpc_proxy(port: int, *filters: Any, **options: Any) -> AsyncIterator[Proxy]:
+    http2 = {"protocol": "http2"}
+    async with http_proxy(f"{HOST}:{port}", upstream=http2, filters=filters or [{"use": "grpc"}], **options) as proxy:
+        yield proxy
+
+
+def test_all_kinds_of_calls_pass() -> None:
+    def calls(port: int) -> None:
+        with Calls(port) as client:
+            response, call = client.unary("Unary", metadata=[("x-meta", "1"), ("x-data-bin", b"\0\xff")])
+            assert response == b"hello"
+            assert call.trailing_metadata() == (("x-trailer", "yes"),)
+            large = bytes(3_000_000)
+            assert client.unary("Unary", large)[0] == large
+            channel = client.channel
+            assert list(channel.unary_stream(f"/{SERVICE}/Repeat")(b"100", timeout=10)) == [b"100"] * 100
+            assert channel.stream_unary(f"/{SERVICE}/Collect")(iter([b"a", b"b"] * 50), timeout=10).count(b",") == 99
+            chat = channel.stream_stream(f"/{SERVICE}/Chat")(iter([b"a"] * 50), timeout=10)
+            assert list(chat) == [b"A"] * 50
+            assert client.failure("Fail") == ("FAILED_PRECONDITION", "not today: 100%")
+            assert client.failure("FailLate") == ("DATA_LOSS", "lost")
+
+    async def conversation() -> None:
+        async with grpc_service() as (port, service), grpc_proxy(port) as proxy:
+            await in_thread(lambda: calls(proxy.port))
+            assert service.seen[0][1]["x-meta"] == "1"
+            assert service.seen[0][1]["x-data-bin"] == b"\0\xff"  # type: ignore[comparison-overlap]
+            assert proxy.value("l4proxy_grpc_calls_total", **LABELS, status="OK") == 2
+            for method, status in (("Fail", "FAILED_PRECONDITION"), ("FailLate", "DATA_LOSS"), ("Chat", "OK")):
+                labels = {"service": SERVICE, "method": method, "status": status}
+                assert proxy.value("l4proxy_grpc_calls_total", **labels) == 1
+            sizes = proxy.value("l4proxy_grpc_response_message_bytes", service=SERVICE, method="Repeat")
+            assert (sum(sizes["counts"]), sizes["sum"]) == (100, 300)
+            sizes = proxy.value("l4proxy_grpc_request_message_bytes", service=SERVICE, method="Collect")
+            assert sum(sizes["counts"]) == 100
+            assert proxy.value("l4proxy_grpc_call_seconds", **LABELS)["sum"] > 0
+
+    run(conversation)
+
+
+def test_a_deadline_is_kept_also_where_the_service_does_not() -> None:
+    async def conversation() -> None:
+        async with grpc_service() as (port, _), grpc_proxy(port) as proxy, h2_connect(proxy) as client:
+            head = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "200m")]
+            reply = await client.get(f"/{SERVICE}/Slow", *head, method="POST", body=b"\0\0\0\0\0")
+            # Whoever is first, we or the service, which is told of it: the client has its answer.
+            status = dict(reply.headers).get("grpc-status") or dict(reply.trailers).get("grpc-status")
+            assert status in ("4", "1", None)
+            assert status or reply.reset is not None
+            assert proxy.value("l4proxy_http_requests_active", http="http") == 0
+
+    run(conversation)
+
+
+def test_no_call_has_longer_than_the_proxy_allows() -> None:
+    async def conversation() -> None:
+        async with grpc_service() as (port, service), grpc_proxy(port, {"use": "grpc", "max_timeout": "0.3s"}) as proxy:
+            with Calls(proxy.port) as client:
+                status, _ = await in_thread(lambda: client.failure("Slow"))
+                assert status == "DEADLINE_EXCEEDED"
+                timeout = service.seen[0][1].get("grpc-timeout")
+                assert timeout is None  # grpcio keeps it to itself
+                assert (await in_thread(lambda: client.unary("Unary")))[0] == b"hello"
+
+    run(conversation)
+
+
+def test_errors_of_the_proxy_are_grpc_statuses() -> None:
+    async def conversation() -> None:
+        async with grpc_service() as (port, _):
+            pass  # nobody is there any more
+        routes = [
+            {"prefix": "/no", "respond": {"status": 403, "text": "no"}},
+            {"prefix": f"/{SERVICE}", "cluster": "up"},
+        ]
+        async with grpc_proxy(port, routes=routes) as proxy:
+            with Calls(proxy.port) as client:
+                assert await in_thread(lambda: client.failure("Unary")) == ("UNAVAILABLE", "connect_refused")
+                assert await in_thread(lambda: client.failure("/no/x")) == ("PERMISSION_DENIED", "direct_response")
+                assert await in_thread(lambda: client.failure("/a.B/C")) == ("UNIMPLEMENTED", "route_not_found")
+            labels = {"service": "other", "method": "other", "status": "UNAVAILABLE"}
+            assert proxy.value("l4proxy_grpc_calls_total", **labels) == 1
+
+    run(conversation)
+
+
+def test_retries_by_status() -> None:
+    async def conversation() -> None:
+        retry = {"on": ["unavailable"], "attempts": 3, "backoff": "1ms"}
+        routes = [{"prefix": "/", "cluster": "up", "retry": retry}]
+        async with grpc_service() as (port, service), grpc_proxy(port, routes=routes) as proxy:
+            with Calls(proxy.port) as client:
+                service.fails = 3
+                assert (await in_thread(lambda: client.unary("Flaky")))[0] == b"hello"
+                assert len(service.seen) == 4
+                service.fails = 4
+                assert await in_thread(lambda: client.failure("Flaky")) == ("UNAVAILABLE", "try again")
+            assert proxy.value("l4proxy_http_cluster_retries_total", cluster="up", reason="unavailable") == 6
+
+    run(conversation)
+
+
+def test_a_call_that_is_cancelled_is_counted_so_and_ends_everywhere() -> None:
+    async def conversation() -> None:
+        async with grpc_service() as (port, service), grpc_proxy(port) as proxy:
+            with Calls(proxy.port) as client:
+                call = client.channel.unary_unary(f"/{SERVICE}/Slow").future(b"x", timeout=10)
+                while not service.seen:
+                    await asyncio.sleep(0.01)
+                call.cancel()
+                labels = {"service": "other", "method": "other", "status": "CANCELLED"}
+                while not proxy.value("l4proxy_grpc_calls_total", **labels):
+                    await asyncio.sleep(0.01)
+            assert proxy.value("l4proxy_http_cluster_requests_active", cluster="up") == 0
+
+    run(conversation)
+
+
+def test_faults_are_statuses() -> None:
+    async def conversation() -> None:
+        fault = {"use": "fault", "grpc_status": 8}
+        async with grpc_service() as (port, _), grpc_proxy(port, fault) as proxy, h2_connect(proxy) as other:
+            with Calls(proxy.port) as client:
+                assert await in_thread(lambda: client.failure("Unary")) == ("RESOURCE_EXHAUSTED", "a fault on purpose")
+            assert (await other.get("/x", method="POST")).status != 503  # which is no call
+
+    run(conversation)
+
+
+def test_no_method_that_does_not_exist_gets_a_series_of_its_own() -> None:
+    async def conversation() -> None:
+        async with grpc_service() as (port, _), grpc_proxy(port) as proxy:
+            with Calls(proxy.port) as client:
+                for at in range(20):
+                    path = f"/{SERVICE}/Invented{at}"
+                    assert (await in_thread(lambda path=path: client.failure(path)))[0] == "UNIMPLEMENTED"  # type: ignore[misc]
+            series = proxy.server.stats.snapshot()["l4proxy_grpc_calls_total"]["samples"]
+            assert [sample["labels"] for sample in series] == [["other", "other", "UNIMPLEMENTED"]]
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("streams", [1, 50])
+def test_many_calls_at_once(streams: int) -> None:
+    async def conversation() -> None:
+        async with grpc_service() as (port, _), grpc_proxy(port) as proxy:
+            with Calls(proxy.port) as client:
+                method = client.channel.unary_unary(f"/{SERVICE}/Unary")
+
+                def call() -> None:
+                    futures = [method.future(b"%d" % at, timeout=20) for at in range(streams)]
+                    assert [future.result() for future in futures] == [b"%d" % at for at in range(streams)]
+                    assert all(future.code() is grpc.StatusCode.OK for future in futures)
+
+                for _ in range(3):
+                    await in_thread(call)
+
+    run(conversation)
