@@ -9,7 +9,8 @@ The life of a message filter, in order:
 1. ``provision(config, server)``: once per place in the configuration. What it returns is ``self.shared`` for every
    connection.
 2. an instance per client connection; ``conn``, ``config`` and ``shared`` are set before the first call. Then
-   ``on_connect()``.
+   ``on_connect()``. Where the protocol lets some requests meet the filter with other options (HTTP: those of a route),
+   there is another instance for these, made for the first of them.
 3. ``on_request(request)``: for every request whose kind the filter ``wants``, in the order of the list.
 4. ``on_response(response)``: for the response to each of these requests, in the opposite order. ``response.request``
    is the request; what one filter has to remember between the two calls it keeps in ``request.state``.
@@ -62,6 +63,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 if TYPE_CHECKING:
     from l4proxy.filter import Conn, Peer, TlsInfo
     from l4proxy.message_chain import MessageChain
+    from l4proxy.message_filters import MessageFilterUse
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
     from l4proxy.timers import Timer
@@ -86,7 +88,7 @@ class Request:
     ``expects_response`` is False where the protocol has no response to such a request.
     """
 
-    __slots__ = ("_place", "_response", "_state", "expects_response", "kind")
+    __slots__ = ("_place", "_response", "_state", "_variant", "expects_response", "kind")
 
     def __init__(self, kind: str, *, expects_response: bool = True) -> None:
         self.kind = kind
@@ -94,6 +96,12 @@ class Request:
         self._place = NEW
         self._response: Response | None = None
         self._state: dict[str, Any] | None = None
+        self._variant = 0
+
+    def select(self, variant: int) -> None:
+        """Let this request meet another list of filters (``MessageFilters.variant``). For the network filter, before
+        the chain gets it."""
+        self._variant = variant
 
     @property
     def state(self) -> dict[str, Any]:
@@ -198,11 +206,11 @@ class MessageConn:
     """The client's connection, seen from one message filter. It has no bytes to send: messages go by ``reply`` and
     ``release``."""
 
-    __slots__ = ("_conn", "_name", "chain", "position")
+    __slots__ = ("_conn", "_use", "chain", "position")
 
-    def __init__(self, conn: Conn, chain: MessageChain[Any, Any], position: int, name: str) -> None:
+    def __init__(self, conn: Conn, chain: MessageChain[Any, Any], position: int, use: MessageFilterUse) -> None:
         self._conn = conn
-        self._name = name
+        self._use = use
         self.chain = chain
         self.position = position
         """Place in the list of message filters, from 0."""
@@ -233,12 +241,12 @@ class MessageConn:
     @property
     def log(self) -> logging.LoggerAdapter[Any]:
         """Writes with the connection's id and the filter's name. Not for every message."""
-        return _MessageFilterLog(self._conn.log, {"filter": self._name})
+        return _MessageFilterLog(self._conn.log, {"filter": self._use.name})
 
     def close(self, detail: str, *, flush: bool = True) -> None:
         """End the connection; ``detail`` is the snake-case name that logs and counters show. No further message
         passes."""
-        self.chain.end(self._name, detail, flush=flush)
+        self.chain.end(self._use.name, detail, flush=flush)
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the connection. It is cancelled when the connection closes; an exception in it is this
@@ -253,7 +261,7 @@ class MessageConn:
             try:
                 callback()
             except Exception as error:
-                self.chain.failed(self.position, error)
+                self.chain.failed(self._use, error)
 
         return self._conn.call_later(delay, call)
 
@@ -261,7 +269,7 @@ class MessageConn:
         try:
             await coro
         except Exception as error:
-            self.chain.failed(self.position, error)
+            self.chain.failed(self._use, error)
 
 
 class _MessageFilterLog(logging.LoggerAdapter[Any]):

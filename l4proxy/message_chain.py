@@ -35,7 +35,7 @@ Steps = tuple[tuple[int, Callable[[Any], Any]], ...]
 class MessageChain(Generic[Q, R]):
     """``forward(request)`` and ``deliver(response)`` are where messages come out, each at most once."""
 
-    __slots__ = ("_by_kind", "_bypassed", "_conn", "_deliver", "_end", "_filters", "_forward", "_held", "_instances",
+    __slots__ = ("_bypassed", "_conn", "_deliver", "_end", "_filters", "_forward", "_held", "_instances", "_steps_of",
                  "ended")  # fmt: skip
 
     def __init__(
@@ -52,20 +52,29 @@ class MessageChain(Generic[Q, R]):
         self._conn = conn
         self._forward = forward
         self._deliver = deliver
-        self._end = len(filters.uses)
-        self._by_kind: dict[str, tuple[Steps, Steps, Steps]] = {}
-        self._bypassed: set[int] = set()
+        self._end = filters.length
+        self._steps_of: dict[str | tuple[int, str], tuple[Steps, Steps, Steps]] = {}
+        self._bypassed: set[MessageFilterUse] = set()
         self._held: dict[int, Q | R] = {}
-        self._instances = [self._instantiate(use, at) for at, use in enumerate(filters.uses)]
-        for at, use in enumerate(filters.uses):
+        self._instances = {use: self._instantiate(use, at) for at, use in enumerate(filters.uses)}
+        for use in filters.uses:
             if use.connects:
-                self._guard(at, self._instances[at].on_connect)
+                self._guard(use, self._instances[use].on_connect)
 
     def _instantiate(self, use: MessageFilterUse, position: int) -> MessageFilter[Any, Q, R]:
         instance = use.cls()
-        instance.conn = MessageConn(self._conn, self, position, use.name)
+        instance.conn = MessageConn(self._conn, self, position, use)
         instance.config = use.config
         instance.shared = use.shared
+        return instance
+
+    def _instance(self, use: MessageFilterUse, position: int) -> MessageFilter[Any, Q, R]:
+        """The filter of this connection. That of a variant is made for the first request that meets it."""
+        instance = self._instances.get(use)
+        if instance is None:
+            instance = self._instances[use] = self._instantiate(use, position)
+            if use.connects:
+                self._guard(use, instance.on_connect)
         return instance
 
     # For the network filter
@@ -97,18 +106,18 @@ class MessageChain(Generic[Q, R]):
             return
         request._place = last._place = CANCELLED
         self._held.pop(id(last), None)
-        for position, on_cancel in self._steps(request.kind)[2]:
+        for position, on_cancel in self._steps(request)[2]:
             if position <= place:
-                self._guard(position, on_cancel, request)
+                self._guard(self._use(request, position), on_cancel, request)
 
     def close(self, reason: CloseReason) -> None:
         """The connection is over: tell the filters. For the network filter's own ``on_close``."""
         self.ended = True
-        for at, use in enumerate(self._filters.uses):
+        for use, instance in self._instances.items():
             if use.closes:
-                self._guard(at, self._instances[at].on_close, reason)
+                self._guard(use, instance.on_close, reason)
         self._instances.clear()  # filters and chain refer to each other, as do the chain and its owner
-        self._by_kind.clear()
+        self._steps_of.clear()
         self._held.clear()
         del self._forward, self._deliver
 
@@ -140,9 +149,8 @@ class MessageChain(Generic[Q, R]):
                 CloseReason("filter", "relay", detail, name, message=message), flush=flush, reset=not flush
             )
 
-    def failed(self, position: int, error: Exception) -> bool:
+    def failed(self, use: MessageFilterUse, error: Exception) -> bool:
         """A filter raised. Return True when it has been taken out of the chain and the connection goes on."""
-        use = self._filters.uses[position]
         use.stats.errors_total += 1
         goes_on = use.bypass and not self.ended
         outcome = "it is taken out of the chain" if goes_on else "the connection is closed"
@@ -151,17 +159,28 @@ class MessageChain(Generic[Q, R]):
             self.end(use.name, "filter_error", flush=False, message=repr(error))
             return False
         use.stats.bypassed_total += 1
-        self._bypassed.add(position)
-        self._by_kind.clear()
-        for message in [message for message in self._held.values() if message._place == position]:
-            self.release(position, message)
+        self._bypassed.add(use)
+        self._steps_of.clear()
+        for message in [message for message in self._held.values() if self._holder(message) is use]:
+            self.release(message._place, message)
         return True
+
+    def _use(self, request: Request, position: int) -> MessageFilterUse:
+        use = self._filters.variants[request._variant][position]
+        assert use is not None
+        return use
+
+    def _holder(self, message: Q | R) -> MessageFilterUse:
+        return self._use(message if isinstance(message, Request) else message.request, message._place)
 
     # Passing messages through the filters
 
     def _pass_request(self, request: Q, start: int) -> None:
         """Show a request to the filters from position ``start`` on, and forward it if it comes through."""
-        for position, on_request in self._steps(request.kind)[0]:
+        steps = self._steps(request)[0]
+        if self.ended:  # by a filter that was made for this request
+            return
+        for position, on_request in steps:
             if position < start:
                 continue
             request._place = position
@@ -172,7 +191,7 @@ class MessageChain(Generic[Q, R]):
                 if result is not None and self._has_moved(request, position):
                     raise RuntimeError("on_request answered or released the request: then it returns None")
             except Exception as error:
-                if not self.failed(position, error):
+                if not self.failed(self._use(request, position), error):
                     return
                 result = request
             if self.ended or self._has_moved(request, position):
@@ -186,7 +205,7 @@ class MessageChain(Generic[Q, R]):
     def _pass_response(self, request: Request, response: Any, below: int) -> None:
         """Show a response to the filters in front of position ``below``, last to first; deliver it if it comes
         through."""
-        for position, on_response in self._steps(request.kind)[1]:
+        for position, on_response in self._steps(request)[1]:
             if position >= below:
                 continue
             response._place = position
@@ -197,7 +216,7 @@ class MessageChain(Generic[Q, R]):
                 if result is not None and result is not response:
                     self._give(request, result)
             except Exception as error:
-                if not self.failed(position, error):
+                if not self.failed(self._use(request, position), error):
                     return
                 result = response
             if self.ended or response._place != position:
@@ -231,29 +250,34 @@ class MessageChain(Generic[Q, R]):
         if request.expects_response:
             self._pass_response(request, request._response, request._place)
 
-    def _guard(self, position: int, callback: Callable[..., Any], *arguments: Any) -> None:
+    def _guard(self, use: MessageFilterUse, callback: Callable[..., Any], *arguments: Any) -> None:
         try:
             callback(*arguments)
         except Exception as error:
-            self.failed(position, error)
+            self.failed(use, error)
 
-    def _steps(self, kind: str) -> tuple[Steps, Steps, Steps]:
-        """Who is to see the request, the response and the cancellation of this kind."""
-        key = kind if kind in self._filters.kinds else ""
-        steps = self._by_kind.get(key)
+    def _steps(self, request: Request) -> tuple[Steps, Steps, Steps]:
+        """Who is to see this request, its response and its cancellation."""
+        kind, variant = request.kind, request._variant
+        known = kind if kind in self._filters.kinds else ""
+        key = (variant, known) if variant else known
+        steps = self._steps_of.get(key)
         if steps is None:
-            steps = self._by_kind[key] = self._make_steps(key)
+            steps = self._steps_of[key] = self._make_steps(variant, known)
         return steps
 
-    def _make_steps(self, kind: str) -> tuple[Steps, Steps, Steps]:
+    def _make_steps(self, variant: int, kind: str) -> tuple[Steps, Steps, Steps]:
         requests, responses, cancels = [], [], []
-        for at, use in enumerate(self._filters.uses):
-            if at in self._bypassed or not use.sees(kind):
+        for at, use in enumerate(self._filters.variants[variant]):
+            if use is None or not use.sees(kind):
+                continue
+            instance = self._instance(use, at)
+            if use in self._bypassed:
                 continue
             if use.reads_requests:
-                requests.append((at, self._instances[at].on_request))
+                requests.append((at, instance.on_request))
             if use.reads_responses:
-                responses.append((at, self._instances[at].on_response))
+                responses.append((at, instance.on_response))
             if use.cancels:
-                cancels.append((at, self._instances[at].on_cancel))
+                cancels.append((at, instance.on_cancel))
         return tuple(requests), tuple(reversed(responses)), tuple(reversed(cancels))

@@ -2,11 +2,14 @@
 
 Made in the ``provision`` of the network filter that speaks the protocol, when a configuration is loaded; the chains
 of its connections (``l4proxy.message_chain``) only instantiate. With an empty list no chain is needed.
+
+Some requests may meet another list (HTTP: those of a route that says so). Such a *variant* is made of the first list,
+and shares with it what both have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.chain import FilterStats
@@ -51,23 +54,57 @@ class MessageFilters:
 
     def __init__(self, protocol: str, uses: Sequence[Use], server: Server) -> None:
         """Raises ValueError when a filter speaks another protocol or refuses its options."""
-        self.uses: list[MessageFilterUse] = []
+        self._protocol = protocol
+        self._server = server
+        self._made: list[MessageFilterUse] = []
+        self.variants: list[list[MessageFilterUse | None]] = []
+        """By number: at each place the filter that is met there. None: the first list has one there, this variant has
+        not."""
         try:
-            for use in uses:
-                if use.cls.protocol != protocol:
-                    raise ValueError(f"message filter {use.name!r} speaks {use.cls.protocol}, not {protocol}")
-                self.uses.append(MessageFilterUse(use, server))
+            self.uses = [self._make(use) for use in uses]
         except Exception:
             self.cleanup()
             raise
-        self.kinds = frozenset[str]().union(*(use.wants for use in self.uses if use.wants is not None))
+        self._add(list(self.uses))
+
+    def variant(self, uses: Sequence[Use], without: Collection[str] = ()) -> int:
+        """The number of a variant that lacks the filters called ``without``, and has ``uses``: each takes the place of
+        those of its name, or stands behind all others. Requests say it with ``select``. Raises ValueError when a filter
+        speaks another protocol or refuses its options."""
+        own = {each.name: self._make(each) for each in uses}
+        replaced = set(own)
+        places: list[MessageFilterUse | None] = []
+        for use in self.uses:
+            if use.name in replaced:
+                places.append(own.pop(use.name, None))
+            else:
+                places.append(None if use.name in without else use)
+        self._add([*places, *own.values()])
+        return len(self.variants) - 1
+
+    def _make(self, use: Use) -> MessageFilterUse:
+        if use.cls.protocol != self._protocol:
+            raise ValueError(f"message filter {use.name!r} speaks {use.cls.protocol}, not {self._protocol}")
+        made = MessageFilterUse(use, self._server)
+        self._made.append(made)
+        return made
+
+    def _add(self, places: list[MessageFilterUse | None]) -> None:
+        self.variants.append(places)
+        self.length = max(map(len, self.variants))
+        """Of the longest variant."""
+        self.kinds = frozenset[str]().union(*(use.wants for use in self._made if use.wants is not None))
         """The kinds that some filter names. All others are of interest only to filters that want everything."""
-        self._want_all = any(use.wants is None for use in self.uses)
+        self._want_all = any(use.wants is None for use in self._made)
 
     def wants(self, kind: str) -> bool:
         """Whether any filter is to see requests of this kind: only these need to be decoded."""
         return self._want_all or kind in self.kinds
 
+    def __bool__(self) -> bool:
+        """Whether there is any filter, and so a chain is needed."""
+        return bool(self._made)
+
     def cleanup(self) -> None:
-        for use in self.uses:
+        for use in self._made:
             use.cls.cleanup(use.shared)

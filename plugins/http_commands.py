@@ -162,7 +162,7 @@ def _explain(where: str, config: HttpConfig, request: HttpRequest, source: str) 
             print(colour(f"  {route.order:3} {route.name:24} no: {failed}", DIM))
         else:
             print(colour(f"  {route.order:3} {route.name:24} takes it", GREEN))
-            for line in _action(route.config, route.found_in(request.path)):
+            for line in (*_action(route.config, route.found_in(request.path)), *_filters(config, route.config)):
                 print(f"      {line}")
             return True
     print("  no route takes it: 404 route_not_found")
@@ -189,6 +189,15 @@ def _action(route: Route, parameters: dict[str, str]) -> Iterator[str]:
     yield f"timeout {route.timeout:g} s" if route.timeout else "no timeout"
     if route.retry:
         yield f"up to {route.retry.attempts} retries on {', '.join(route.retry.on)}"
+
+
+def _filters(config: HttpConfig, route: Route) -> Iterator[str]:
+    """The filters that its requests meet, in their order."""
+    own = [use.name for use in route.filters]
+    names = [use.name for use in config.filters]
+    met = dict.fromkeys(name for name in (*names, *own) if name not in route.without)
+    if met:
+        yield "filters " + ", ".join(f"{name} (the route's)" if name in own else name for name in met)
 
 
 @hookimpl

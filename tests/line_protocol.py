@@ -142,4 +142,4 @@ class Line:
         return {"errors": group.errors_total, "bypassed": group.bypassed_total}
 
     def instances(self) -> Sequence[Any]:
-        return self.chain._instances
+        return list(self.chain._instances.values())

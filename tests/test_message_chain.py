@@ -3,11 +3,12 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from l4proxy.filter import NoConfig
+from l4proxy.message_chain import MessageChain
 from l4proxy.reason import CloseReason
 from line_protocol import CLOSED, Line, LineFilter, LineRequest, LineResponse, use
 
@@ -470,3 +471,87 @@ def test_what_a_filter_sees_of_its_connection(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.INFO):
         conn.log.info("hello %s", "you")
     assert caplog.messages == ["mark: hello you"]
+
+
+# Variants: another list of filters for some requests
+
+
+class Counts(LineFilter[Any]):
+    """Puts what it is told, and how many requests it has seen, behind each request."""
+
+    name = "counts"
+    log: ClassVar[list[str]] = []
+
+    def on_connect(self) -> None:
+        self.seen = 0
+        self.log.append(f"connect {self.config}")
+
+    def on_request(self, request: LineRequest) -> LineRequest:
+        self.seen += 1
+        if request.text == "fail":
+            raise RuntimeError("on purpose")
+        request.text += f" {self.config}{self.seen}"
+        return request
+
+    def on_close(self, reason: CloseReason) -> None:
+        self.log.append(f"close {self.config}")
+
+
+def _in_variant(line: Line, variant: int, text: str) -> LineRequest:
+    request = LineRequest("GET", text)
+    request.select(variant)
+    line.chain.request(request)
+    return request
+
+
+def test_a_variant_has_filters_of_its_own_and_shares_the_others() -> None:
+    Counts.log.clear()
+    line = Line(use(Counts, "a"), use(type("Other", (Counts,), {"name": "other"}), "b"), ordered=False)
+    variant = line.filters.variant([use(Counts, "c")])
+    line.chain = MessageChain(line.filters, line.conn, forward=line._forward, deliver=line._deliver)
+    assert Counts.log[-2:] == ["connect a", "connect b"]
+    assert [_in_variant(line, number, "x").text for number in (0, variant, variant, 0)] == [
+        "x a1 b1", "x c1 b2", "x c2 b3", "x a2 b4",
+    ]  # fmt: skip
+    assert Counts.log.count("connect c") == 1
+    line.chain.close(CLOSED)
+    assert sorted(Counts.log[-3:]) == ["close a", "close b", "close c"]
+
+
+def test_a_filter_that_leaves_the_chain_leaves_its_variant_alone() -> None:
+    line = Line(use(Counts, "a"), ordered=False)
+    variant = line.filters.variant([use(Counts, "c", on_error="bypass")])
+    line.chain = MessageChain(line.filters, line.conn, forward=line._forward, deliver=line._deliver)
+    assert [_in_variant(line, number, text).text for number, text in ((variant, "fail"), (variant, "x"), (0, "x"))] == [
+        "fail", "x", "x a1",
+    ]  # fmt: skip
+
+
+def test_a_filter_of_a_variant_that_cannot_be_made_ends_the_connection() -> None:
+    class Breaks(Counts):
+        def on_connect(self) -> None:
+            raise RuntimeError("on purpose")
+
+    line = Line(use(Counts, "a"), ordered=False)
+    variant = line.filters.variant([use(Breaks, "c")])
+    line.chain = MessageChain(line.filters, line.conn, forward=line._forward, deliver=line._deliver)
+    _in_variant(line, variant, "x")
+    assert line.conn.closed is not None
+    assert line.conn.closed.detail == "filter_error"
+    assert line.upstream == []
+
+
+def test_a_request_of_a_variant_is_held_and_released_there() -> None:
+    class Holds(Counts):
+        def on_request(self, request: LineRequest) -> None:  # type: ignore[override]
+            held.append((self, request))
+
+    held: list[tuple[Holds, LineRequest]] = []
+    line = Line(use(Counts, "a"), ordered=False)
+    variant = line.filters.variant([use(Holds, "c")])
+    line.chain = MessageChain(line.filters, line.conn, forward=line._forward, deliver=line._deliver)
+    first, second = (_in_variant(line, variant, text) for text in ("x", "y"))
+    assert line.upstream == []
+    held[0][0].release(first)
+    held[1][0].reply(second, LineResponse("no"))
+    assert (line.upstream, line.client) == (["GET x"], ["no"])

@@ -96,3 +96,37 @@ def test_what_is_wanted_may_depend_on_the_options(server: Any) -> None:
     filters = MessageFilters("line", [use(Chooses)], server)
     assert filters.wants("SAY")
     assert not filters.wants("GET")
+
+
+def test_a_variant_is_the_list_with_other_filters(server: Any) -> None:
+    one, two, three = (type(name, (Plain,), {"name": name}) for name in ("one", "two", "three"))
+    filters = MessageFilters("line", [use(one), use(two), use(one)], server)
+    names = [
+        [None if each is None else each.name for each in filters.variants[number]]
+        for number in (
+            0,
+            filters.variant([], without=["one"]),
+            filters.variant([use(three), use(one)]),
+            filters.variant([use(three)], without=["two"]),
+        )
+    ]
+    assert names == [
+        ["one", "two", "one"],
+        [None, "two", None],
+        ["one", "two", None, "three"],
+        ["one", None, "one", "three"],
+    ]
+    assert filters.variants[1][1] is filters.uses[1]
+    assert filters.variants[2][0] is not filters.uses[0]
+    assert filters.length == 4
+
+
+def test_what_a_variant_has_is_given_back_too(server: Any) -> None:
+    filters = MessageFilters("line", [use(Pool)], server)
+    assert filters
+    filters.variant([use(Pool)])
+    with pytest.raises(ValueError, match="limit: must be positive"):
+        filters.variant([use(Pool), use(Refuses)])
+    filters.cleanup()
+    assert Pool.log == ["provision"] * 3 + ["cleanup shared"] * 3
+    assert not MessageFilters("line", [], server)

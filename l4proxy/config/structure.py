@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -191,8 +192,8 @@ class _Reader:
             return table.cls(**given)
         except ValueError as error:
             name, colon, cause = str(error).partition(": ")
-            if colon and name in table.fields:
-                return self.problem(join(path, name), cause)
+            if colon and re.split(r"[.\[]", name, maxsplit=1)[0] in table.fields:
+                return self.problem(f"{path}.{name}" if path else name, cause)
             return self.problem(path, str(error))
 
     def _nearest_key(self, key: str) -> str:

@@ -74,6 +74,8 @@ class Action:
         self._bounds = list(accumulate(one.weight for one in config.clusters))
         self._allowed = frozenset(config.allowed_clusters)
         self._pool: ClusterPool | None = None
+        self.variant = layer.filters.variant(config.filters, config.without) if config.filters or config.without else 0
+        """Which list of filters its requests meet."""
 
     def take_responses(self) -> list[tuple[str, int]]:
         """Put what was counted since the last time into the statistics, and return it."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from l4proxy.config.types import ClusterName, Duration, FilePath, Network, Percent, Plugin, Range, Size, Use
+from l4proxy.errors import did_you_mean
 from l4proxy.plugins.http.conditions import safe_regex
 from l4proxy.plugins.http.field_changes import compile_changes
 from l4proxy.plugins.http.http2_config import Http2Options
@@ -279,6 +280,12 @@ class Route:
     upgrades: tuple[str, ...] = ("websocket",)
     """Protocols that a connection may be switched to; `["*"]` is any but HTTP/2."""
 
+    filters: tuple[UseHttpFilter, ...] = ()
+    """HTTP filters of this route alone. One that stands in the `filters` of the `http` filter, too, takes its place
+    there, with these options and no others; the rest come behind all of those."""
+    without: tuple[str, ...] = ()
+    """Which of the `filters` of the `http` filter this route's requests do not meet: `["jwt_authn"]`."""
+
     def __post_init__(self) -> None:
         paths = [key for key in ("path", "prefix", "pattern", "regex") if getattr(self, key) is not None]
         if len(paths) > 1:
@@ -432,3 +439,22 @@ class HttpConfig:
     def __post_init__(self) -> None:
         if not (self.cluster or self.routes or self.virtual_hosts):
             raise ValueError("cluster: write cluster, or routes, or virtual_hosts")
+        names = [use.name for use in self.filters]
+        for path, route in self._all_routes():
+            for at, name in enumerate(route.without):
+                if name not in names:
+                    raise ValueError(f"{path}.without[{at}]: {name!r} is not in filters{did_you_mean(name, names)}")
+            own = [use.name for use in route.filters]
+            for at, name in enumerate(own):
+                if name in own[:at]:
+                    raise ValueError(f"{path}.filters[{at}]: a route has each filter once")
+                if name in route.without:
+                    raise ValueError(f"{path}.without: {name!r} is in the route's filters")
+
+    def _all_routes(self) -> Iterator[tuple[str, Route]]:
+        """With their paths."""
+        for at, route in enumerate(self.routes):
+            yield f"routes[{at}]", route
+        for at, host in enumerate(self.virtual_hosts):
+            for number, route in enumerate(host.routes):
+                yield f"virtual_hosts[{at}].routes[{number}]", route

@@ -72,7 +72,7 @@ class Http(Filter[HttpConfig]):
         self.trusted = self.peer.host in layer.trusted
         self.forwarding = Forwarding(layer.config.forwarded, self.peer.host, self.scheme, layer.trusted)
         self.chain: MessageChain[HttpRequest, HttpResponse] | None = None
-        if layer.filters.uses:
+        if layer.filters:
             self.chain = MessageChain(layer.filters, conn, forward=_forward, deliver=_deliver)
         if tls is not None and tls.alpn:
             self._speak("http2" if tls.alpn == "h2" else "http1")

@@ -43,12 +43,16 @@ class Layer:
         self.explainers = NetworkSet(config.explain)
         self.explains = bool(config.explain)
         self.pages = ErrorPages(config.error_pages)
-        self.hosts = VirtualHostTable(route_tables(config, self._action))
+        self.filters = MessageFilters("http", config.filters, server)
+        try:
+            self.hosts = VirtualHostTable(route_tables(config, self._action))
+        except ValueError:
+            self.filters.cleanup()
+            raise
         self._only = self.hosts.only
         self._attention = ("%", "\\", "/.") if config.normalize_path else ("%", "\\")
         self._merges = config.merge_slashes
         self.changes_responses = bool(config.server or config.via)
-        self.filters = MessageFilters("http", config.filters, server)
         self._stop_collecting = server.stats.on_collect(self._collect)
 
     def close(self) -> None:
@@ -116,6 +120,8 @@ class Layer:
             return
         exchange.route = route
         action = exchange.action = route.action
+        if action.variant:
+            request.select(action.variant)
         if action.prepares:
             action.prepare(exchange, route)
         if request.upgrade and not self._may_upgrade(exchange, action):

@@ -54,6 +54,7 @@ class HttpRequest(Request):
         self._place = NEW
         self._response: Response | None = None
         self._state: dict[str, Any] | None = None
+        self._variant = 0
         self.target: str = target
         self.block = block
         """The client's fields; after ``seal`` all of them but ``added``."""

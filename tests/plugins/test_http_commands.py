@@ -14,10 +14,13 @@ name = "web"
 address = "127.0.0.1:0"
 [[listeners.filters]]
 use = "http"
+filters = [{ use = "cors", origins = ["*"] }, "request_id"]
 [[listeners.filters.virtual_hosts]]
 hosts = ["*.example.com"]
 [[listeners.filters.virtual_hosts.routes]]
 name = "beta"
+without = ["cors"]
+filters = ["buffer"]
 pattern = "/users/{id}"
 headers = [{ name = "x-beta", exact = "1" }]
 cluster = "app"
@@ -43,6 +46,7 @@ def test_route_says_which_and_why(file: str, capsys: pytest.CaptureFixture[str])
     assert "virtual host *.example.com" in out
     assert "0 beta                     takes it" in out
     assert "{id} is '7'" in out
+    assert "filters request_id, buffer (the route's)" in out
     assert main(["route", file, "GET", "https://a.example.com/users/7"]) == 0
     out = capsys.readouterr().out
     assert "no: header x-beta exact '1'" in out
