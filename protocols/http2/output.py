@@ -25,6 +25,8 @@ WRITE_LIMIT = 128 * 1024
 """Bytes of bodies that are handed out at once."""
 QUEUE_HIGH = 64 * 1024
 """Bytes that may wait in a stream before it is ``full``; at half of that it is not any more."""
+CONNECTION_QUEUE_HIGH = 1024 * 1024
+"""Bytes that may wait in all streams of a connection together before each that adds to them is ``full``."""
 INITIAL_WINDOW = 65_535
 """Of the connection, and of streams before SETTINGS say otherwise (section 6.9.2)."""
 
@@ -40,7 +42,7 @@ class Output:
     """What `Http2Connection` inherits; not used by itself."""
 
     __slots__ = ("_drained", "_out", "_out_size", "_ready", "_recv_window", "_unacked", "encoder", "guard", "limits",
-                 "peer_frame_size", "peer_window", "reset_ids", "reset_ids_forgotten", "send_window",
+                 "peer_frame_size", "peer_window", "queued", "reset_ids", "reset_ids_forgotten", "send_window",
                  "streams")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -63,6 +65,8 @@ class Output:
         self._ready: dict[int, deque[Http2Stream]] = {}
         """By urgency: the streams that wait for their turn. Never empty deques."""
         self._drained: list[Http2Stream] = []
+        self.queued = 0
+        """Bytes of bodies that wait in streams."""
         self._recv_window = limits.connection_window
         self._unacked = 0
         """Bytes that were consumed, and not yet given back to the window of the connection."""
@@ -163,7 +167,8 @@ class Output:
         if size:
             stream.queue.append(data)
             stream.queued += size
-            if stream.queued > QUEUE_HIGH:
+            self.queued += size
+            if stream.queued > QUEUE_HIGH or self.queued > CONNECTION_QUEUE_HIGH:
                 stream.full = True
         if end:
             stream.ends = True
@@ -243,6 +248,7 @@ class Output:
                 queue.popleft()
             limit -= size
             stream.queued -= size
+            self.queued -= size
             stream.send_window -= size
             self.send_window -= size
             if queue or not stream.ends or stream.trailers is not None:
@@ -250,7 +256,7 @@ class Output:
             else:
                 self._emit(stream, data, True)
                 return
-        if stream.full and stream.queued <= QUEUE_HIGH // 2:
+        if stream.full and stream.queued <= (QUEUE_HIGH // 2 if self.queued <= CONNECTION_QUEUE_HIGH else 0):
             stream.full = False
             self._drained.append(stream)
         if queue:
@@ -297,6 +303,7 @@ class Output:
         """A stream has become closed, whichever way."""
         self.streams.pop(stream.id, None)
         stream.queue = None
+        self.queued -= stream.queued
         stream.queued = 0
         if stream.withheld:
             self._give_back(stream.withheld)

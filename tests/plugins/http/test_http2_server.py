@@ -14,6 +14,8 @@ from h2.errors import ErrorCodes
 from clusters import run
 from http2_peers import h2_connect
 from http_peers import Seen, connect, http_proxy, ok, read_head, send, upstream
+from l4proxy.protocols.http2.codes import FrameType
+from l4proxy.protocols.http2.frames import frame
 from proxying import HOST
 from services.certs import Certs
 from services.go import go_program
@@ -359,6 +361,37 @@ def test_a_flood_is_counted_and_ends_the_connection() -> None:
             assert client.goaway.error_code == ErrorCodes.ENHANCE_YOUR_CALM
             assert client.goaway.additional_data == b"pings_flood"
             assert proxy.value("l4proxy_http2_floods_total", peers="clients of http", kind="pings") == 1
+
+    run(conversation)
+
+
+def test_a_head_that_does_not_end_ends_the_connection() -> None:
+    async def conversation() -> None:
+        async with (
+            upstream() as up,
+            http_proxy(up, limits={"head_timeout": "0.2s"}) as proxy,
+            h2_connect(proxy) as client,
+        ):
+            await client.get()
+            client.writer.write(frame(FrameType.HEADERS, 0, 3, b"\x82"))
+            await client.until(lambda: client.closed)
+            assert client.goaway is not None
+            assert client.goaway.additional_data == b"head_timeout"
+
+    run(conversation)
+
+
+def test_a_body_that_does_not_come_ends_its_request_alone() -> None:
+    async def conversation() -> None:
+        async with (
+            upstream() as up,
+            http_proxy(up, limits={"body_timeout": "0.2s"}) as proxy,
+            h2_connect(proxy) as client,
+        ):
+            stalled = client.open(method="POST", end=False)
+            reply = await client.reply(stalled)
+            assert (reply.status, up.seen) == (408, [])
+            assert (await client.get()).status == 200
 
     run(conversation)
 

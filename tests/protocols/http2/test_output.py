@@ -9,7 +9,7 @@ from l4proxy.codec import LocalProtocolError
 from l4proxy.protocols.http2 import ErrorCode, Http2Connection, Http2Stream, RequestReceived, Setting
 from l4proxy.protocols.http2.codes import FrameType
 from l4proxy.protocols.http2.frames import frame, reset_frame, settings_frame, window_update_frame
-from l4proxy.protocols.http2.output import QUEUE_HIGH, WRITE_LIMIT
+from l4proxy.protocols.http2.output import CONNECTION_QUEUE_HIGH, QUEUE_HIGH, WRITE_LIMIT
 from l4proxy.protocols.http_fields import EMPTY, FieldBlock
 
 
@@ -198,6 +198,25 @@ def test_a_stream_says_when_it_is_full_and_when_not() -> None:
     assert not stream.full
     assert connection.drained() == [stream]
     assert connection.drained() == []
+
+
+def test_all_streams_together_may_have_only_so_much_waiting() -> None:
+    connection = server()
+    connection.receive_data(settings_frame({Setting.INITIAL_WINDOW_SIZE: 0}))
+    many = streams(connection, 100)
+    for stream in many:
+        while not stream.full:
+            connection.send_data(stream, bytes(16384), False)
+    assert connection.queued <= CONNECTION_QUEUE_HIGH + 100 * 16384
+    for stream in many[:90]:
+        connection.receive_data(reset_frame(stream.id, 8))
+    assert connection.queued == sum(stream.queued for stream in many[90:])
+    connection.receive_data(window_update_frame(0, 2**30))
+    for stream in many[90:]:
+        connection.receive_data(window_update_frame(stream.id, stream.queued))
+    everything(connection)
+    assert connection.queued == 0
+    assert connection.drained() == many[90:]
 
 
 def test_a_stream_that_is_reset_drops_what_waits() -> None:
