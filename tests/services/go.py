@@ -15,7 +15,7 @@ import pytest
 
 from services.needs import program
 
-__all__ = ["GO_MODULES", "go_program"]
+__all__ = ["GO_MODULES", "go_cache", "go_program"]
 
 GO_MODULES = {
     "ghz": "github.com/bojand/ghz/cmd/ghz@v0.93.0",
@@ -24,11 +24,17 @@ GO_MODULES = {
 }
 
 
+def go_cache() -> Path:
+    """Where what Go makes is kept."""
+    cache = Path(os.environ.get("L4PROXY_CACHE", Path.home() / ".cache" / "l4proxy")) / "go"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
 def go_program(name: str) -> str:
     """The path of a program; skips the test where it cannot be had."""
     go = program("go")
-    cache = Path(os.environ.get("L4PROXY_CACHE", Path.home() / ".cache" / "l4proxy")) / "go"
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = go_cache()
     module, _, version = GO_MODULES[name].partition("@")
     path = cache / version / name
     with (cache / f".{name}.lock").open("w") as lock:
