@@ -22,7 +22,7 @@ class GrpcWeb(HttpFilter[NoConfig]):
 
     A page from elsewhere needs `cors` in front, with the fields that gRPC-Web has:
 
-        { use = "cors", origins = ["https://app.example"], expose_headers = ["grpc-status", "grpc-message"] },
+        { use = "cors", origins = ["https://app.example"], expose = ["grpc-status", "grpc-message"] },
         { use = "grpc_web" }
     """
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.access_log.operator_table import Attribute, Reader
 from l4proxy.access_log.operators import OPERATORS
 from l4proxy.access_log.record import AccessRecord
+from l4proxy.protocols.grpc import status_name
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
@@ -190,6 +191,16 @@ def _trace_id(record: Any) -> str | None:
     return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
 
 
+def _grpc_status(record: Any) -> str | None:
+    """Of its trailers, or of its head where there was no message."""
+    response = getattr(record, "response", None)
+    if response is None:
+        return None
+    status = None if response.trailers is None else response.trailers.get("grpc-status")
+    status = status or response.field("grpc-status")
+    return None if status is None else status_name(status)
+
+
 _add, _add_with_argument = OPERATORS.add, OPERATORS.add_with_argument
 _add_with_argument("REQ", _fields("request"), "A field of the request: %REQ(user-agent)%, %REQ(:PATH)%, %REQ(X?Y)%.")
 _add_with_argument("RESP", _fields("response"), "A field of the response.")
@@ -217,3 +228,4 @@ _add(
     "The request's id.",
 )
 _add("TRACE_ID", _trace_id, "The trace that the request belongs to (W3C traceparent).")
+_add("GRPC_STATUS", _grpc_status, "How a gRPC call ended: OK, UNAVAILABLE ...; nothing for other requests.")
