@@ -203,7 +203,7 @@ class Http2Client(ClientConnection):
         try:
             if now - self._looked > _TICK:
                 self._looked = now
-                codec.at(now)
+                self._take(codec.at(now))
             events = codec.receive_data(data)
         except RemoteProtocolError as error:
             self._failed(error)
@@ -341,7 +341,7 @@ class Http2Client(ClientConnection):
             return
         now = _monotonic()
         try:
-            self._codec.at(now)
+            self._take(self._codec.at(now))
         except RemoteProtocolError as error:
             self._failed(error)
             return

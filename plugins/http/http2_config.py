@@ -46,7 +46,7 @@ class Http2Options:
             if getattr(self.allowances, name) < 1:
                 raise ValueError(f"allowances.{name}: at least 1")
 
-    def limits(self, *, max_head: int, max_fields: int, head_timeout: float) -> Limits:
+    def limits(self, *, max_head: int, max_fields: int, head_timeout: float, stall_timeout: float) -> Limits:
         """For the codec."""
         return Limits(
             max_concurrent_streams=self.max_concurrent_streams,
@@ -57,6 +57,7 @@ class Http2Options:
             max_stream_window=self.max_stream_window,
             connection_window=self.connection_window,
             settings_timeout=self.settings_timeout,
+            stall_timeout=stall_timeout or float("inf"),
             head_timeout=head_timeout or float("inf"),
             allowances=self.allowances,
         )

@@ -82,7 +82,7 @@ class Http2Server(ServerConnection):
         try:
             if now - self._looked > _TICK:
                 self._looked = now
-                codec.at(now)
+                self._take_all(codec.at(now))
             events = codec.receive_data(data)
         except RemoteProtocolError as error:
             self._failed(error)
@@ -122,6 +122,10 @@ class Http2Server(ServerConnection):
         if not stream.over:
             stream.sink = sink
 
+    def _take_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._take(event)
+
     def _take(self, event: Event) -> None:
         kind = type(event)
         if kind is DataReceived:
@@ -152,7 +156,8 @@ class Http2Server(ServerConnection):
             self._shared.stats.stream_errors_total.add(event.detail)
         if owner is not None:
             if event.detail:
-                error = StreamError(event.detail, event.message, flag="DPE", code=event.code)
+                flag = "SI" if event.detail == "stalled" else "DPE"
+                error = StreamError(event.detail, event.message, flag=flag, code=event.code)
             else:
                 error = StreamError("client_reset", flag="DR", code=event.code)
             owner.lose(error)
@@ -172,7 +177,7 @@ class Http2Server(ServerConnection):
             return
         codec = self._codec
         try:
-            codec.at(_monotonic())
+            self._take_all(codec.at(_monotonic()))
         except RemoteProtocolError as error:
             self._failed(error)
             return
@@ -231,7 +236,6 @@ class Http2Server(ServerConnection):
 
     def drain(self) -> None:
         if not self._gone:
-            self._codec.at(_monotonic())
             self._codec.shutdown()
             self._flush_soon()
             if self._timer is None:

@@ -76,7 +76,10 @@ class Layer:
         config, limits = self.config, self.config.limits
         stats = self.server.stats.group(Http2Stats, peers=f"clients of {config.name}")
         made = config.http2.limits(
-            max_head=limits.max_head, max_fields=limits.max_fields, head_timeout=limits.head_timeout
+            max_head=limits.max_head,
+            max_fields=limits.max_fields,
+            head_timeout=limits.head_timeout,
+            stall_timeout=limits.stream_idle_timeout,
         )
         return Http2Shared(config.http2, made, stats, self.server)
 

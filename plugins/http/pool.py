@@ -253,7 +253,7 @@ class ClusterPool:
         from l4proxy.plugins.http.http2_shared import Http2Shared
 
         options = self.options.http2
-        limits = options.limits(max_head=MAX_HEAD, max_fields=MAX_FIELDS, head_timeout=HEAD_TIMEOUT)
+        limits = options.limits(max_head=MAX_HEAD, max_fields=MAX_FIELDS, head_timeout=HEAD_TIMEOUT, stall_timeout=0)
         stats = self.server.stats.group(Http2Stats, peers=f"endpoints of {self.cluster.name}")
         return Http2Shared(options, limits, stats, self.server)
 

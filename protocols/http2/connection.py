@@ -220,9 +220,10 @@ class Http2Connection(Output):
 
     # Time
 
-    def at(self, now: float) -> None:
+    def at(self, now: float) -> list[Event]:
         """Say what time it is (seconds, of a clock that only goes forward), now and then and before ``receive_data``.
-        Raises RemoteProtocolError when a time limit is over."""
+        Returns which streams have come to a standstill. Raises RemoteProtocolError when a time limit of the connection
+        is over."""
         self._now = now
         self.guard.at(now)
         if self._settings_sent is None:
@@ -235,6 +236,22 @@ class Http2Connection(Output):
             raise self._fail(ErrorCode.ENHANCE_YOUR_CALM, "head_timeout", "a header section, or a frame, does not end")
         if self._shutdown_sent is not None and now - self._shutdown_sent > limits.shutdown_timeout:
             self._finish_shutdown()
+        return self._stalled(now) if self.queued else []
+
+    def _stalled(self, now: float) -> list[Event]:
+        """Streams on which something waits to be sent and nothing has been for too long: the peer opens no window, or
+        does not read at all."""
+        events: list[Event] = []
+        for stream in list(self.streams.values()):
+            if stream.queue is None:
+                continue
+            if stream.moved:
+                stream.moved, stream.moved_at = False, now
+            elif now - stream.moved_at > self.limits.stall_timeout:
+                self.reset(stream, ErrorCode.CANCEL)
+                message = f"nothing could be sent for {self.limits.stall_timeout:g} s"
+                events.append(StreamReset(stream, ErrorCode.CANCEL, "stalled", message))
+        return events
 
     @property
     def waiting(self) -> bool:
@@ -244,6 +261,7 @@ class Http2Connection(Output):
             or self._block is not None
             or self._parts_since is not None
             or self._shutdown_sent is not None
+            or self.queued > 0
         )
 
     # Reading
@@ -264,7 +282,10 @@ class Http2Connection(Output):
         try:
             pos = self._read_frames(data, events) if not self._preface else self._read_preface(data, events)
         except _Fatal as fatal:
-            raise self._fail(fatal.error_code, fatal.code, str(fatal), events) from None
+            code, message = fatal.code, str(fatal)
+            if self._client and self.peer_settings is None and data.startswith(b"HTTP/"):
+                code, message = "http1_answer", "the endpoint answers over HTTP/1"
+            raise self._fail(fatal.error_code, code, message, events) from None
         except FloodError as flood:
             raise self._fail(ErrorCode.ENHANCE_YOUR_CALM, f"{flood.kind}_flood", str(flood), events) from None
         except RemoteProtocolError as error:

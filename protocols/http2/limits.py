@@ -77,6 +77,9 @@ class Limits:
     """Seconds in which our SETTINGS are to be acknowledged."""
     shutdown_timeout: float = 1.0
     """Seconds that the peer has to show that it has seen that the connection ends, before the last stream is named."""
+    stall_timeout: float = 300.0
+    """Seconds for which nothing of a body may leave that waits for the peer's windows (CVE-2020-12604), or for it to
+    read."""
     head_timeout: float = 30.0
     """Seconds in which a header section, or any frame, has to be complete once it has begun."""
     allowances: Allowances = Allowances()

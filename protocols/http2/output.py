@@ -249,6 +249,7 @@ class Output:
             limit -= size
             stream.queued -= size
             self.queued -= size
+            stream.moved = True
             stream.send_window -= size
             self.send_window -= size
             if queue or not stream.ends or stream.trailers is not None:

@@ -19,8 +19,8 @@ class Http2Stream:
     """Made by a connection. What is not documented here is the connection's own."""
 
     __slots__ = ("abandoned", "batch", "body_allowed", "data_event", "ends", "expected", "full", "has_head", "held",
-                 "id", "owner", "queue", "queued", "recv_target", "recv_window", "scheduled", "send_window", "state",
-                 "trailers", "unacked", "urgency", "withheld")  # fmt: skip
+                 "id", "moved", "moved_at", "owner", "queue", "queued", "recv_target", "recv_window", "scheduled",
+                 "send_window", "state", "trailers", "unacked", "urgency", "withheld")  # fmt: skip
 
     def __init__(self, stream_id: int, state: int, recv_window: int, send_window: int) -> None:
         self.id = stream_id
@@ -53,6 +53,9 @@ class Http2Stream:
         self.abandoned: int | None = None
         """The code to reset it with behind its end."""
         self.scheduled = False
+        self.moved = True
+        self.moved_at = 0.0
+        """Whether something was sent since the time was last looked at, and when that was so."""
         self.urgency = DEFAULT_URGENCY
         self.batch = 0
         self.data_event: DataReceived | None = None

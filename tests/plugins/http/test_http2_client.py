@@ -447,6 +447,19 @@ def test_tls_agrees_on_it_by_alpn(certs: Certs) -> None:
     run(conversation)
 
 
+def test_a_server_that_speaks_http_1_is_named_so() -> None:
+    async def old(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    async def conversation() -> None:
+        async with server(old) as port, http_proxy(f"{HOST}:{port}", **HTTP2) as proxy, connect(proxy) as client:
+            assert b"http1_answer" in (await client.get(method="POST")).body
+
+    run(conversation)
+
+
 # Servers that misbehave. Whatever they do: an answer or an error for each request, and the proxy lives on.
 
 HOSTILE: dict[str, tuple[bytes, int]] = {

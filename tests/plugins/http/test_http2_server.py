@@ -396,6 +396,21 @@ def test_a_body_that_does_not_come_ends_its_request_alone() -> None:
     run(conversation)
 
 
+def test_an_answer_that_nobody_takes_is_given_up() -> None:
+    """The exchange is over, and the endpoint free: what is left is a stream whose window never opens."""
+
+    async def conversation() -> None:
+        limits = {"stream_idle_timeout": "0.5s"}
+        closed = {"initial_window_size": 0}
+        async with upstream() as up, http_proxy(up, limits=limits) as proxy, h2_connect(proxy, **closed) as client:
+            stream = client.open()
+            reply = await client.reply(stream)
+            assert (reply.status, reply.body, reply.reset) == (200, b"", ErrorCodes.CANCEL)
+            assert not client.closed
+
+    run(conversation)
+
+
 def test_rapid_resets_reach_no_more_than_what_is_allowed() -> None:
     async def conversation() -> None:
         async with upstream() as up, http_proxy(up) as proxy, h2_connect(proxy) as client:

@@ -623,6 +623,28 @@ def test_capacity_is_what_settings_say() -> None:
     assert connection.capacity == 0
 
 
+@pytest.mark.parametrize("window", [0, 10])
+def test_a_stream_whose_window_never_opens_is_given_up(window: int) -> None:
+    connection = server(Limits(stall_timeout=30.0))
+    connection.receive_data(settings_frame({Setting.INITIAL_WINDOW_SIZE: window}) + headers(1) + headers(3))
+    one, other = connection.streams[1], connection.streams[3]
+    for stream in (one, other):
+        connection.respond(stream, 200, EMPTY)
+        connection.send_data(stream, bytes(100), True)
+    connection.data_to_send()
+    assert connection.waiting
+    for now in range(10, 41):
+        assert connection.at(float(now)) == []
+    connection.receive_data(window_update_frame(3, 1))
+    connection.data_to_send()
+    assert connection.at(40.0) == []
+    event = only(connection.at(41.0), StreamReset)
+    assert (event.stream, event.detail) == (one, "stalled")
+    assert kinds(connection.data_to_send()) == ["RST_STREAM"]
+    only(connection.at(71.0), StreamReset)
+    assert not connection.waiting
+
+
 # Priority
 
 
