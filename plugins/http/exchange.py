@@ -395,7 +395,7 @@ class Exchange:
         assert action is not None
         status = response.status
         pool.responses[CLASSES[status // 100]] += 1
-        if end:
+        if end and self._request_is_sent():
             self.upstream = None
         if action.reads_responses and self._retry_response(response):
             return
@@ -479,7 +479,7 @@ class Exchange:
         if self.finished:
             return
         self.moved += 1
-        if end:
+        if end and self._request_is_sent():
             self.upstream = None
         response = self.response
         if self.responded and self._late is None and response is not None and response._body is None:
@@ -548,7 +548,8 @@ class Exchange:
     def on_response_trailers(self, trailers: FieldBlock) -> None:
         if self.finished:
             return
-        self.upstream = None
+        if self._request_is_sent():
+            self.upstream = None
         response = self.response
         if response is not None:
             response.trailers = trailers
@@ -718,6 +719,11 @@ class Exchange:
     def is_over(self) -> bool:
         """``finished``, for who has just called what may end it."""
         return self.finished
+
+    def _request_is_sent(self) -> bool:
+        """Whether nothing is left to be sent to the endpoint: with the end of the response its stream is over then, and
+        may be another request's. What is not sent is never going to be: the stream is reset."""
+        return self.request_done_at > 0 and self._early is None and not self.tunnel
 
     def _response_ended(self) -> None:
         """The response is complete."""

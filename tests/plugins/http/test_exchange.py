@@ -14,6 +14,8 @@ from clusters import refused, run
 from http_peers import Client, Seen, connect, http_proxy, ok, read_head, send, upstream
 
 
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
 def test_a_request_passes_as_it_came_and_so_does_its_response() -> None:
     async def conversation() -> None:
         response = b"HTTP/1.1 203 As It Is\r\nX-CASED:  Yes \r\nx-cased: no\r\nContent-Length: 2\r\n\r\nhi"
@@ -489,5 +491,29 @@ def test_a_slow_reader_holds_its_upstream_and_bounds_memory() -> None:
             assert sent < 50_000_000
             (connection,) = proxy.server.listeners[0].connections.values()
             assert connection.client.buffered < 1_000_000
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("request_lines", [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc", UPGRADE])
+def test_an_endpoint_that_ends_first_is_let_go(request_lines: bytes) -> None:
+    """Its answer is complete and the request is not: what is left will never come, and the connection is of no use."""
+    gone = asyncio.Event()
+    head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+    async def answer(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request_lines is UPGRADE:
+            writer.write(head)
+            writer.write_eof()
+        else:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await reader.read()
+        gone.set()
+
+    async def conversation() -> None:
+        async with upstream(answer, body=False) as up, http_proxy(up) as proxy, connect(proxy) as client:
+            client.send(request_lines)
+            assert (await client.rest()).startswith((b"HTTP/1.1 403", b"HTTP/1.1 101"))
+            await gone.wait()
 
     run(conversation)
