@@ -15,7 +15,6 @@ from l4proxy.plugins.http.conditions import cookie, query_parameter
 from l4proxy.plugins.http.config import Retry
 from l4proxy.plugins.http.field_changes import compile_changes
 from l4proxy.plugins.http.message import HttpResponse
-from l4proxy.plugins.http.pool import ClusterPool, cluster_pool
 from l4proxy.plugins.http.retry import RetryPolicy
 from l4proxy.plugins.http.stats import CLASSES, HttpRouteStats
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.config import DirectResponse, Redirect, Route
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.layer import Layer
+    from l4proxy.plugins.http.pool import ClusterPool
     from l4proxy.plugins.http.routes import CompiledRoute
 
 __all__ = ["Action"]
@@ -97,12 +97,10 @@ class Action:
             exchange.fail(503, "no_cluster", f"no cluster is chosen by {self.config.cluster_header}", "NC")
             return None
         try:
-            cluster = self.layer.server.clusters.find(name)
+            pool = self.layer.pool(name)
         except UpstreamError as error:
             exchange.fail(503, "no_cluster", str(error), "NC")
             return None
-        config = self.layer.config
-        pool = cluster_pool(cluster, config.upstreams.get(cluster.name, config.upstream), self.layer.server)
         if len(self._names) == 1:
             self._pool = pool
         return pool

@@ -14,6 +14,7 @@ from l4proxy.plugins.http.error_pages import ErrorPages
 from l4proxy.plugins.http.explain import explanation
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.paths import BadPath, normalize
+from l4proxy.plugins.http.pool import cluster_pool
 from l4proxy.plugins.http.record import HttpRecord
 from l4proxy.plugins.http.routes import VirtualHostTable, route_tables
 from l4proxy.plugins.http.stats import CLASSES, Http2Stats, HttpStats
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.config import HttpConfig, Route
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.http2_shared import Http2Shared
+    from l4proxy.plugins.http.pool import ClusterPool
     from l4proxy.server import Server
 
 __all__ = ["Layer"]
@@ -85,6 +87,11 @@ class Layer:
 
     def _action(self, config: Route, name: str) -> Action:
         return Action(config, self, name)
+
+    def pool(self, name: str) -> ClusterPool:
+        """The connections to a cluster, as this filter wants them. Raises NoSuchCluster."""
+        cluster = self.server.clusters.find(name)
+        return cluster_pool(cluster, self.config.upstreams.get(name, self.config.upstream), self.server)
 
     # For each request
 

@@ -13,8 +13,8 @@ import pytest
 from clusters import refused, run
 from http_peers import Client, Seen, connect, http_proxy, ok, read_head, send, upstream
 
-
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
 
 def test_a_request_passes_as_it_came_and_so_does_its_response() -> None:
     async def conversation() -> None:
