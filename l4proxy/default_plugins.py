@@ -53,6 +53,8 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_local_ratelimit", Kind.MESSAGE_FILTER, "local_ratelimit", "http"),
     DefaultPlugin("http_rbac", Kind.MESSAGE_FILTER, "rbac", "http"),
     DefaultPlugin("http_request_id", Kind.MESSAGE_FILTER, "request_id", "http"),
+    DefaultPlugin("http_watch", Kind.FILTER, "http_watch"),
+    DefaultPlugin("http_watch", Kind.INSPECTOR, "http"),
     DefaultPlugin("kafka", Kind.FILTER, "kafka"),
     DefaultPlugin("kafka", Kind.INSPECTOR, "kafka"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
