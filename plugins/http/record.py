@@ -130,7 +130,7 @@ _LATER: dict[str, Callable[[Exchange], Any]] = {
     "connect_seconds": lambda exchange: exchange.sent_at - exchange.started if exchange.sent_at else None,
     "upstream_bytes_received": lambda exchange: exchange.sent,
     "upstream_bytes_sent": lambda exchange: exchange.received,
-    "state": lambda exchange: exchange.host.conn.state,
+    "state": lambda exchange: {**exchange.host.conn.state, **(exchange.request._state or {})},
 }
 
 

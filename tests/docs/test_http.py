@@ -77,6 +77,6 @@ async def output(command: str) -> str:
 
 
 def test_the_filter_of_the_page_is_the_package() -> None:
-    (block,) = blocks(PAGE, "python")
+    block = blocks(PAGE, "python")[0]
     package = (ROOT / "contrib/l4proxy-teapot/l4proxy_teapot.py").read_text()
     assert package.partition("\n\n")[2] == block.text
