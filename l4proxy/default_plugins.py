@@ -58,6 +58,8 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_watch", Kind.INSPECTOR, "http"),
     DefaultPlugin("kafka", Kind.FILTER, "kafka"),
     DefaultPlugin("kafka", Kind.INSPECTOR, "kafka"),
+    DefaultPlugin("kafka_proxy", Kind.COMMAND, "kafka"),
+    DefaultPlugin("kafka_proxy", Kind.FILTER, "kafka_proxy"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
     DefaultPlugin("local_ratelimit", Kind.FILTER, "local_ratelimit"),
     DefaultPlugin("logical_dns", Kind.DISCOVERY, "logical_dns"),

@@ -37,13 +37,16 @@ class NameCache:
         min_ttl: float,
         max_ttl: float,
         refresh: float,
+        absolute: bool = True,
     ) -> None:
-        """``refresh`` is how long an answer holds that does not say, and a failure. All times are seconds."""
+        """``refresh`` is how long an answer holds that does not say, and a failure. All times are seconds.
+        ``absolute``: names are whole as they are, and no search list is gone through for them."""
         self._resolver = resolver
         self._clock = clock
         self._max_names = max_names
         self._timeout = timeout
         self._min_ttl, self._max_ttl, self._refresh = min_ttl, max_ttl, refresh
+        self._end = "." if absolute else ""
         self._known: OrderedDict[str, KnownName] = OrderedDict()
         self._look_ups: dict[str, asyncio.Task[KnownName]] = {}
 
@@ -76,7 +79,7 @@ class NameCache:
     async def _ask(self, name: str) -> KnownName:
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._resolver.addresses(f"{name}.")  # whole as it is: no search list
+                answer = await self._resolver.addresses(name + self._end)
         except TimeoutError:
             error = ResolveError("timeout", f"the look-up of {name} took longer than {self._timeout:g} s")
             return KnownName((), error, self._clock() + self._refresh)

@@ -18,7 +18,7 @@ from l4proxy.plugins.random_choice import RandomChoice
 if TYPE_CHECKING:
     from l4proxy.server import Server
 
-__all__ = ["HostRequest", "host_cluster"]
+__all__ = ["HostRequest", "RequestedHosts", "host_cluster"]
 
 
 @dataclass(slots=True)

@@ -244,12 +244,15 @@ class Relay(Generic[P]):
             else:
                 self.to_client(self._take_replies())
 
-    def ask(self, call: RelayedCall[P], request: bytes) -> None:
-        """Ask the broker something for ourselves, when no part of a request is on its way. ``answered`` is called with
-        the response, and has to ``give`` nothing (``b""``)."""
+    def ask(self, call: RelayedCall[P], request: bytes, *, before: RelayedCall[P]) -> None:
+        """Ask the broker something for ourselves, while a request is held (``hold``), from within ``asked`` or later.
+        ``answered`` is called with the response; what it gives goes to the client, so that will be ``b""``."""
         call.response_way = WHOLE
         call.wanted = True
-        self._calls.append(call)
+        try:
+            self._calls.insert(self._calls.index(before), call)
+        except ValueError:  # it will not be answered
+            self._calls.append(call)
         self.to_broker(request)
 
     def use_plans(self, plans: dict[int, P]) -> None:

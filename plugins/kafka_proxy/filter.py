@@ -1,0 +1,170 @@
+"""``kafka_proxy``: in front of a whole cluster of Kafka brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from l4proxy import CloseReason, UpstreamError
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.connect import ConnectRequest
+from l4proxy.filter import Side
+from l4proxy.plugins.forwarder import Forwarder
+from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
+from l4proxy.plugins.kafka_proxy.session import ProxySession
+from l4proxy.plugins.kafka_proxy.shared import Shared
+from l4proxy.plugins.requested_hosts import HostRequest
+
+if TYPE_CHECKING:
+    from l4proxy.address import Address
+    from l4proxy.cluster import Cluster
+    from l4proxy.endpoint import Endpoint, EndpointSpec
+    from l4proxy.plugins.kafka_proxy.brokers import Brokers
+    from l4proxy.server import Server
+    from l4proxy.stream import Stream
+
+__all__ = ["KafkaProxy"]
+
+MAX_IN_FLIGHT = 1000
+"""Requests of a connection that may wait for their answers before the client is not read."""
+
+
+class KafkaProxy(Forwarder[KafkaProxyConfig]):
+    """Stand in front of a whole cluster of Kafka brokers, so that no client connects to one past the proxy.
+
+        [[listeners]]
+        address = ":9092-9192"
+        filters = [{ use = "kafka_proxy", cluster = "kafka" }]
+
+    Clients bootstrap at the first port. Wherever a broker's address stands in what they are told, they are told a port
+    of the listener instead (or a name, with `broker_names`), and who connects there is connected to that broker.
+    Brokers that come later are found in the same way. All else passes as the very bytes, record batches in the chunks
+    in which they come, and clients authenticate with the brokers themselves.
+    """
+
+    name = "kafka_proxy"
+    shared: Shared
+
+    @classmethod
+    def provision(cls, config: KafkaProxyConfig, server: Server) -> Shared:
+        return Shared(config, server)
+
+    @classmethod
+    def cleanup(cls, shared: Shared) -> None:
+        shared.close()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session: ProxySession | None = None
+        self._node: int | None = None
+        """The broker that is connected to by its number."""
+        self._brokers: Brokers | None = None
+        self._crowded = False
+        self._draining = False
+
+    def on_connect(self) -> Awaitable[None] | None:
+        shared, conn = self.shared, self.conn
+        try:
+            cluster = shared.cluster()
+        except UpstreamError as error:
+            conn.connect_failed(error)
+            return None
+        brokers = self._brokers = shared.brokers(cluster)
+        places = shared.places(conn, brokers)
+        node = places.node(conn)
+        address = None if node is None else brokers.address(node)
+        self._session = ProxySession(shared, conn, places, elsewhere=node is not None and address is None)
+        if address is not None:
+            self._node = node
+            return self._connect_to(address, brokers, brokers.cluster(cluster))
+        if node is not None:
+            shared.stats.misdirected_total += 1
+            conn.pause(Side.CLIENT)  # until it is known where it is
+        self.forward(cluster, ConnectRequest(attempts=self.config.max_connect_attempts))
+        return None
+
+    def _connect_to(self, address: Address, brokers: Brokers, cluster: Cluster) -> Awaitable[None] | None:
+        """Connect to a broker, and no other."""
+        try:
+            spec = brokers.endpoint(address)
+        except UpstreamError as error:
+            self._failed(error)
+            return None
+        if spec is None:
+            return self._look_up(address, brokers, cluster)
+        self.forward(cluster, HostRequest(host=spec))
+        return None
+
+    async def _look_up(self, address: Address, brokers: Brokers, cluster: Cluster) -> None:
+        try:
+            spec: EndpointSpec = await brokers.look_up(address)
+        except UpstreamError as error:
+            self._failed(error)
+            return
+        self.forward(cluster, HostRequest(host=spec))
+
+    def _connected(self, stream: Stream, endpoint: Endpoint) -> None:
+        assert self._session is not None
+        elsewhere = self._session.elsewhere
+        self._session.endpoint = endpoint.spec
+        super()._connected(stream, endpoint)
+        if elsewhere:
+            self.conn.resume(Side.CLIENT)
+
+    def _failed(self, error: UpstreamError) -> None:
+        if self._node is not None and self._brokers is not None:
+            self._brokers.doubt(self._node)
+        super()._failed(error)
+
+    # Bytes
+
+    def on_client_data(self, data: bytes) -> bytes | None:
+        session = self._session
+        assert session is not None
+        try:
+            passed = session.client_data(data)
+        except RemoteProtocolError as error:
+            self._broken("client", error)
+            return None
+        if session.in_flight > MAX_IN_FLIGHT:
+            self._crowded = True
+            self.conn.pause(Side.CLIENT)
+        return passed
+
+    def on_upstream_data(self, data: bytes) -> bytes | None:
+        session = self._session
+        assert session is not None
+        try:
+            passed = session.server_data(data)
+        except RemoteProtocolError as error:
+            self._broken("upstream", error)
+            return None
+        if self._crowded and session.in_flight <= MAX_IN_FLIGHT // 2:
+            self._crowded = False
+            self.conn.resume(Side.CLIENT)
+        if self._draining and session.between:
+            if passed:
+                self.conn.send_client(passed)
+            self._drained()
+            return None
+        return passed
+
+    def _broken(self, who: str, error: RemoteProtocolError) -> None:
+        self.shared.stats.protocol_errors_total.add(error.code)
+        self.conn.log.warning("%s: %s", who, error)
+        self.conn.close(CloseReason(who, "relay", error.code, message=str(error)), reset=who == "upstream")
+
+    # The end
+
+    def on_drain(self) -> None:
+        self._draining = True
+        if self._session is None or self._session.between:
+            self._drained()
+
+    def _drained(self) -> None:
+        self.conn.close(CloseReason("proxy", "relay", "drain"))
+
+    def on_close(self, reason: CloseReason) -> None:
+        super().on_close(reason)
+        if self._session is not None:
+            self._session.close()

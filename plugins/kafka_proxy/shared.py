@@ -1,0 +1,87 @@
+"""What all connections of one use of ``kafka_proxy`` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from l4proxy.plugins.kafka_proxy.brokers import Brokers, brokers_of
+from l4proxy.plugins.kafka_proxy.places import Places, places_for
+from l4proxy.plugins.kafka_proxy.stats import KafkaProxyStats
+from l4proxy.protocols.kafka.apis import APIS, BY_NAME
+from l4proxy.protocols.kafka.plan import Plans, Reading
+from l4proxy.protocols.kafka.relay import RelayPlan
+
+if TYPE_CHECKING:
+    from l4proxy.cluster import Cluster
+    from l4proxy.filter import Conn
+    from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
+    from l4proxy.server import Server
+
+__all__ = ["ProxyPlan", "Shared"]
+
+PLACES_LIMIT = 1000
+"""Addresses by which clients reach listeners, of which it is remembered what is told there."""
+EVERY_VERSION = (0, 0x7FFF)
+_ANYWHERE = {BY_NAME[name].key for name in ("ApiVersions", "Metadata", "SaslHandshake", "SaslAuthenticate")}
+"""APIs that every broker answers alike."""
+
+
+class ProxyPlan(RelayPlan):
+    """``only_there``: such a request has to go to the broker that it is meant for."""
+
+    __slots__ = ()
+
+
+class Shared:
+    def __init__(self, config: KafkaProxyConfig, server: Server) -> None:
+        self.config = config
+        self.server = server
+        self.stats = server.stats.group(KafkaProxyStats, cluster=config.cluster)
+        self._denied = {BY_NAME[name].key for name in config.deny}
+        self._places: dict[object, Places] = {}
+        self.plans: Plans[ProxyPlan] = Plans(self._plan, {})
+        self.plans_elsewhere: Plans[ProxyPlan] = Plans(self._plan_elsewhere, {})
+        """For connections to another broker than the client has meant: what only that one can answer is wanted."""
+        self._stop_collecting = server.stats.on_collect(self._collect)
+
+    def close(self) -> None:
+        self._stop_collecting()
+
+    def cluster(self) -> Cluster:
+        """The configured cluster. Raises UpstreamError."""
+        return self.server.clusters.find(self.config.cluster)
+
+    def brokers(self, cluster: Cluster) -> Brokers:
+        return brokers_of(cluster, self.server)
+
+    def places(self, conn: Conn, brokers: Brokers) -> Places:
+        key = (brokers, conn.listener_ports, conn.client.local_host, conn.client.local_port)
+        places = self._places.get(key)
+        if places is None:
+            if len(self._places) >= PLACES_LIMIT:
+                self._places.clear()
+            places = self._places[key] = places_for(conn, self.config, brokers)
+        return places
+
+    def versions(self, key: int) -> tuple[int, int] | None:
+        """What clients may use of an API."""
+        api = APIS.get(key)
+        if api is None:
+            return EVERY_VERSION if self.config.unknown_apis == "forward" else None
+        if key in self._denied or not api.is_declared:
+            return None
+        return api.first, api.last
+
+    def _plan(self, key: int, version: int, _reading: Reading) -> ProxyPlan:
+        return ProxyPlan(key, version, self.versions)
+
+    def _plan_elsewhere(self, key: int, version: int, _reading: Reading) -> ProxyPlan:
+        return ProxyPlan(key, version, self.versions, wanted=key not in _ANYWHERE)
+
+    def _collect(self) -> None:
+        brokers = {places.brokers for places in self._places.values()}
+        self.stats.brokers = max((len(one.alive) for one in brokers), default=0)
+        self.stats.unplaced_brokers = max(
+            (sum(places.find(node) is None for node in places.brokers.alive) for places in self._places.values()),
+            default=0,
+        )
