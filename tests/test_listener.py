@@ -4,10 +4,8 @@ access log, and not a line of the log each."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
-import os
 import socket
 from typing import Any, ClassVar, cast
 
@@ -24,6 +22,7 @@ from l4proxy.listener import ListenerStats
 from l4proxy.plugin_manager import PluginManager, load_plugins
 from l4proxy.poller import READ
 from l4proxy.server import Server, serve
+from services.process import neighbouring_ports
 from streams import reset
 
 
@@ -233,19 +232,9 @@ class TellPortsPlugin:
         register(TellPorts)
 
 
-def three_free_ports() -> int:
-    """The first of three neighbouring ports below those that the system gives away itself."""
-    for first in range(20_000 + os.getpid() % 1000 * 10, 32_000, 3):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
-            for port in range(first, first + 3):
-                opened.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
-    raise AssertionError("no free ports")
-
-
 def test_a_range_of_ports_is_one_listener(plugins: PluginManager) -> None:
     plugins.register(TellPortsPlugin(), "tell_ports")
-    first = three_free_ports()
+    first = neighbouring_ports(3)
     address = f"127.0.0.1:{first}-{first + 2}"
 
     async def main() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from l4proxy.config.types import ClusterName, Duration, PortRange, Range, Size
 from l4proxy.errors import did_you_mean
-from l4proxy.plugins.kafka_proxy.places import NamePattern
+from l4proxy.plugins.kafka_proxy.places import problem_of
 from l4proxy.protocols.kafka.apis import BY_NAME
 from l4proxy.protocols.kafka.frames import MAX_FRAME
 from l4proxy.protocols.kafka.passage import MAX_MESSAGE
@@ -21,7 +21,7 @@ class KafkaProxyConfig:
     cluster: ClusterName
     """The brokers that are asked first, as a client's `bootstrap.servers`. All others are found through them, and
     connected to with the same options."""
-    broker_names: NamePattern | None = None
+    broker_names: str = ""
     """Brokers by TLS server name instead of by port: `"b{node}.kafka.example"`, with the broker's id for `{node}`.
     Clients bootstrap under any other name. Needs TLS on the listener."""
     broker_ports: Mapping[str, Annotated[int, Range(1, 65535)]] = field(default_factory=dict)
@@ -50,6 +50,8 @@ class KafkaProxyConfig:
     """Close every connection that is this old; 0: never."""
 
     def __post_init__(self) -> None:
+        if self.broker_names and (problem := problem_of(self.broker_names)):
+            raise ValueError(f"broker_names: {problem}")
         for node in self.broker_ports:
             if not (node.isascii() and node.isdigit()):
                 raise ValueError(f"broker_ports: {node!r} is not the id of a broker")

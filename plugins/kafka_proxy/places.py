@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from l4proxy.filter import Conn
@@ -18,46 +18,22 @@ if TYPE_CHECKING:
     from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
     from l4proxy.protocols.kafka.addresses import Broker
 
-__all__ = ["NamePattern", "Places", "places_for"]
+__all__ = ["Places", "places_for", "problem_of"]
 
 Place = tuple[bytes, int]
 
 
-class NamePattern:
-    """A server name with ``{node}`` where the broker's id stands."""
+NODE = "{node}"
+"""Stands for a broker's id in a pattern of server names."""
 
-    shown_as: ClassVar[str] = "a server name with {node} in it"
-    example: ClassVar[str] = '"b{node}.kafka.example"'
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        before, _, behind = text.lower().partition("{node}")
-        self._before, self._behind = before, behind
-        self._match = re.compile(f"{re.escape(before)}(0|[1-9][0-9]{{0,9}}){re.escape(behind)}").fullmatch
-
-    @classmethod
-    def from_config(cls, raw: object) -> NamePattern:
-        if not isinstance(raw, str) or raw.count("{node}") != 1:
-            raise ValueError(f'{raw!r} has to have one "{{node}}" in it, such as "b{{node}}.kafka.example"')
-        if not re.fullmatch(r"[A-Za-z0-9.-]+", raw.replace("{node}", "0")):
-            raise ValueError(f"{raw!r} is not a host name")
-        return cls(raw)
-
-    def node(self, server_name: str) -> int | None:
-        found = self._match(server_name.lower().removesuffix("."))
-        return int(found[1]) if found else None
-
-    def name(self, node: int) -> str:
-        return f"{self._before}{node}{self._behind}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, NamePattern) and other.text == self.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __str__(self) -> str:
-        return self.text
+def problem_of(pattern: str) -> str:
+    """What is wrong with a pattern of server names; empty: nothing."""
+    if pattern.count(NODE) != 1:
+        return f'{pattern!r} has to have one "{NODE}" in it (write "b{NODE}.kafka.example")'
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", pattern.replace(NODE, "0")):
+        return f"{pattern!r} is not a host name"
+    return ""
 
 
 class Places(ABC):
@@ -86,16 +62,19 @@ class Places(ABC):
 
 
 class _ByName(Places):
-    def __init__(self, pattern: NamePattern, port: int, brokers: Brokers) -> None:
+    def __init__(self, pattern: str, port: int, brokers: Brokers) -> None:
         super().__init__(brokers)
-        self._pattern = pattern
+        self._before, self._behind = pattern.lower().split(NODE)
+        number = "(0|[1-9][0-9]{0,9})"
+        self._match = re.compile(f"{re.escape(self._before)}{number}{re.escape(self._behind)}").fullmatch
         self._port = port
 
     def node(self, conn: Conn) -> int | None:
-        return self._pattern.node(conn.server_name)
+        found = self._match(conn.server_name.lower().removesuffix("."))
+        return int(found[1]) if found else None
 
     def find(self, node: int) -> Place | None:
-        return self._pattern.name(node).encode(), self._port
+        return f"{self._before}{node}{self._behind}".encode(), self._port
 
 
 class _ByPort(Places):
@@ -156,7 +135,7 @@ def places_for(conn: Conn, config: KafkaProxyConfig, brokers: Brokers) -> Places
     told = config.advertised_ports
     advertised = ports if told is None else tuple(range(told.first, told.last + 1))
     as_told = dict(zip(ports, advertised, strict=False))
-    if config.broker_names is not None:
+    if config.broker_names:
         return _ByName(config.broker_names, as_told.get(here, here), brokers)
     if config.broker_ports:
         by_port = {port: int(node) for node, port in config.broker_ports.items()}

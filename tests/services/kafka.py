@@ -26,6 +26,7 @@ from typing import IO, Any
 
 import pytest
 
+from services.certs import Certs
 from services.needs import program
 from services.process import HOST, free_port, running
 
@@ -127,8 +128,9 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class KafkaCluster:
-    """Brokers 1 to n. ``ports`` are their plain listeners, straight; ``sasl_doors`` speak PLAIN (alice) and
-    SCRAM-SHA-256 (bob). One cluster serves all tests of a run: use topics and groups of your own."""
+    """Brokers 1 to n. ``ports`` are their plain listeners, straight, and so are ``sasl_ports`` and ``tls_ports``, which
+    only clients with a certificate get into; ``sasl_doors`` and ``sasl_ports`` speak PLAIN (alice) and SCRAM-SHA-256
+    (bob). One cluster serves all tests of a run: use topics and groups of your own."""
 
     version: str
     directory: Path
@@ -136,6 +138,8 @@ class KafkaCluster:
     ports: tuple[int, ...]
     doors: tuple[tuple[Door, ...], ...]
     sasl_doors: tuple[tuple[Door, ...], ...]
+    sasl_ports: tuple[int, ...] = ()
+    tls_ports: tuple[int, ...] = ()
     revived: contextlib.ExitStack | None = None
     """Holds brokers that were started again."""
 
@@ -191,6 +195,10 @@ def _properties(number: int, count: int, cluster: KafkaCluster, controller: int)
             name = f"{kind}{slot}"
             listeners[name] = (door[number].broker_port, door[number].proxy_port)
             protocols[name] = protocol
+    for name, ports, protocol in (("SASL", cluster.sasl_ports, "SASL_PLAINTEXT"), ("TLS", cluster.tls_ports, "SSL")):
+        if ports:
+            listeners[name] = (ports[number], ports[number])
+            protocols[name] = protocol
     bound = [f"{name}://{HOST}:{port}" for name, (port, _) in listeners.items()]
     if not number:
         bound.append(f"CONTROLLER://{HOST}:{controller}")
@@ -235,12 +243,21 @@ def _properties(number: int, count: int, cluster: KafkaCluster, controller: int)
             plain = f'{modules}.plain.PlainLoginModule required user_{PLAIN_USER[0]}="{PLAIN_USER[1]}";'
             lines[f"{prefix}.plain.sasl.jaas.config"] = plain
             lines[f"{prefix}.scram-sha-256.sasl.jaas.config"] = f"{modules}.scram.ScramLoginModule required;"
+        if protocol == "SSL":
+            prefix = f"listener.name.{name.lower()}.ssl"
+            lines[f"{prefix}.keystore.type"] = lines[f"{prefix}.truststore.type"] = "PEM"
+            lines[f"{prefix}.keystore.location"] = cluster.directory / "server.pem"
+            lines[f"{prefix}.truststore.location"] = cluster.directory / "ca.pem"
+            lines[f"{prefix}.client.auth"] = "required"
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
 @contextlib.contextmanager
-def start_kafka(version: str, directory: Path, count: int = 1, doors: int = 1) -> Iterator[KafkaCluster]:
-    """Start a cluster of ``count`` brokers in an empty ``directory``, and stop it at the end of the block."""
+def start_kafka(
+    version: str, directory: Path, count: int = 1, doors: int = 1, certs: Certs | None = None
+) -> Iterator[KafkaCluster]:
+    """Start a cluster of ``count`` brokers in an empty ``directory``, and stop it at the end of the block. With
+    ``certs`` they listen for TLS, too."""
     jars = kafka_jars(version)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "log4j").write_text(_LOG4J)
@@ -249,8 +266,13 @@ def start_kafka(version: str, directory: Path, count: int = 1, doors: int = 1) -
     def make_doors() -> tuple[tuple[Door, ...], ...]:
         return tuple(tuple(Door(free_port(), free_port()) for _ in range(count)) for _ in range(doors))
 
-    ports = tuple(free_port() for _ in range(count))
-    cluster = KafkaCluster(version, directory, jars, ports, make_doors(), make_doors())
+    ports, sasl_ports, tls_ports = (tuple(free_port() for _ in range(count)) for _ in range(3))
+    if certs is None:
+        tls_ports = ()
+    else:
+        (directory / "server.pem").write_text(certs.server.key.read_text() + certs.server.cert.read_text())
+        (directory / "ca.pem").write_text(certs.ca.read_text())
+    cluster = KafkaCluster(version, directory, jars, ports, make_doors(), make_doors(), sasl_ports, tls_ports)
     controller = free_port()
     for number in range(count):
         (directory / f"server{number}.properties").write_text(_properties(number, count, cluster, controller))

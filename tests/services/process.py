@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["HOST", "accepts", "as_user", "free_port", "running"]
+__all__ = ["HOST", "accepts", "as_user", "free_port", "neighbouring_ports", "running"]
 
 HOST = "127.0.0.1"
 _POLL = 0.02  # seconds between two looks whether a server is ready
@@ -31,6 +32,17 @@ def free_port() -> int:
     port: int = keeper.getsockname()[1]
     keeper.detach()
     return port
+
+
+def neighbouring_ports(count: int) -> int:
+    """The first of ``count`` free ports, below those that the system gives away, and not where other tests look."""
+    for _ in range(1000):
+        first = random.randrange(12_000, 32_000 - count)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+            for port in range(first, first + count):
+                opened.enter_context(socket.create_server((HOST, port)))
+            return first
+    raise RuntimeError(f"no {count} neighbouring ports are free")
 
 
 def accepts(port: int) -> bool:
