@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -21,8 +22,10 @@ __all__ = ["Asked", "Broker", "Client", "Cluster", "cluster"]
 class Asked:
     """A request that a broker got."""
 
-    def __init__(self, frame: bytes) -> None:
+    def __init__(self, frame: bytes, number: int) -> None:
         self.frame = frame
+        self.number = number
+        """On its connection, from 0."""
         key, self.version, self.correlation_id = struct.unpack_from(">hhi", frame, 4)
         self.api: Api = APIS[key]
         (size,) = struct.unpack_from(">h", frame, 12)
@@ -64,9 +67,9 @@ class Broker:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
+            for number in itertools.count():
                 size = await reader.readexactly(4)
-                asked = Asked(size + await reader.readexactly(int.from_bytes(size, "big")))
+                asked = Asked(size + await reader.readexactly(int.from_bytes(size, "big")), number)
                 self.asked.append(asked)
                 answer = self.owner.answer(self, asked)
                 if answer is None:

@@ -6,6 +6,7 @@ options, and whose endpoints are the brokers' own addresses (``NAME/brokers`` in
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from l4proxy.filter import NoConfig
 from l4proxy.logging_setup import once_per
 from l4proxy.plugins.dns_resolver import DnsResolver
 from l4proxy.plugins.host_files import is_ip
+from l4proxy.plugins.kafka_proxy.question import ask_for_brokers
 from l4proxy.plugins.name_cache import KnownName, NameCache
 from l4proxy.plugins.names import one_endpoint
 from l4proxy.plugins.random_choice import RandomChoice
@@ -41,6 +43,8 @@ MIN_TTL = 1.0
 MAX_TTL = 300.0
 REFRESH = 5.0
 LOG_PAUSE = 10.0
+ASK_PAUSE = 10.0
+"""Seconds in which brokers that do not say which they are, are not asked again."""
 
 
 class Brokers:
@@ -60,6 +64,8 @@ class Brokers:
         self._basis = (cluster.config, cluster.tls)
         """What the brokers' cluster was made from; a reload gives the configured one other parts."""
         self._cluster = _broker_cluster(cluster, server)
+        self._question: asyncio.Task[bool] | None = None
+        self._ask_after = 0.0
 
     def learn(self, brokers: Sequence[Broker], *, all: bool) -> None:
         """Brokers were named, with their own addresses. ``all``: there are no others."""
@@ -80,6 +86,28 @@ class Brokers:
     def address(self, node: int) -> Address | None:
         """Where a broker is; None while that is not known."""
         return self._addresses.get(node)
+
+    async def ask(self, configured: Cluster) -> bool:
+        """Ask which brokers there are. Return False where they do not say: they want to know who asks. One question is
+        for all who ask at the same time."""
+        if self._question is None:
+            if self._server.loop.time() < self._ask_after:
+                return False
+            self._question = asyncio.create_task(self._ask(configured))
+            self._question.add_done_callback(self._asked)
+        return await asyncio.shield(self._question)
+
+    async def _ask(self, configured: Cluster) -> bool:
+        try:
+            self.learn(await ask_for_brokers(configured), all=True)
+        except UpstreamError as error:
+            self._ask_after = self._server.loop.time() + ASK_PAUSE
+            log.info("cluster %s: %s", configured.name, error)
+            return False
+        return True
+
+    def _asked(self, _question: asyncio.Task[bool]) -> None:
+        self._question = None
 
     def doubt(self, node: int) -> None:
         """It was not there: perhaps it is somewhere else by now, and has to be asked for."""

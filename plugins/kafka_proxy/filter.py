@@ -14,12 +14,14 @@ from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
 from l4proxy.plugins.kafka_proxy.session import ProxySession
 from l4proxy.plugins.kafka_proxy.shared import Shared
 from l4proxy.plugins.requested_hosts import HostRequest
+from l4proxy.protocols.detect import DETECTORS
 
 if TYPE_CHECKING:
     from l4proxy.address import Address
     from l4proxy.cluster import Cluster
-    from l4proxy.endpoint import Endpoint, EndpointSpec
+    from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.kafka_proxy.brokers import Brokers
+    from l4proxy.plugins.kafka_proxy.places import Places
     from l4proxy.server import Server
     from l4proxy.stream import Stream
 
@@ -27,6 +29,8 @@ __all__ = ["KafkaProxy"]
 
 MAX_IN_FLIGHT = 1000
 """Requests of a connection that may wait for their answers before the client is not read."""
+OTHER_PROTOCOLS = {"http", "ssh", "proxy_protocol", *DETECTORS} - {"kafka", "tls"}
+"""What is recognised where Kafka is expected."""
 
 
 class KafkaProxy(Forwarder[KafkaProxyConfig]):
@@ -72,19 +76,40 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
         brokers = self._brokers = shared.brokers(cluster)
         places = shared.places(conn, brokers)
         node = places.node(conn)
-        address = None if node is None else brokers.address(node)
-        self._session = ProxySession(shared, conn, places, elsewhere=node is not None and address is None)
-        if address is not None:
-            self._node = node
-            return self._connect_to(address, brokers, brokers.cluster(cluster))
-        if node is not None:
-            shared.stats.misdirected_total += 1
-            conn.pause(Side.CLIENT)  # until it is known where it is
-        self.forward(cluster, ConnectRequest(attempts=self.config.max_connect_attempts))
+        if node is None:
+            self._begin(places, cluster)
+        elif (address := brokers.address(node)) is not None:
+            return self._connect_to(node, address, places, cluster)
+        else:
+            return self._find(places, cluster)
         return None
 
-    def _connect_to(self, address: Address, brokers: Brokers, cluster: Cluster) -> Awaitable[None] | None:
+    async def _find(self, places: Places, cluster: Cluster) -> None:
+        """Find out where the broker is that the client means."""
+        told = await places.brokers.ask(cluster)
+        node = places.node(self.conn)
+        address = None if node is None else places.brokers.address(node)
+        if node is not None and address is not None:
+            connecting = self._connect_to(node, address, places, cluster)
+            if connecting is not None:
+                await connecting
+        elif told:
+            self.conn.close(CloseReason("proxy", "connecting", "unknown_broker"))
+        else:
+            self.shared.stats.misdirected_total += 1
+            self.conn.pause(Side.CLIENT)  # until it is known where it is
+            self._begin(places, cluster, elsewhere=True)
+
+    def _begin(self, places: Places, cluster: Cluster, *, elsewhere: bool = False) -> None:
+        """Connect to any broker."""
+        self._session = ProxySession(self.shared, self.conn, places, elsewhere=elsewhere)
+        self.forward(cluster, ConnectRequest(attempts=self.config.max_connect_attempts))
+
+    def _connect_to(self, node: int, address: Address, places: Places, cluster: Cluster) -> Awaitable[None] | None:
         """Connect to a broker, and no other."""
+        self._node = node
+        brokers = places.brokers
+        self._session = ProxySession(self.shared, self.conn, places, elsewhere=False)
         try:
             spec = brokers.endpoint(address)
         except UpstreamError as error:
@@ -92,16 +117,16 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
             return None
         if spec is None:
             return self._look_up(address, brokers, cluster)
-        self.forward(cluster, HostRequest(host=spec))
+        self.forward(brokers.cluster(cluster), HostRequest(host=spec))
         return None
 
     async def _look_up(self, address: Address, brokers: Brokers, cluster: Cluster) -> None:
         try:
-            spec: EndpointSpec = await brokers.look_up(address)
+            spec = await brokers.look_up(address)
         except UpstreamError as error:
             self._failed(error)
             return
-        self.forward(cluster, HostRequest(host=spec))
+        self.forward(brokers.cluster(cluster), HostRequest(host=spec))
 
     def _connected(self, stream: Stream, endpoint: Endpoint) -> None:
         assert self._session is not None
@@ -129,6 +154,8 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
         if session.in_flight > MAX_IN_FLIGHT:
             self._crowded = True
             self.conn.pause(Side.CLIENT)
+        if session.ending is not None:
+            self.conn.close(session.ending)
         return passed
 
     def on_upstream_data(self, data: bytes) -> bytes | None:
@@ -142,27 +169,28 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
         if self._crowded and session.in_flight <= MAX_IN_FLIGHT // 2:
             self._crowded = False
             self.conn.resume(Side.CLIENT)
-        if self._draining and session.between:
+        if self._draining and session.between and session.ending is None:
+            session.ending = CloseReason("proxy", "relay", "drain")
+        if session.ending is not None:
             if passed:
                 self.conn.send_client(passed)
-            self._drained()
+            self.conn.close(session.ending)
             return None
         return passed
 
     def _broken(self, who: str, error: RemoteProtocolError) -> None:
         self.shared.stats.protocol_errors_total.add(error.code)
         self.conn.log.warning("%s: %s", who, error)
-        self.conn.close(CloseReason(who, "relay", error.code, message=str(error)), reset=who == "upstream")
+        other = error.code in OTHER_PROTOCOLS
+        reason = CloseReason(who, "relay", "not_kafka" if other else error.code, message=str(error))
+        self.conn.close(reason, reset=who == "upstream")
 
     # The end
 
     def on_drain(self) -> None:
         self._draining = True
         if self._session is None or self._session.between:
-            self._drained()
-
-    def _drained(self) -> None:
-        self.conn.close(CloseReason("proxy", "relay", "drain"))
+            self.conn.close(CloseReason("proxy", "relay", "drain"))
 
     def on_close(self, reason: CloseReason) -> None:
         super().on_close(reason)

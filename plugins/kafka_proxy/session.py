@@ -1,21 +1,21 @@
 """One client's connection to one broker, as the proxy follows it.
 
-A client that means a broker whose address is not known yet is connected to any other. There it can do what every broker
-answers alike: ask for versions, authenticate, ask for Metadata. When it wants more, and still nothing has told where
-its broker is, the question is asked in its name, once it may be. Then the connection turns out to be the right one and
-goes on, or it is closed; the client comes again, and is led to its broker.
+A client that means a broker whose address is not known, where brokers tell nobody but those who authenticate, is
+connected to any other. There it can do what every broker answers alike: ask for versions, authenticate, ask for
+Metadata. When it wants more, and still nothing has told where its broker is, the question is asked in its name. Then
+the connection turns out to be the right one and goes on, or it is closed; the client comes again, and is led to its
+broker.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
-from l4proxy.codec import RemoteProtocolError
 from l4proxy.filter import Side
-from l4proxy.plugins.kafka_proxy.shared import ProxyPlan, Shared
+from l4proxy.plugins.kafka_proxy.question import ASK_FOR_BROKERS, METADATA_VERSION, OWN_ID
+from l4proxy.plugins.kafka_proxy.shared import Shared
 from l4proxy.protocols.kafka.declarations.cluster import METADATA
-from l4proxy.protocols.kafka.relay import Relay, RelayedCall
+from l4proxy.protocols.kafka.relay import Relay, RelayedCall, RelayPlan
 from l4proxy.protocols.kafka.sasl import principal
 from l4proxy.reason import CloseReason
 
@@ -26,24 +26,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ProxySession"]
 
-ProxyCall = RelayedCall[ProxyPlan]
+ProxyCall = RelayedCall[RelayPlan]
 
-OWN_ID = -1
-"""The correlation id of what is asked in a client's name."""
-METADATA_VERSION = 1
-"""The first in which an empty list of topics means none."""
-ASK_FOR_BROKERS = struct.pack(">ihhih7si", 21, METADATA.key, METADATA_VERSION, OWN_ID, 7, b"l4proxy", 0)
-"""A Metadata request for no topics."""
 ASK_PLAN = METADATA.key << 16 | METADATA_VERSION
 HERE = "here"
 UNKNOWN = "unknown_broker"
 
 
-class ProxySession(Relay[ProxyPlan]):
+class ProxySession(Relay[RelayPlan]):
     """``elsewhere``: the connection may be to another broker than the client has meant. Then ``endpoint`` is set when
     it is there."""
 
-    __slots__ = ("_held", "_principal", "conn", "elsewhere", "endpoint", "places", "shared")
+    __slots__ = ("_held", "_principal", "conn", "elsewhere", "ending", "endpoint", "places", "shared")
 
     def __init__(self, shared: Shared, conn: Conn, places: Places, *, elsewhere: bool) -> None:
         config = shared.config
@@ -59,6 +53,8 @@ class ProxySession(Relay[ProxyPlan]):
         self.places = places
         self.elsewhere = elsewhere
         self.endpoint: EndpointSpec | None = None
+        self.ending: CloseReason | None = None
+        """The connection is to end, behind what has gone to the client."""
         self._held: bytes | None = None
         """The request for which a client that is elsewhere has to be with its own broker."""
         self._principal = ""
@@ -78,8 +74,8 @@ class ProxySession(Relay[ProxyPlan]):
                 self._held = data[start:stop]
                 self.hold()
                 self.conn.pause(Side.CLIENT)
-                self.ask(RelayedCall(self.shared.plans[ASK_PLAN], OWN_ID), ASK_FOR_BROKERS, before=call)
-                return b""
+                self.expect(RelayedCall(self.shared.plans[ASK_PLAN], OWN_ID), before=call)
+                return ASK_FOR_BROKERS
             if not self._settle(where):
                 return b""
         return data[start:stop]
@@ -111,7 +107,8 @@ class ProxySession(Relay[ProxyPlan]):
             self.use_plans(self.shared.plans)
             return True
         self.hold()
-        self.conn.close(CloseReason("proxy", "relay", where))
+        self.hold_responses()
+        self.ending = CloseReason("proxy", "relay", where)
         return False
 
     # What is seen of the client
@@ -122,10 +119,7 @@ class ProxySession(Relay[ProxyPlan]):
         plan = call.plan
         self.shared.stats.refused_requests_total.add(plan.name)
         if plan.api is None or not plan.is_known:
-            raise RemoteProtocolError(
-                f"{self.client_id.decode(errors='backslashreplace')} asks for {plan.name} version {plan.version}",
-                code=plan.refused,
-            )
+            return super().refused(call, data, pos, stop)
         return encode_error(plan.api, plan.version, call.correlation_id, data[pos:stop], CLUSTER_AUTHORIZATION_FAILED)
 
     def introduced(self, name: bytes, version: bytes) -> None:

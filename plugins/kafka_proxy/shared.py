@@ -17,19 +17,13 @@ if TYPE_CHECKING:
     from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
     from l4proxy.server import Server
 
-__all__ = ["ProxyPlan", "Shared"]
+__all__ = ["Shared"]
 
 PLACES_LIMIT = 1000
 """Addresses by which clients reach listeners, of which it is remembered what is told there."""
 EVERY_VERSION = (0, 0x7FFF)
 _ANYWHERE = {BY_NAME[name].key for name in ("ApiVersions", "Metadata", "SaslHandshake", "SaslAuthenticate")}
 """APIs that every broker answers alike."""
-
-
-class ProxyPlan(RelayPlan):
-    """``only_there``: such a request has to go to the broker that it is meant for."""
-
-    __slots__ = ()
 
 
 class Shared:
@@ -39,8 +33,8 @@ class Shared:
         self.stats = server.stats.group(KafkaProxyStats, cluster=config.cluster)
         self._denied = {BY_NAME[name].key for name in config.deny}
         self._places: dict[object, Places] = {}
-        self.plans: Plans[ProxyPlan] = Plans(self._plan, {})
-        self.plans_elsewhere: Plans[ProxyPlan] = Plans(self._plan_elsewhere, {})
+        self.plans: Plans[RelayPlan] = Plans(self._plan, {})
+        self.plans_elsewhere: Plans[RelayPlan] = Plans(self._plan_elsewhere, {})
         """For connections to another broker than the client has meant: what only that one can answer is wanted."""
         self._stop_collecting = server.stats.on_collect(self._collect)
 
@@ -72,13 +66,17 @@ class Shared:
             return None
         return api.first, api.last
 
-    def _plan(self, key: int, version: int, _reading: Reading) -> ProxyPlan:
-        return ProxyPlan(key, version, self.versions)
+    def _plan(self, key: int, version: int, _reading: Reading) -> RelayPlan:
+        return RelayPlan(key, version, self.versions)
 
-    def _plan_elsewhere(self, key: int, version: int, _reading: Reading) -> ProxyPlan:
-        return ProxyPlan(key, version, self.versions, wanted=key not in _ANYWHERE)
+    def _plan_elsewhere(self, key: int, version: int, _reading: Reading) -> RelayPlan:
+        return RelayPlan(key, version, self.versions, wanted=key not in _ANYWHERE)
 
     def _collect(self) -> None:
+        for plan in (*self.plans.values(), *self.plans_elsewhere.values()):
+            if plan.rewritten:
+                self.stats.rewritten_responses_total.add(plan.name, plan.rewritten)
+                plan.rewritten = 0
         brokers = {places.brokers for places in self._places.values()}
         self.stats.brokers = max((len(one.alive) for one in brokers), default=0)
         self.stats.unplaced_brokers = max(

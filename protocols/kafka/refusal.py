@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from l4proxy.protocols.kafka import messages
 from l4proxy.protocols.kafka.api import Api
 from l4proxy.protocols.kafka.schema import Field
 from l4proxy.protocols.kafka.wire import Unreadable
@@ -72,6 +71,8 @@ def encode_error(
 ) -> bytes:
     """The response, a whole frame, to a request whose body is ``body``. Raises `wire.Unreadable` where that is no such
     request, or no such response is known."""
+    from l4proxy.protocols.kafka import messages
+
     if not (api.request.whole and api.response.whole):
         raise Unreadable(f"{api.name} is not known well enough to refuse it", code="undecodable")
     request = messages.decode_request(api, version, body)

@@ -62,7 +62,7 @@ P = TypeVar("P", bound="RelayPlan")
 class RelayPlan(Plan):
     """What becomes of requests of one API and version. ``wanted``: its owner is to see them and their responses."""
 
-    __slots__ = ("refused", "request_way", "response_way", "rewrite", "wanted")
+    __slots__ = ("refused", "request_way", "response_way", "rewrite", "rewritten", "wanted")
 
     def __init__(self, key: int, version: int, versions: Versions, *, wanted: bool = False) -> None:
         super().__init__(key, version, (None, None))
@@ -74,6 +74,8 @@ class RelayPlan(Plan):
             self.refused = "unknown_api" if self.api is None else "refused_api"
         elif not allowed[0] <= version <= allowed[1]:
             self.refused = "unsupported_version"
+        self.rewritten = 0
+        """Responses in which something was changed; whoever counts them sets it to 0."""
         self.rewrite: Rewrite | None = None
         if self.api is not None and self.is_known:
             self.rewrite = rewrite_of(self.api, version)
@@ -166,7 +168,10 @@ class Relay(Generic[P]):
     def refused(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> bytes:
         """A request that goes no further (``call.plan.refused``). Return an answer, a whole frame, or raise."""
         plan = call.plan
-        raise RemoteProtocolError(f"{plan.name} version {plan.version}", code=plan.refused)
+        text = f"{self.client_id.decode(errors='backslashreplace')} asks for {plan.name} version {plan.version}"
+        if plan.api is None:
+            raise RemoteProtocolError(text, code="unknown_api")
+        raise RemoteProtocolError(text, code="unsupported_version")
 
     def introduced(self, name: bytes, version: bytes) -> None:
         """The client has told its software."""
@@ -244,16 +249,16 @@ class Relay(Generic[P]):
             else:
                 self.to_client(self._take_replies())
 
-    def ask(self, call: RelayedCall[P], request: bytes, *, before: RelayedCall[P]) -> None:
-        """Ask the broker something for ourselves, while a request is held (``hold``), from within ``asked`` or later.
-        ``answered`` is called with the response; what it gives goes to the client, so that will be ``b""``."""
+    def expect(self, call: RelayedCall[P], *, before: RelayedCall[P]) -> None:
+        """The owner asks the broker something itself, in front of a request that is held: from within ``asked``, which
+        returns the owner's request, or later. ``answered`` is called with the response; what it gives would go to the
+        client, so that will be ``b""``."""
         call.response_way = WHOLE
         call.wanted = True
         try:
             self._calls.insert(self._calls.index(before), call)
         except ValueError:  # it will not be answered
             self._calls.append(call)
-        self.to_broker(request)
 
     def use_plans(self, plans: dict[int, P]) -> None:
         """From the next request on."""
@@ -395,6 +400,7 @@ class Relay(Generic[P]):
             read = read_head if rewrite.part == "head" else read_tail
             self._responses.reader = read(rewrite, call.plan.tagged_response, size, self.directory)
             next(self._responses.reader)
+            call.plan.rewritten += 1
             self._done()
             return READ
         return COLLECT
@@ -421,6 +427,7 @@ class Relay(Generic[P]):
             if handler is not None:
                 handler(self, call, data, pos, stop)
             changes = self._changes(plan, data, pos, stop)
+            plan.rewritten += bool(changes)
         except UNREADABLE as error:
             text = f"a response cannot be read: {plan.name} version {plan.version}: {error}"
             raise RemoteProtocolError(text, code=code_of(error)) from error

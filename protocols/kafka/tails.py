@@ -67,7 +67,9 @@ def read_tail(rewrite: Rewrite, tagged: bool, size: int, directory: Directory) -
     passed += data[pos:tail_at]
     tail = [data[tail_at:end]]
     if end - tail_at + left > KEPT_LIMIT:
-        raise RemoteProtocolError(f"a response ends in {end - tail_at + left} bytes of addresses", code="oversized")
+        raise RemoteProtocolError(
+            f"a response ends in {end - tail_at + left} bytes of addresses", code="oversized_message"
+        )
     while left:
         data, pos, end = yield passed
         passed = b""

@@ -18,7 +18,7 @@ from l4proxy.process import Launch
 from services.certs import Certs
 from source_tree import ROOT
 
-SERVE = {"run", "tcp"}
+SERVE = {"kafka", "run", "tcp"}
 TYPED = sorted(
     {
         (page, command)

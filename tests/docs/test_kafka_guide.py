@@ -71,11 +71,16 @@ def test_reasons_of_rebalances() -> None:
     } - {"member_id", "member_epoch", "member_type"} | {"assignment"}  # fmt: skip
 
 
+PROXYING = {"passage.py", "relay.py", "tails.py", "addresses.py", "refusal.py"}
+"""What the page on proxying is about."""
+
+
 def codes(raised: str) -> set[str]:
     """The codes of an exception, as they stand where it is raised."""
     return {
         keyword.value.value
         for path in (ROOT / "protocols/kafka").glob("*.py")
+        if path.name not in PROXYING
         for node in ast.walk(parse(path))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == raised
         for keyword in node.keywords

@@ -329,19 +329,35 @@ def test_a_held_response_holds_up_those_behind_it() -> None:
     assert relay.client == b"changed" + other
 
 
+class Curious(Between):
+    """Asks for Metadata before it lets a ListGroups through."""
+
+    def asked(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> bytes:
+        self.held.append((call, data[start:stop]))
+        self.hold()
+        self.expect(RelayedCall(self._plans[3 << 16 | 1], -9), before=call)
+        return request("Metadata", 1, -9, topics=[])
+
+    def answered(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> None:
+        if call.correlation_id == -9:
+            self.give(call, b"")
+            self.to_broker(self.held[0][1])
+            self.go_on()
+        else:
+            self.give(call, data[start:stop])
+
+
 def test_something_can_be_asked_for_ourselves() -> None:
-    relay = Between()
-    relay.from_client(request("Heartbeat", 4, 1))
-    call = RelayedCall(relay._plans[3 << 16 | 1], -9)
-    relay.ask(call, request("Metadata", 1, -9, topics=[]))
-    relay.holds_responses = True
-    relay.from_client(request("Heartbeat", 4, 2))
-    answer = response("Metadata", 1, -9, brokers=BROKERS)
-    relay.from_broker(response("Heartbeat", 4, 1) + answer + response("Heartbeat", 4, 2))
+    relay = Curious("ListGroups")
+    first, wanted, last = request("Heartbeat", 4, 1), request("ListGroups", 3, 2), request("Heartbeat", 4, 3)
+    relay.from_client(first + wanted + last)
+    assert relay.broker == first + request("Metadata", 1, -9, topics=[])
+    answers = [response("Heartbeat", 4, 1), response("ListGroups", 3, 2), response("Heartbeat", 4, 3)]
+    relay.from_broker(answers[0] + response("Metadata", 1, -9, brokers=BROKERS))
     assert relay.places.known.keys() == {1, 2, 3}
-    relay.give(call, b"")
-    relay.go_on_responses()
-    assert relay.client == response("Heartbeat", 4, 1) + response("Heartbeat", 4, 2)
+    assert relay.broker.endswith(wanted + last)
+    relay.from_broker(answers[1] + answers[2])
+    assert relay.client == b"".join(answers)
 
 
 @pytest.mark.parametrize(

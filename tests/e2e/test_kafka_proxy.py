@@ -1,0 +1,281 @@
+"""kafka_proxy: real brokers, real clients of every kind, and not one of them ever at a broker."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connected import connected_to
+from e2e.proxies import Proxy, run
+from e2e.test_kafka import CODECS, consume, consumer, create, ends, layout, producer
+from proxy_process import wait_until
+from services.certs import Certs
+from services.kafka import PLAIN_USER, SCRAM_USER, KafkaCluster, broker_killed, start_kafka
+from services.needs import needs, program
+from services.process import HOST, neighbouring_ports
+
+confluent = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+
+CLUSTERS = ("kafka", "older_kafka")
+PORTS = 5
+
+
+class Front:
+    """A proxy in front of a cluster; ``bootstrap`` is where its clients begin."""
+
+    def __init__(self, proxy: Proxy, first: int) -> None:
+        self.proxy = proxy
+        self.first = first
+        self.bootstrap = f"{HOST}:{first}"
+
+    @property
+    def processes(self) -> set[int]:
+        return {self.proxy.process.pid, *self.proxy.processes()}
+
+
+@contextlib.contextmanager
+def front(
+    directory: Path, upstreams: Sequence[int], *, workers: int = 1, tls: dict[str, str] | None = None, **options: Any
+) -> Iterator[Front]:
+    """``tls`` is that of the cluster; ``options`` are those of the filter, and ``listener`` that."""
+    first = neighbouring_ports(PORTS)
+    use = {"use": "kafka_proxy", "cluster": "kafka", **{k: v for k, v in options.items() if k != "listener"}}
+    listener = {"address": f"{HOST}:{first}-{first + PORTS - 1}", "filters": [use], **options.get("listener", {})}
+    cluster: dict[str, Any] = {"name": "kafka", "endpoints": [f"{HOST}:{port}" for port in upstreams]}
+    if tls is not None:
+        cluster["tls"] = tls
+    log = {"use": "file", "format": "json", "flush_interval": 0}
+    config = {"listeners": [listener], "clusters": [cluster], "workers": workers, "access_log": [log]}
+    with run(directory, config, first) as proxy:
+        yield Front(proxy, first)
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"topic-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> KafkaCluster:
+    found: KafkaCluster = request.getfixturevalue(getattr(request, "param", "kafka"))
+    return found
+
+
+class Watch:
+    """Looks again and again who is at the brokers, until the block ends."""
+
+    def __init__(self, cluster: KafkaCluster, allowed: Callable[[], set[int]]) -> None:
+        self._ports = {*cluster.ports, *cluster.tls_ports}
+        self._brokers = {int(path.read_text()) for path in cluster.directory.glob("broker*.pid")}
+        self._allowed = allowed
+        self.looks = 0
+
+    def look(self) -> None:
+        strangers = connected_to(self._ports) - self._brokers - self._allowed()
+        # A broker that was started again is a new process: they are known by their ports, too.
+        assert not [pid for pid in strangers if "kafka.Kafka" not in _command(pid)], strangers
+        self.looks += 1
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+# One broker, many ways
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS, indirect=True)
+def test_all_that_is_produced_can_be_consumed(cluster: KafkaCluster, tmp_path: Path, topic: str) -> None:
+    with front(tmp_path, cluster.ports) as proxied:
+        create(proxied.bootstrap, topic)
+        for codec in CODECS:
+            sender = producer(proxied.bootstrap, **{"compression.type": codec, "enable.idempotence": codec == "lz4"})
+            for number in range(200):
+                sender.produce(topic, b"x" * 5000, key=str(number))
+            assert sender.flush(30) == 0
+        assert sum(ends(cluster, topic, 3).values()) == 200 * len(CODECS)
+        reader = consumer(proxied.bootstrap, f"group-{topic}", topic)
+        assert consume(reader, 200 * len(CODECS)) == 200 * len(CODECS)
+        reader.commit(asynchronous=False)
+        reader.close()
+        transactional = producer(proxied.bootstrap, **{"transactional.id": f"txn-{topic}"})
+        transactional.init_transactions(30)
+        for ends_well in (True, False, True):
+            transactional.begin_transaction()
+            for _ in range(5):
+                transactional.produce(topic, b"value")
+            transactional.commit_transaction(30) if ends_well else transactional.abort_transaction(30)
+        options = {"isolation.level": "read_committed"}
+        reader = consumer(proxied.bootstrap, f"committed-{topic}", topic, **options)
+        assert consume(reader, 200 * len(CODECS) + 10) == 200 * len(CODECS) + 10
+        assert reader.poll(1) is None
+        reader.close()
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS, indirect=True)
+def test_kafka_python(cluster: KafkaCluster, tmp_path: Path, topic: str) -> None:
+    from kafka import KafkaConsumer, KafkaProducer
+    from kafka.admin import KafkaAdminClient
+
+    with front(tmp_path, cluster.ports) as proxied:
+        create(proxied.bootstrap, topic)
+        sender = KafkaProducer(bootstrap_servers=proxied.bootstrap)
+        for _ in range(100):
+            sender.send(topic, b"value" * 100)
+        sender.flush(30)
+        sender.close()
+        options = {"auto_offset_reset": "earliest", "group_id": f"group-{topic}", "consumer_timeout_ms": 20_000}
+        reader = KafkaConsumer(topic, bootstrap_servers=proxied.bootstrap, **options)
+        assert sum(1 for _ in zip(range(100), reader, strict=False)) == 100
+        reader.close()
+        admin = KafkaAdminClient(bootstrap_servers=proxied.bootstrap)
+        brokers = {(one["host"], one["port"]) for one in admin.describe_cluster()["brokers"]}
+        assert brokers == {(HOST, proxied.first + 2)}
+        admin.close()
+
+
+@needs("kcat")
+def test_kcat(cluster: KafkaCluster, tmp_path: Path, topic: str) -> None:
+    def kcat(*words: str, data: str = "") -> str:
+        argv = [program("kcat"), "-b", proxied.bootstrap, *words]
+        return subprocess.run(argv, input=data, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    with front(tmp_path, cluster.ports) as proxied:
+        create(proxied.bootstrap, topic)
+        kcat("-P", "-t", topic, "-z", "gzip", data="".join(f"line {number}\n" for number in range(100)))
+        assert len(kcat("-C", "-t", topic, "-e", "-q").splitlines()) == 100
+        assert f"broker 1 at {HOST}:{proxied.first + 2}" in kcat("-L", "-t", topic)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_clients_authenticate_with_the_brokers(
+    cluster: KafkaCluster, tmp_path: Path, topic: str, mechanism: str
+) -> None:
+    user, password = PLAIN_USER if mechanism == "PLAIN" else SCRAM_USER
+    sasl = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism, "sasl.username": user}
+    with front(tmp_path, cluster.sasl_ports) as proxied:
+        create(proxied.bootstrap, topic, **sasl, **{"sasl.password": password})
+        sender = producer(proxied.bootstrap, **sasl, **{"sasl.password": password})
+        for _ in range(10):
+            sender.produce(topic, b"value")
+        assert sender.flush(30) == 0
+        stranger = producer(proxied.bootstrap, **sasl, **{"sasl.password": "wrong"})
+        stranger.produce(topic, b"value")
+        proxied.proxy.wait_for_log(f"do not take {mechanism} as '{user}'")
+        assert stranger.flush(0) == 1
+        assert password not in proxied.proxy.log
+
+
+def test_brokers_by_name_over_tls(
+    cluster: KafkaCluster, tmp_path: Path, topic: str, certs: Certs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One port for all: which broker is meant is said by SNI."""
+    from kafka import KafkaConsumer, KafkaProducer
+
+    real, asked = socket.getaddrinfo, []
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if str(host).endswith(".example.test"):
+            asked.append(host)
+            host = HOST
+        return real(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    tls = {"cert": str(certs.wildcard.cert), "key": str(certs.wildcard.key)}
+    with front(tmp_path, cluster.ports, broker_names="broker{node}.example.test", listener={"tls": tls}) as proxied:
+        create(cluster.bootstrap, topic)
+        options = {
+            "bootstrap_servers": f"kafka.example.test:{proxied.first}",
+            "security_protocol": "SSL",
+            "ssl_cafile": str(certs.ca),
+        }
+        sender = KafkaProducer(**options)
+        for _ in range(10):
+            sender.send(topic, b"value")
+        sender.flush(30)
+        sender.close()
+        reader = KafkaConsumer(topic, auto_offset_reset="earliest", consumer_timeout_ms=20_000, **options)
+        assert sum(1 for _ in zip(range(10), reader, strict=False)) == 10
+        reader.close()
+        assert set(asked) == {"kafka.example.test", "broker1.example.test"}
+
+
+def test_plain_clients_and_tls_do_not_hang(cluster: KafkaCluster, tmp_path: Path, certs: Certs) -> None:
+    with front(tmp_path, cluster.ports) as proxied:
+        context = ssl.create_default_context(cafile=str(certs.ca))
+        with socket.create_connection((HOST, proxied.first)) as sock, pytest.raises((ssl.SSLError, OSError)):
+            context.wrap_socket(sock, server_hostname="localhost")
+        proxied.proxy.wait_for_log("this is a TLS handshake")
+
+
+# Three brokers
+
+
+def test_no_client_passes_by(tmp_path: Path, certs: Certs, topic: str) -> None:
+    """Three brokers that take nobody without a certificate, which only the proxy has; every kind of client; a broker
+    that dies, and comes back, while they work. And the kernel is asked who is connected to a broker."""
+    with start_kafka("4.1.1", tmp_path / "kafka", count=3, certs=certs) as cluster:
+        (tmp_path / "proxy").mkdir()
+        tls = {"ca": str(certs.ca), "cert": str(certs.client.cert), "key": str(certs.client.key)}
+        with front(tmp_path / "proxy", cluster.tls_ports, workers=2, tls=tls) as proxied:
+            watch = Watch(cluster, lambda: {*proxied.processes, os.getpid()})
+            _live_through(cluster, proxied, watch, topic)
+            assert watch.looks > 5
+
+
+def _live_through(cluster: KafkaCluster, proxied: Front, watch: Watch, topic: str) -> None:
+    create(proxied.bootstrap, topic, partitions=6, replicas=3)
+    sender = producer(proxied.bootstrap, **{"topic.metadata.refresh.interval.ms": 1000})
+    sent = 0
+
+    def send(count: int) -> None:
+        nonlocal sent
+        for _ in range(count):
+            sender.produce(topic, b"x" * 1000, partition=sent % 6)
+            sent += 1
+        assert sender.flush(60) == 0
+        watch.look()
+
+    send(600)
+    perf = "org.apache.kafka.tools.ProducerPerformance"
+    servers = ["--producer-props", f"bootstrap.servers={proxied.bootstrap}"]
+    options = ["--topic", topic, "--num-records", "20000", "--record-size", "500", "--throughput", "2000", *servers]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    java = subprocess.Popen(cluster.java(perf, *options), **output)
+    with broker_killed(cluster, 2):
+        send(600)
+    send(600)
+    wait_until(lambda: all(len(part.isrs) == 3 for part in layout(cluster, topic)), "all replicas in sync")
+    election = ["org.apache.kafka.tools.LeaderElectionCommand", "--bootstrap-server", proxied.bootstrap]
+    cluster.run(*election, "--election-type", "preferred", "--all-topic-partitions")
+    send(600)
+    while java.poll() is None:
+        watch.look()
+        time.sleep(0.2)
+    assert "20000 records sent" in java.communicate()[0]
+    total = 20_000 + sent
+    assert sum(ends(cluster, topic, 6).values()) == total
+    for protocol in ("classic", "consumer"):
+        reader = consumer(proxied.bootstrap, f"{protocol}-{topic}", topic, **{"group.protocol": protocol})
+        assert consume(reader, total) == total
+        watch.look()
+        reader.commit(asynchronous=False)
+        reader.close()
+    console = ["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", proxied.bootstrap]
+    words = ["--topic", topic, "--from-beginning", "--max-messages", str(total), "--timeout-ms", "60000"]
+    assert len(cluster.run(*console, *words, "--consumer-property", "group.protocol=consumer").splitlines()) == total
+    groups = ["org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server", proxied.bootstrap]
+    assert f"classic-{topic}" in cluster.run(*groups, "--describe", "--all-groups")
+    watch.look()
