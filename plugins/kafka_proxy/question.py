@@ -77,7 +77,7 @@ async def ask_for_brokers(cluster: Cluster) -> list[Broker]:
     except (OSError, RemoteProtocolError, *UNREADABLE) as error:  # a timeout is an OSError, too
         why = str(error) or f"no answer within {TIMEOUT:g} s"
         text = f"broker {endpoint.name} does not say which brokers there are: {why}"
-        raise UpstreamError("UC", "brokers_unknown", text) from error
+        raise UpstreamError("UF", "brokers_unknown", text) from error
     finally:
         stream.close()
 

@@ -29,8 +29,10 @@ __all__ = ["ProxySession"]
 ProxyCall = RelayedCall[RelayPlan]
 
 ASK_PLAN = METADATA.key << 16 | METADATA_VERSION
-HERE = "here"
-UNKNOWN = "unknown_broker"
+# Where a connection is.
+UNKNOWN = 0
+HERE = 1
+ELSEWHERE = 2
 
 
 class ProxySession(Relay[RelayPlan]):
@@ -91,16 +93,16 @@ class ProxySession(Relay[RelayPlan]):
             self.go_on()
             self.conn.resume(Side.CLIENT)
 
-    def _where(self) -> str:
+    def _where(self) -> int:
         """Where the connection is, by what is known now."""
         node = self.places.node(self.conn)
         brokers = self.places.brokers
         if node is None or brokers.address(node) is None:
             return UNKNOWN
         assert self.endpoint is not None
-        return HERE if brokers.is_at(self.endpoint, node) else "broker_learnt"
+        return HERE if brokers.is_at(self.endpoint, node) else ELSEWHERE
 
-    def _settle(self, where: str) -> bool:
+    def _settle(self, where: int) -> bool:
         """The connection is with the right broker after all, or it ends."""
         if where == HERE:
             self.elsewhere = False
@@ -108,7 +110,7 @@ class ProxySession(Relay[RelayPlan]):
             return True
         self.hold()
         self.hold_responses()
-        self.ending = CloseReason("proxy", "relay", where)
+        self.ending = CloseReason("proxy", "relay", "unknown_broker" if where == UNKNOWN else "broker_learnt")
         return False
 
     # What is seen of the client

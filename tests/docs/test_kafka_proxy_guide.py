@@ -1,4 +1,4 @@
-"""The page on proxying Kafka says what the code does. Its metrics, close reasons and plugins are held by the operators'."""
+"""The page on proxying Kafka says what the code does. Its metrics, reasons and plugins are held by the operators'."""
 
 from __future__ import annotations
 
