@@ -147,6 +147,9 @@ class Inspector(Generic[C]):
     """Where its servers usually listen: what a passive capture looks at unless it is told other ports."""
     terminal: ClassVar[str] = "tcp_proxy"
     """The filter with which ``l4proxy sniff NAME UPSTREAM`` ends its chain. It has an option ``cluster``."""
+    more_ports: ClassVar[int] = 0
+    """Ports behind the first one on which the proxy of ``sniff`` listens, too, for a terminal filter that tells servers
+    apart by them."""
     kind_word: ClassVar[str] = "kind"
     """What the protocol calls the kind of an exchange: ``api``, ``command``, ``method``. ``sniff`` has an option
     ``--api`` then, and lists a column of this title."""

@@ -7,13 +7,14 @@ what comes out is the same mapping that a file would hold, checked in the same w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from l4proxy.address import in_ranges
+from l4proxy.address import Address, AddressRange, in_ranges
 from l4proxy.cli.command import Command
 from l4proxy.cli.options import in_words_of_options
 from l4proxy.cli.use import parse_use
@@ -23,10 +24,9 @@ from l4proxy.process import log_addresses
 from l4proxy.terminal import BOLD, DIM, painter
 
 if TYPE_CHECKING:
-    from l4proxy.address import Address
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["CLUSTER", "Draft", "QuickCommand", "Tcp", "add_shared_options", "shared_draft"]
+__all__ = ["CLUSTER", "Draft", "QuickCommand", "Tcp", "add_shared_options", "shared_draft", "widened"]
 
 CLUSTER = "upstream"
 """The name of the only cluster."""
@@ -64,6 +64,9 @@ class QuickCommand(Command):
 
     terminal_filter: ClassVar[str]
     """The filter that ends the chain, and has an option ``cluster``."""
+    more_ports: ClassVar[int] = 0
+    """Ports behind that of LISTEN that are listened on, too, unless LISTEN is a range: for a terminal filter that tells
+    servers apart by them."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -85,6 +88,7 @@ class QuickCommand(Command):
 
     def draft(self, args: argparse.Namespace) -> Draft:
         """The configuration that the arguments ask for. Raises ConfigError."""
+        args.listen = widened(args.listen, self.more_ports)
         draft = shared_draft(args)
         filters = draft.config["listeners"][0]["filters"]
         draft.options[f"listeners[0].filters[{len(filters)}]"] = self.terminal_filter
@@ -124,6 +128,15 @@ class Tcp(QuickCommand):
 
     name = "tcp"
     terminal_filter = "tcp_proxy"
+
+
+def widened(listen: str, more: int) -> str:
+    """A TCP address with ``more`` ports behind its own, as far as there are any; every other text as it is."""
+    with contextlib.suppress(ValueError):
+        address = Address.parse(listen)
+        if more and address.port:
+            return str(AddressRange(address.host, address.port, min(address.port + more, 65535)))
+    return listen
 
 
 def add_shared_options(parser: argparse._ActionsContainer, *, workers: bool = True) -> None:

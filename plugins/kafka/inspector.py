@@ -23,6 +23,8 @@ class KafkaInspector(Inspector[KafkaConfig]):
 
     name = "kafka"
     ports = (9092,)
+    terminal = "kafka_proxy"
+    more_ports = 100
     kind_word = "api"
     selectors = (
         Selector("topic", "TOPIC", "calls about topics that fit", lambda exchange: exchange.topics()),

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
+from l4proxy.cli.quick import QuickCommand
 
-from l4proxy.address import Address, AddressRange
-from l4proxy.cli.quick import Draft, QuickCommand
-
-__all__ = ["Kafka", "with_broker_ports"]
+__all__ = ["BROKER_PORTS", "Kafka"]
 
 BROKER_PORTS = 100
-"""Ports for single brokers behind the one at which clients bootstrap, unless LISTEN says how many."""
+"""Ports for single brokers behind the one at which clients bootstrap."""
 
 
 class Kafka(QuickCommand):
@@ -28,16 +24,4 @@ class Kafka(QuickCommand):
 
     name = "kafka"
     terminal_filter = "kafka_proxy"
-
-    def draft(self, args: argparse.Namespace) -> Draft:
-        args.listen = with_broker_ports(args.listen)
-        return super().draft(args)
-
-
-def with_broker_ports(listen: str) -> str:
-    """Room for brokers behind a single port."""
-    with contextlib.suppress(ValueError):
-        address = Address.parse(listen)
-        if address.port and address.port + BROKER_PORTS < 65536:
-            return str(AddressRange(address.host, address.port, address.port + BROKER_PORTS))
-    return listen
+    more_ports = BROKER_PORTS

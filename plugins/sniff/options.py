@@ -58,7 +58,10 @@ def add_options(parser: argparse.ArgumentParser, inspector: type[Inspector[Any]]
     _add_choices(parser.add_argument_group("what to show"), inspector)
     _add_inspector_options(parser, inspector)
     proxy = parser.add_argument_group("the proxy in front of UPSTREAM")
-    proxy.add_argument("--listen", metavar="ADDR", help="where it listens (default: 10000 above the server's port)")
+    behind = f", and the {inspector.more_ports} ports behind it" if inspector.more_ports else ""
+    proxy.add_argument(
+        "--listen", metavar="ADDR", help=f"where it listens (default: 10000 above the server's port{behind})"
+    )
     add_shared_options(proxy, workers=False)
 
 

@@ -8,9 +8,9 @@ import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.address import Address, format_host_port, in_ranges
+from l4proxy.address import Address, format_host_port
 from l4proxy.cli.options import in_words_of_options
-from l4proxy.cli.quick import CLUSTER, shared_draft
+from l4proxy.cli.quick import CLUSTER, shared_draft, widened
 from l4proxy.errors import ConfigError
 from l4proxy.filter import NoConfig
 from l4proxy.inspector import Inspector, Link
@@ -28,6 +28,8 @@ __all__ = ["ProxySource", "with_port"]
 
 PORT_DISTANCE = 10_000
 """Where the proxy listens unless it is told: that much above the server's port, on loopback."""
+TRIES = 50
+"""Places that are tried where neighbouring ports are needed."""
 
 
 class ProxySource(Source):
@@ -46,13 +48,20 @@ class ProxySource(Source):
         self._plugins.registry.register(Kind.FILTER, _filter_for(sight), "sniff")
         self._server = await self._serve(inspector)
         self._began = self.now()
-        listening = ", ".join(text for bound in self._server.addresses.values() for text in in_ranges(bound))
-        return f"connect clients to {listening}, which goes on to {', '.join(self._args.upstream)}"
+        return f"connect clients to {self._places()}, which goes on to {', '.join(self._args.upstream)}"
+
+    def _places(self) -> str:
+        """Where to connect to. Of a range it is the first port: servers name the others."""
+        assert self._server is not None
+        (bound,) = self._server.addresses.values()
+        return ", ".join(str(address) for address in bound if address.is_unix or address.port == bound[0].port)
 
     async def _serve(self, inspector: type[Inspector[Any]]) -> Server:
-        tries = [self._args.listen] if self._args.listen else _usual_places(self._args.upstream[0])
+        usual = not self._args.listen
+        more = inspector.more_ports
+        tries = _usual_places(self._args.upstream[0], more) if usual else [self._args.listen]
         while True:
-            self._args.listen = tries.pop(0)
+            self._args.listen = widened(tries.pop(0), more)
             draft = shared_draft(self._args)
             filters = draft.config["listeners"][0]["filters"]
             draft.options = {_shifted(path): option for path, option in draft.options.items()}
@@ -121,13 +130,17 @@ def with_port(upstream: str, inspector: type[Inspector[Any]]) -> str:
     return upstream
 
 
-def _usual_places(upstream: str) -> list[str]:
-    """Where to listen when nobody says: predictable, but any port is better than none."""
+def _usual_places(upstream: str, more: int) -> list[str]:
+    """Where to listen when nobody says: predictable, but any port is better than none. Of neighbouring ports some may
+    be taken."""
+    found = []
     with contextlib.suppress(ValueError):
-        address = Address.parse(upstream)
-        if 0 < address.port <= 65535 - PORT_DISTANCE:
-            return [f"127.0.0.1:{address.port + PORT_DISTANCE}", "127.0.0.1:0"]
-    return ["127.0.0.1:0"]
+        port = Address.parse(upstream).port
+        for at in range(port + PORT_DISTANCE, 65535 - more, more + 1) if port else ():
+            found.append(f"127.0.0.1:{at}")
+            if not more or len(found) == TRIES:
+                break
+    return found if found and more else [*found, "127.0.0.1:0"]
 
 
 def _shifted(path: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from l4proxy import Config
-from l4proxy.cli.quick import Tcp
+from l4proxy.cli.quick import Tcp, widened
 from l4proxy.process import Launch
 from proxy_process import echo_server
 from services.certs import Certs
@@ -60,7 +60,7 @@ WATCH = """
 import argparse
 from typing import Any
 from l4proxy import hookimpl
-from l4proxy.cli.quick import CLUSTER, Draft, QuickCommand, add_shared_options
+from l4proxy.cli.quick import CLUSTER, Draft, QuickCommand, add_shared_options, widened
 
 class Watch(QuickCommand):
     "Watch a protocol."
@@ -342,3 +342,19 @@ def test_errors_are_red_on_a_terminal() -> None:
         proxy.wait_for(rb"\r\n")
         assert proxy.said.startswith(b"\x1b[31merror:\x1b[0m UPSTREAM: 'nowhere' has no port")
         assert proxy.process.wait(20) == 2
+
+
+@pytest.mark.parametrize(
+    ("listen", "more", "wide"),
+    [
+        (":80", 0, ":80"),
+        (":80", 2, ":80-82"),
+        ("[::1]:65534", 5, "[::1]:65534-65535"),
+        ("127.0.0.1:0", 5, "127.0.0.1:0"),
+        (":80-90", 5, ":80-90"),
+        ("unix:/a", 5, "unix:/a"),
+        ("nonsense", 5, "nonsense"),
+    ],
+)
+def test_more_ports_than_one(listen: str, more: int, wide: str) -> None:
+    assert widened(listen, more) == wide

@@ -13,6 +13,7 @@ from l4proxy.plugins.sniff.options import add_options
 from l4proxy.plugins.sniff.proxy import ProxySource, with_port
 from l4proxy.plugins.sniff.sight import Sight
 from line_inspector import LineInspector
+from services.process import neighbouring_ports
 from sniffing import Seen, plugins, sight_of
 
 
@@ -88,6 +89,32 @@ def test_it_listens_where_one_can_guess_and_elsewhere_if_that_is_taken() -> None
                 taken.close()
                 assert ports[0] == port + 10_000
                 assert ports[1] != port + 10_000
+
+    asyncio.run(main())
+
+
+class Spread(LineInspector):
+    more_ports = 2
+
+
+def test_a_protocol_that_tells_servers_apart_by_port_has_more_of_them() -> None:
+    """People are told the first; where one is taken, other ones next to each other are found."""
+
+    async def main() -> None:
+        first = neighbouring_ports(6)
+        async with await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", first + 1):
+            sight, _ = sight_of(begin=False, inspector=Spread)
+            source = ProxySource(arguments(f"127.0.0.1:{first - 10_000}"), plugins())
+            title = await source.open(sight)
+            assert title.startswith(f"connect clients to 127.0.0.1:{first + 3}, which goes on to 127.0.0.1:")
+            assert source._server is not None
+            (bound,) = source._server.addresses.values()
+            assert [address.port for address in bound] == [first + 3, first + 4, first + 5]
+            await source.close()
+        sight, _ = sight_of(begin=False, inspector=Spread)
+        source = ProxySource(arguments("127.0.0.1:1", "--listen", f"127.0.0.1:{first}"), plugins())
+        assert f"127.0.0.1:{first}," in await source.open(sight)
+        await source.close()
 
     asyncio.run(main())
 
