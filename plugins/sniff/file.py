@@ -16,7 +16,6 @@ from l4proxy.plugins.sniff.source import Source
 from l4proxy.plugins.sniff.streams import Streams
 from l4proxy.protocols.capture.pcap import CaptureError
 from l4proxy.protocols.capture.reader import CaptureReader
-from l4proxy.stats_registry import StatsRegistry
 
 __all__ = ["FileSource", "read_chunks"]
 
@@ -39,7 +38,7 @@ class FileSource(Source):
 
     async def open(self, sight: Sight) -> str:
         self._fd = open_input(self._path)
-        sight.begin(StatsRegistry())
+        sight.begin()
         self._streams = Streams(sight, self._ports)
         return f"{self._name}, {ports_text(self._ports)}"
 

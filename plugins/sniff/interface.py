@@ -16,7 +16,6 @@ from l4proxy.plugins.sniff.packet_socket import PacketSocket
 from l4proxy.plugins.sniff.sight import Sight
 from l4proxy.plugins.sniff.source import Source
 from l4proxy.plugins.sniff.streams import Streams
-from l4proxy.stats_registry import StatsRegistry
 
 __all__ = ["InterfaceSource"]
 
@@ -39,7 +38,7 @@ class InterfaceSource(Source):
 
     async def open(self, sight: Sight) -> str:
         self._socket = _open(self._interface, self._ports, self._ring, sight.protocol.name)
-        sight.begin(StatsRegistry())
+        sight.begin()
         self._streams = Streams(sight, self._ports)
         self._began = self.now()
         where = "all interfaces" if self._interface == ANY else self._interface

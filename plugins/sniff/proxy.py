@@ -15,7 +15,7 @@ from l4proxy.errors import ConfigError
 from l4proxy.filter import NoConfig
 from l4proxy.inspector import Inspector, Link
 from l4proxy.plugins.observer import Observer, now
-from l4proxy.plugins.sniff.sight import Sight
+from l4proxy.plugins.sniff.sight import LABEL_BUDGET, Sight
 from l4proxy.plugins.sniff.source import Source
 from l4proxy.plugins.watch import Watch
 from l4proxy.registry import Kind
@@ -63,6 +63,7 @@ class ProxySource(Source):
         while True:
             self._args.listen = widened(tries.pop(0), more)
             draft = shared_draft(self._args)
+            draft.config["label_budget"] = LABEL_BUDGET
             filters = draft.config["listeners"][0]["filters"]
             draft.options = {_shifted(path): option for path, option in draft.options.items()}
             filters.insert(0, SniffFilter.name)

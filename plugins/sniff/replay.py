@@ -14,7 +14,6 @@ from l4proxy.plugins.sniff.recording import parse_header, parse_line, parse_peer
 from l4proxy.plugins.sniff.sight import Recorded, Sight
 from l4proxy.plugins.sniff.source import Source
 from l4proxy.plugins.watch import Watched
-from l4proxy.stats_registry import StatsRegistry
 
 __all__ = ["ReplaySource"]
 
@@ -37,7 +36,7 @@ class ReplaySource(Source):
     async def open(self, sight: Sight) -> str:
         self._fd = open_input(self._path)
         self._sight = sight
-        sight.begin(StatsRegistry())
+        sight.begin()
         return f"{self._path}, a recording"
 
     async def run(self) -> None:

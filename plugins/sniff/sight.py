@@ -11,7 +11,10 @@ from l4proxy.plugins.sniff.choice import Choice
 from l4proxy.plugins.watch import Watch, Watched
 from l4proxy.stats_registry import StatsRegistry
 
-__all__ = ["Recorded", "Sight", "Tap"]
+__all__ = ["LABEL_BUDGET", "Recorded", "Sight", "Tap"]
+
+LABEL_BUDGET = 5000
+"""Values of a label that are told apart: more than in a proxy, for here somebody wants to see them."""
 
 
 class View(Protocol):
@@ -47,8 +50,9 @@ class Sight:
         self.registry: StatsRegistry
         self.watch: Watch
 
-    def begin(self, registry: StatsRegistry) -> Watch:
-        self.registry = registry
+    def begin(self, registry: StatsRegistry | None = None) -> Watch:
+        """``registry`` is that of a server; without one there is one of our own."""
+        self.registry = registry = registry or StatsRegistry(LABEL_BUDGET)
         inspector = self.protocol(self._config, registry)
         if self.views:
             inspector.on_exchange = self._show if self.choice.is_all else self._show_chosen
