@@ -69,8 +69,6 @@ class Observer(Filter[C]):
         self._watched = self.shared.begin(self._link)
 
     def on_client_data(self, data: bytes) -> None:
-        if self._link.server is None:
-            self._link.server = self.conn.upstream
         try:
             spare = self._watched.client_data(data, _perf_counter() + EPOCH)
         except Exception as error:

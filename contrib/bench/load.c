@@ -253,6 +253,8 @@ static int read_head(struct connection *c)
 
 static void exchange(struct connection *c)
 {
+    if (!c->busy)
+        return; /* an edge that came late */
     send_rest(c);
     if (verb == 'f' && !read_head(c))
         return;

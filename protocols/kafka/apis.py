@@ -6,7 +6,7 @@ from l4proxy.protocols.kafka.api import Api
 from l4proxy.protocols.kafka.declarations import cluster, groups, records, security, share, topics, transactions
 from l4proxy.protocols.kafka.declarations.controller import CONTROLLER_APIS
 
-__all__ = ["APIS", "BY_NAME", "api_name"]
+__all__ = ["APIS", "BY_NAME", "OTHERS", "api_name"]
 
 _MODULES = (records, cluster, groups, transactions, security, topics, share)
 
@@ -20,7 +20,13 @@ APIS: dict[int, Api] = {
 BY_NAME: dict[str, Api] = {api.name: api for api in APIS.values()}
 
 
+OTHERS = -1
+"""Stands for keys that are not told apart."""
+
+
 def api_name(key: int) -> str:
-    """``Produce``; for a key that is not known here, ``api_1234``."""
+    """``Produce``; for a key that is not known here, ``api_1234``, and ``other`` for `OTHERS`."""
     api = APIS.get(key)
+    if key == OTHERS:
+        return "other"
     return f"api_{key}" if api is None else api.name

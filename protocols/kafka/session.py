@@ -67,12 +67,13 @@ class Session(Generic[P]):
     """Fed with what both ends sent. A subclass overrides what it wants to hear of; all of it is called from within
     ``client_data`` and ``server_data``."""
 
-    __slots__ = ("_calls", "_large_request", "_large_response", "_plans", "_raw", "_requests", "_responses",
+    __slots__ = ("_calls", "_known", "_large_request", "_large_response", "_plans", "_raw", "_requests", "_responses",
                  "_sought_request", "_sought_response", "_tokens", "client_id", "mechanism", "now",
                  "requests")  # fmt: skip
 
     def __init__(self, plans: Plans[P], *, max_frame: int = MAX_FRAME) -> None:
         self._plans = plans
+        self._known = plans.known
         self._requests = Frames(self._request, self._begin_request, self._finish_request, limit=max_frame)
         self._responses = Frames(self._response, self._begin_response, self._finish_response, limit=max_frame)
         self._calls: deque[Call[P]] = deque()
@@ -227,14 +228,15 @@ class Session(Generic[P]):
         if stop - pos < _REQUEST_HEADER:
             raise RemoteProtocolError(f"a request of {stop - pos} bytes", code="short_frame")
         key_and_version, correlation_id, id_size = _request_header(data, pos)
-        plan = self._plans[key_and_version]
+        plan = self._known.get(key_and_version) or self._plans[key_and_version]
         start = pos
-        pos += 8 if plan.without_client_id else _REQUEST_HEADER
-        if id_size > 0 and not plan.without_client_id:
+        pos += _REQUEST_HEADER
+        client_id = b""
+        if plan.without_client_id:
+            pos = start + 8
+        elif id_size > 0:
             client_id = data[pos : pos + id_size]
             pos += id_size
-        else:
-            client_id = b""
         call = Call(plan, correlation_id, self.now, stop - start + SIZE)
         try:
             if plan.tagged_request:
@@ -324,8 +326,12 @@ class Session(Generic[P]):
         if stop - pos < _RESPONSE_HEADER:
             raise RemoteProtocolError(f"a response of {stop - pos} bytes", code="short_frame")
         (correlation_id,) = _correlation_id(data, pos)
-        call = self._find(correlation_id)
-        if call is None:
+        calls = self._calls
+        if calls and calls[0].correlation_id == correlation_id:
+            call = calls.popleft()
+        elif (found := self._find(correlation_id)) is not None:
+            call = found
+        else:
             self.unknown_response(correlation_id, stop - pos + SIZE)
             return
         plan = call.plan
@@ -342,12 +348,9 @@ class Session(Generic[P]):
         self._answer(call)
 
     def _find(self, correlation_id: int) -> Call[P] | None:
-        calls = self._calls
-        if calls and calls[0].correlation_id == correlation_id:
-            return calls.popleft()
-        for call in calls:
+        for call in self._calls:
             if call.correlation_id == correlation_id:
-                calls.remove(call)
+                self._calls.remove(call)
                 return call
         return None
 

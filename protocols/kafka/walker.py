@@ -31,7 +31,7 @@ import linecache
 import re
 import struct
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from l4proxy.protocols.kafka import batches, wire
@@ -346,6 +346,8 @@ class _Source:
             return name
         if field.type == "struct":
             return self._struct(field, chosen)
+        if self.flexible and not self.streaming and field.type != "records":
+            return self._compact(field, bool(chosen))
         size = self._length("h" if field.type == "string" else "i", field.name)
         if not chosen:
             self._write(f"if {size} > 0:", f"    pos += {size}")
@@ -368,9 +370,24 @@ class _Source:
         self._refuse_negative(size)
         return name
 
-    def _refuse_negative(self, size: str) -> None:
+    def _compact(self, field: Field, chosen: bool) -> str:
+        """A string or bytes of a flexible version, in as few steps as can be: it is what messages are made of."""
+        self._flush()
+        size = self._name(f"{field.name}_size")
+        if not chosen:
+            self._write(f"{size} = data[pos]", f"if {size} < 128:", f"    pos += {size} or 1", "else:")
+            self._write(f"    {size}, pos = long_uvarint(data, pos + 1, {size})", f"    pos += max({size} - 1, 0)")
+            return ""
+        start, name = self._name("start"), self._name(field.name)
+        self._write(f"{size} = data[pos]", f"{start} = pos + 1", f"if {size} > 127:")
+        self._write(f"    {size}, {start} = long_uvarint(data, {start}, {size})")
+        self._write(f"pos = {start} + {size} - 1 if {size} else {start}")
+        self._write(f"{name} = data[{start}:pos] if {size} else None")
+        return name
+
+    def _refuse_negative(self, size: str, word: str = "elif") -> None:
         if not self.flexible:
-            self._write(f"elif {size} < -1:", f"    negative({size})")
+            self._write(f"{word} {size} < -1:", f"    negative({size})")
 
     def _struct(self, field: Field, chosen: list[Selection]) -> str:
         fields = chosen[0].fields if chosen else ()
@@ -399,25 +416,24 @@ class _Source:
             return self._numbers(field, size, width)
         selection = chosen[0] if chosen else None
         name = self._name(field.name)
-        hand_over = selection is not None and selection.each and self.streaming
-        self._write(f"{name} = None")
-        if selection and not hand_over:
-            self._write(f"if {size} >= 0:", f"    {name} = []")
-            self._refuse_negative(size)
-        elif not self.flexible:
-            self._write(f"if {size} < -1:", f"    negative({size})")
-        self._write(f"for _ in range({size}):")
+        collected = selection is not None and not (selection.each and self.streaming)
+        if collected:
+            self._write(f"{name} = [] if {size} >= 0 else {'None' if self.flexible else f'negative({size})'}")
+        else:
+            if selection:
+                self._write(f"{name} = None")
+            self._refuse_negative(size, word="if")
+        self._write(f"for _ in range({size}):" if collected else f"for _ in range({size}) if {size} > 0 else ():")
         self._indent += 1
-        element = Field(field.name, field.type, False, False, 0, field.until, None, field.fields)
         if field.type == "struct":
             value = self._tuple(field.fields, selection.fields if selection else ())
         else:
-            value = self._single(element, chosen)
+            value = self._single(replace(field, array=False, nullable=False), chosen)
         self._flush()
-        if hand_over:
-            self._write(f"each({value})")
-        elif selection:
+        if collected:
             self._write(f"{name}.append({value})")
+        elif selection:
+            self._write(f"each({value})")
         self._indent -= 1
         return name
 
