@@ -22,8 +22,11 @@ __all__ = ["NO_ID", "Partition", "Topic", "Topics", "topic_text"]
 NO_ID = bytes(16)
 MAX_TOPICS = 100_000
 """Topics that are told apart; what comes later counts as ``other``."""
-RECENT = 500
-"""Batches whose offsets are remembered, twice as many at most, so that one that is acknowledged again is known."""
+PRODUCERS = 1000
+"""Idempotent producers of a partition whose last batch is remembered; the oldest are forgotten."""
+SETTLED = 10_000
+"""The end of a partition behind which the acknowledgement of a batch at 0 is not late, but of another first batch: it
+was deleted and made again, and nobody has said so."""
 
 Layout = list[tuple[int, int, int, int | None]]
 """Of each partition: error code, index, leader, leader epoch."""
@@ -32,7 +35,7 @@ Layout = list[tuple[int, int, int, int | None]]
 class Partition:
     """One partition. ``end`` is the offset behind its last record as far as it was seen, -1 before."""
 
-    __slots__ = ("_older", "_recent", "end", "end_stats", "index", "stats", "topic")
+    __slots__ = ("_producers", "end", "end_stats", "index", "stats", "topic")
 
     def __init__(self, topic: Topic, index: int, stats: PartitionStats) -> None:
         self.topic = topic
@@ -40,22 +43,22 @@ class Partition:
         self.stats = stats
         self.end = -1
         self.end_stats: PartitionEndStats | None = None
-        self._recent: set[int] = set()
-        self._older: set[int] = set()
+        self._producers: dict[int, tuple[int, int]] = {}
+        """Of idempotent producers, by id: the epoch, and the sequence number of the last batch acknowledged."""
 
     def produced(self, summary: Summary, base_offset: int) -> int:
         """A broker has acknowledged these batches; -1: it was asked not to. Return how many records that are."""
-        records, batches, _, attributes, next_offset, size = summary
+        records, batches, _, attributes, next_offset, size, producer = summary
+        if producer is not None and self._is_repeated(*producer):
+            self.stats.duplicate_records_total += records
+            return 0
         if base_offset >= 0:
-            if base_offset < self.end and not self._is_news(base_offset):
-                self.stats.duplicate_records_total += records
-                return 0
-            recent = self._recent
-            recent.add(base_offset)
-            if len(recent) > RECENT:
-                self._older, self._recent = recent, set()
-            if base_offset + next_offset > self.end:
-                self.end = base_offset + next_offset
+            end = base_offset + next_offset
+            if end > self.end:
+                self.end = end
+            elif base_offset == 0 and self.end > SETTLED:
+                self.rewind()
+                self.end = end
         stats = self.stats
         stats.produced_records_total += records
         stats.produced_batches_total += batches
@@ -64,25 +67,26 @@ class Partition:
             self.topic.tally.count(batches, records, size, attributes)
         return records
 
-    def _is_news(self, base_offset: int) -> bool:
-        """An offset below the end: of another connection's batch, most often, which is heard of late. It may be a batch
-        that an idempotent producer has sent again, or the partition has begun anew."""
-        if base_offset in self._recent or base_offset in self._older:
-            return False
-        if base_offset == 0:
-            self.rewind()
-        return True
+    def _is_repeated(self, producer: int, epoch: int, sequence: int) -> bool:
+        """Whether an idempotent producer has sent a batch that was acknowledged before (KIP-98). Sequence numbers go on
+        from 0 behind 2^31 - 1."""
+        known = self._producers.get(producer)
+        if known is not None and known[0] == epoch and 0 <= known[1] - sequence < 1 << 30:
+            return True
+        if known is None and len(self._producers) >= PRODUCERS:
+            del self._producers[next(iter(self._producers))]
+        self._producers[producer] = (epoch, sequence)
+        return False
 
     def rewind(self) -> None:
         """It was deleted and made again."""
         self.end = -1
-        self._recent.clear()
-        self._older.clear()
+        self._producers.clear()
         self.topic.owner.stats.rewound_partitions_total += 1
 
     def fetched(self, summary: Summary) -> int:
         """A consumer was sent these batches. Return how many records that are."""
-        records, batches, control_batches, _, _, size = summary
+        records, batches, control_batches, _, _, size, _ = summary
         stats = self.stats
         stats.fetched_records_total += records
         stats.fetched_batches_total += batches

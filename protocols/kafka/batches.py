@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 
 from l4proxy.protocols.kafka.wire import Chunk, Unreadable, more
 
-__all__ = ["CODECS", "HEADER_SIZE", "Batch", "Summary", "batches", "stream_records", "summarise"]
+__all__ = ["CODECS", "HEADER_SIZE", "Batch", "Producer", "Summary", "batches", "stream_records", "summarise"]
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 """By the lowest three bits of a batch's attributes."""
@@ -32,17 +32,23 @@ MESSAGE_SIZE = 18
 """Bytes of a message of format 0 or 1 up to its attributes."""
 
 _header = struct.Struct(">qiibIhiqqqhii").unpack_from
+_lone = struct.Struct(">qi4xb4xhi16xqhii").unpack_from
+_identity = struct.Struct(">43xqhi").unpack_from
 _count = struct.Struct(">qi4xb4xhi30xi").unpack_from
 _message = struct.Struct(">qi4xbb").unpack_from
 
 
-Summary = tuple[int, int, int, int, int, int]
-"""What a ``records`` field holds: ``(records, batches, control_batches, attributes, next_offset, size)``.
+Producer = tuple[int, int, int]
+"""An idempotent producer's id, its epoch, and the sequence number of the first record."""
+
+Summary = tuple[int, int, int, int, int, int, Producer | None]
+"""What a ``records`` field holds: ``(records, batches, control_batches, attributes, next_offset, size, producer)``.
 
 Control batches hold the markers of transactions; they are not among ``batches``, nor are their records among
 ``records``. ``attributes`` are those of the last batch, ``next_offset`` is one more than its last offset (a producer
 numbers from 0; -1 where there is no batch). ``size`` counts the bytes of whole batches: a fetch may end with a part of
-one, which consumers ignore, too. A plain tuple, because there is one for every partition of every message."""
+one, which consumers ignore, too. ``producer`` is told where there is one batch alone, as in Produce requests, and it is
+of an idempotent producer. A plain tuple, because there is one for every partition of every message."""
 
 
 def codec(attributes: int) -> str:
@@ -86,9 +92,10 @@ class Batch(NamedTuple):
 def summarise(data: bytes, pos: int, stop: int) -> Summary:
     """Add up the batches in ``data[pos:stop]``. Raises what `wire.UNREADABLE` names."""
     if stop - pos >= HEADER_SIZE:  # one batch and nothing else, as producers send it
-        base, length, magic, flags, last, held = _count(data, pos)
+        base, length, magic, flags, last, producer, epoch, sequence, held = _lone(data, pos)
         if magic == 2 and pos + length + LOG_OVERHEAD == stop and held >= 0 and not flags & CONTROL:
-            return held, 1, 0, flags, base + last + 1, stop - pos
+            identity = None if producer < 0 else (producer, epoch, sequence)
+            return held, 1, 0, flags, base + last + 1, stop - pos, identity
     start = pos
     records = count = controls = attributes = 0
     next_offset = -1
@@ -99,7 +106,7 @@ def summarise(data: bytes, pos: int, stop: int) -> Summary:
         if held < 0 or length < HEADER_SIZE - LOG_OVERHEAD:
             _refuse(length, held)
         if pos + length + LOG_OVERHEAD > stop:
-            return records, count, controls, attributes, next_offset, pos - start
+            return records, count, controls, attributes, next_offset, pos - start, None
         pos += length + LOG_OVERHEAD
         attributes = flags
         next_offset = base + last + 1
@@ -120,13 +127,14 @@ def summarise(data: bytes, pos: int, stop: int) -> Summary:
         next_offset = offset + 1
         count += 1
         records += 1
-    return records, count, controls, attributes, next_offset, pos - start
+    return records, count, controls, attributes, next_offset, pos - start, None
 
 
 def stream_records(data: bytes, pos: int, end: int, size: int) -> Generator[int, Chunk, tuple[Summary, *Chunk]]:
     """Add up the batches in the next ``size`` bytes of a message whose chunks come one after the other."""
-    records = count = controls = attributes = left = 0
+    records = count = controls = attributes = 0
     next_offset = -1
+    producer = None
     left = size
     while left >= MESSAGE_SIZE:
         magic = -1
@@ -144,6 +152,8 @@ def stream_records(data: bytes, pos: int, end: int, size: int) -> Generator[int,
             last, held = 0, 1
         elif held < 0 or length < HEADER_SIZE - LOG_OVERHEAD:
             _refuse(length, held)
+        elif length + LOG_OVERHEAD == size and (identity := _identity(data, pos))[0] >= 0:
+            producer = identity
         if length + LOG_OVERHEAD > left:
             break
         pos += length + LOG_OVERHEAD
@@ -155,7 +165,7 @@ def stream_records(data: bytes, pos: int, end: int, size: int) -> Generator[int,
         else:
             count += 1
             records += held
-    return (records, count, controls, attributes, next_offset, size - left), data, pos + left, end
+    return (records, count, controls, attributes, next_offset, size - left, producer), data, pos + left, end
 
 
 def batches(data: bytes, pos: int, stop: int) -> Iterator[Batch]:

@@ -53,11 +53,8 @@ class Kafka(Case):
 
     def peers(self, chosen: Sequence[Peer]) -> Sequence[Peer]:
         ours = (L4proxy("kafka", filters=("kafka",)), L4proxy("l4proxy"))
-        mine = [peer for peer in chosen if isinstance(peer, L4proxy)]
-        others = [
-            peer for peer in chosen if not isinstance(peer, L4proxy) and peer.name.startswith(("envoy", "haproxy"))
-        ]
-        return [*(ours if mine else ()), *others]
+        others = [peer for peer in chosen if not isinstance(peer, L4proxy)]
+        return [*(ours if len(others) < len(chosen) else ()), *others]
 
     def sample(self, bench: Bench, peer: Peer) -> Sample:
         server = kafka_server(bench)

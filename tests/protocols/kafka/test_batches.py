@@ -41,14 +41,17 @@ def streamed(data: bytes, seed: int) -> Summary:
 @pytest.mark.parametrize(
     ("data", "summary"),
     [
-        (b"", (0, 0, 0, 0, -1, 0)),
-        (batch(3), (3, 1, 0, 0, 3, len(batch(3)))),
-        (batch(3) + batch(2, base_offset=3, attributes=1), (5, 2, 0, 1, 5, len(batch(3) + batch(2)))),
-        (batch(3) + batch(1, base_offset=3, attributes=CONTROL), (3, 1, 1, CONTROL, 4, len(batch(3) + batch(1)))),
-        (batch(3) + batch(9)[:-1], (3, 1, 0, 0, 3, len(batch(3)))),
-        (batch(3) + batch(9)[:30], (3, 1, 0, 0, 3, len(batch(3)))),
-        (old(4, 0) + old(5, 1), (2, 2, 0, 0, 6, len(old(4, 0) + old(5, 1)))),
-        (old(4, 1, attributes=1, value=bytes(99)) + old(5, 1)[:20], (1, 1, 0, 1, 5, len(old(4, 1, value=bytes(99))))),
+        (b"", (0, 0, 0, 0, -1, 0, None)),
+        (batch(3), (3, 1, 0, 0, 3, len(batch(3)), None)),
+        (batch(3) + batch(2, base_offset=3, attributes=1), (5, 2, 0, 1, 5, len(batch(3) + batch(2)), None)),
+        (batch(3) + batch(1, base_offset=3, attributes=CONTROL), (3, 1, 1, CONTROL, 4, len(batch(3) + batch(1)), None)),
+        (batch(3) + batch(9)[:-1], (3, 1, 0, 0, 3, len(batch(3)), None)),
+        (batch(3) + batch(9)[:30], (3, 1, 0, 0, 3, len(batch(3)), None)),
+        (old(4, 0) + old(5, 1), (2, 2, 0, 0, 6, len(old(4, 0) + old(5, 1)), None)),
+        (
+            old(4, 1, attributes=1, value=bytes(99)) + old(5, 1)[:20],
+            (1, 1, 0, 1, 5, len(old(4, 1, value=bytes(99))), None),
+        ),
     ],
 )
 def test_batches_are_added_up(data: bytes, summary: Summary) -> None:

@@ -28,6 +28,8 @@ def test_kafka_python_reads_what_we_write(data: st.DataObject, which: tuple[Api,
     values = data.draw(message(api, version, kind))
     if api.name == "ApiVersions" and kind == "response":
         values["error_code"] = 0  # with any other it decodes version 0
+    if (api.name, version, kind) == ("Metadata", 0, "request"):
+        values["topics"] = values["topics"] or []  # null came with version 1, and kafka-python knows
     encoded = plain.encode(schema, version, values)
     assert kafka_python.decode(api.key, kind, schema, version, encoded) == (values, len(encoded))
     if not any(field.tag is not None for _, field in walk(schema.fields)):  # it leaves out tags that are empty

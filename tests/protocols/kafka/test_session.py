@@ -88,7 +88,7 @@ def produce(version: int, correlation_id: int, acks: int = -1, records: bytes = 
 
 def test_requests_and_responses_are_paired() -> None:
     session = Heard()
-    records = (1, 1, 0, 0, 1, len(batch()))
+    records = (1, 1, 0, 0, 1, len(batch()), None)
     assert session.hear(produce(9, 1)) == [
         ("identified", b"test"),
         ("called", "Produce", 1, (-1, [(b"t", [(0, records)])])),
@@ -206,7 +206,7 @@ def test_a_response_that_is_none_is_named() -> None:
 def test_large_frames_are_read_as_they_pass() -> None:
     session = Heard()
     large = batch(packed=bytes(500_000))
-    summary = (1, 1, 0, 0, 1, len(large))
+    summary = (1, 1, 0, 0, 1, len(large), None)
     asked = produce(9, 1, records=large)
     fetched = [{"topic": "t", "partitions": [{"partition_index": 4, "records": large * 3}]}]
     for at in range(0, len(asked), 100_000):
@@ -218,7 +218,7 @@ def test_large_frames_are_read_as_they_pass() -> None:
     assert session.events[1:] == [
         ("called", "Produce", 1, (-1, [(b"t", [(0, summary)])])),
         ("called", "Fetch", 2, None),
-        ("answered", "Fetch", 2, ([(b"t", [(4, (3, 3, 0, 0, 1, 3 * len(large)))])],)),
+        ("answered", "Fetch", 2, ([(b"t", [(4, (3, 3, 0, 0, 1, 3 * len(large), None))])],)),
     ]
     assert session.in_flight == 1
 

@@ -107,7 +107,7 @@ def test_only_what_is_asked_for_is_read() -> None:
         },
     )
     walk = Walker(PRODUCE.request, "acks topic_data(name topic_id partition_data(index records))").whole(9)
-    records = (5, 1, 0, 0, 5, len(batch(5)))
+    records = (5, 1, 0, 0, 5, len(batch(5)), None)
     assert walk(encoded, 0, len(encoded)) == (-1, [(b"a", None, [(3, records), (4, None)]), (b"b", None, [])])
     assert Walker(PRODUCE.request, "acks").whole(9)(encoded, 0, len(encoded)) == (-1,)
 
@@ -176,7 +176,7 @@ def test_records_pass_a_streaming_walker_without_being_kept() -> None:
         assert "parts" not in frame.gi_frame.f_locals
     with pytest.raises(StopIteration) as done:
         reader.send((chunks[-1], 0, len(chunks[-1])))
-    assert done.value.value[0] == ([(b"t", [(0, (4, 4, 0, 0, 4, len(large)))])],)
+    assert done.value.value[0] == ([(b"t", [(0, (4, 4, 0, 0, 4, len(large), None))])],)
 
 
 @pytest.mark.parametrize(
