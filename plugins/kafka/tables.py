@@ -177,7 +177,7 @@ def _apis(view: View) -> Iterator[Row]:
     versions: dict[str, list[int]] = {}
     requests: dict[str, int] = {}
     groups: dict[str, ApiStats] = {}
-    for plan in view.plans:
+    for plan in view.plans.values():
         versions.setdefault(plan.name, []).append(plan.version)
         requests[plan.name] = requests.get(plan.name, 0) + plan.requests_total
         groups[plan.name] = plan.stats
@@ -196,7 +196,7 @@ def _apis(view: View) -> Iterator[Row]:
 
 
 def _errors(view: View) -> Iterator[Row]:
-    groups = {plan.name: plan.stats for plan in view.plans}
+    groups = {plan.name: plan.stats for plan in view.plans.values()}
     for name, stats in groups.items():
         for error, count in stats.errors_total.values.items():
             yield name, error, count

@@ -58,7 +58,7 @@ class View:
 
     def fold(self) -> None:
         """Bring the metrics of APIs and clients up to date."""
-        for plan in self.plans:
+        for plan in self.plans.values():
             plan.fold()
         for conversation in self.conversations:
             conversation.fold()
@@ -68,7 +68,7 @@ class View:
         self.now = max([self.now, *(conversation.now for conversation in self.conversations)])
         at = max(self.now, time.time()) if self._is_live else self.now
         self.fold()
-        self.stats.opaque_requests_total = sum(plan.requests_total for plan in self.plans if not plan.is_known)
+        self.stats.opaque_requests_total = sum(plan.requests_total for plan in self.plans.values() if not plan.is_known)
         self.stats.requests_in_flight = sum(conversation.in_flight for conversation in self.conversations)
         self.topics.collect()
         self.groups.collect(at, self.forget_after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from l4proxy.protocols.kafka.api import API_VERSIONS, Api
@@ -86,34 +86,23 @@ ALWAYS: dict[int, Reading] = {
 """What a session has to read to follow the connection. Other readings of these begin with the same fields."""
 
 
-class Plans(Generic[P]):
+class Plans(dict[int, P], Generic[P]):
     """Plans by ``key << 16 | version``, made when they are first asked for. ``readings`` says what is read, by key."""
 
     def __init__(self, plan: Callable[[int, int, Reading], P], readings: Mapping[int, Reading]) -> None:
-        self.known: dict[int, P] = {}
-        """Those that were asked for."""
+        super().__init__()
         self._plan = plan
-        self._others: P | None = None
         self._readings = {**ALWAYS, **readings}
         for key, least in ALWAYS.items():
             for walker, needed in zip(self._readings[key], least, strict=True):
                 if needed is not None and (walker is None or walker.selection[:1] != needed.selection):
                     raise ValueError(f"a reading of {api_name(key)} begins with {needed.selection[0].name}")
 
-    def __getitem__(self, key_and_version: int) -> P:
-        plan = self.known.get(key_and_version)
-        return self._make(key_and_version) if plan is None else plan
-
-    def _make(self, key_and_version: int) -> P:
+    def __missing__(self, key_and_version: int) -> P:
         key, version = key_and_version >> 16, key_and_version & 0xFFFF
-        if len(self.known) >= PLANS_LIMIT and not (key in APIS and APIS[key].knows(version)):
-            if self._others is None:
-                self._others = self._plan(OTHERS, 0, (None, None))
-            return self._others
-        plan = self.known[key_and_version] = self._plan(key, version, self._readings.get(key, (None, None)))
+        if len(self) >= PLANS_LIMIT and not (key in APIS and APIS[key].knows(version)):
+            if OTHERS not in self:
+                self[OTHERS] = self._plan(OTHERS, 0, (None, None))
+            return self[OTHERS]
+        plan = self[key_and_version] = self._plan(key, version, self._readings.get(key, (None, None)))
         return plan
-
-    def __iter__(self) -> Iterator[P]:
-        yield from self.known.values()
-        if self._others is not None:
-            yield self._others

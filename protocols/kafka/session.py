@@ -67,13 +67,12 @@ class Session(Generic[P]):
     """Fed with what both ends sent. A subclass overrides what it wants to hear of; all of it is called from within
     ``client_data`` and ``server_data``."""
 
-    __slots__ = ("_calls", "_known", "_large_request", "_large_response", "_plans", "_raw", "_requests", "_responses",
+    __slots__ = ("_calls", "_large_request", "_large_response", "_plans", "_raw", "_requests", "_responses",
                  "_sought_request", "_sought_response", "_tokens", "client_id", "mechanism", "now",
                  "requests")  # fmt: skip
 
     def __init__(self, plans: Plans[P], *, max_frame: int = MAX_FRAME) -> None:
         self._plans = plans
-        self._known = plans.known
         self._requests = Frames(self._request, self._begin_request, self._finish_request, limit=max_frame)
         self._responses = Frames(self._response, self._begin_response, self._finish_response, limit=max_frame)
         self._calls: deque[Call[P]] = deque()
@@ -228,7 +227,7 @@ class Session(Generic[P]):
         if stop - pos < _REQUEST_HEADER:
             raise RemoteProtocolError(f"a request of {stop - pos} bytes", code="short_frame")
         key_and_version, correlation_id, id_size = _request_header(data, pos)
-        plan = self._known.get(key_and_version) or self._plans[key_and_version]
+        plan = self._plans.get(key_and_version) or self._plans[key_and_version]  # quicker than the latter alone
         start = pos
         pos += _REQUEST_HEADER
         client_id = b""
