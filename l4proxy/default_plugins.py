@@ -38,6 +38,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("endpoints_file", Kind.DISCOVERY, "endpoints_file"),
     DefaultPlugin("fault", Kind.FILTER, "fault"),
     DefaultPlugin("http", Kind.FILTER, "http"),
+    DefaultPlugin("http_bandwidth_limit", Kind.MESSAGE_FILTER, "bandwidth_limit", "http"),
     DefaultPlugin("http_basic_auth", Kind.MESSAGE_FILTER, "basic_auth", "http"),
     DefaultPlugin("http_buffer", Kind.MESSAGE_FILTER, "buffer", "http"),
     DefaultPlugin("http_commands", Kind.COMMAND, "http"),

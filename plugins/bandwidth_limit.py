@@ -17,7 +17,7 @@ from l4proxy.stats import Stats, counter, gauge
 if TYPE_CHECKING:
     from l4proxy.server import Server
 
-__all__ = ["BandwidthLimit", "BandwidthLimitConfig"]
+__all__ = ["BandwidthLimit", "BandwidthLimitConfig", "check_burst"]
 
 DEFAULT_BURST = 0.25
 """Seconds of the rate."""
@@ -44,11 +44,12 @@ class BandwidthLimitConfig:
     def __post_init__(self) -> None:
         if self.upload is None and self.download is None:
             raise ValueError("upload: write upload, download, or both")
-        _check("upload", self.upload, self.upload_burst)
-        _check("download", self.download, self.download_burst)
+        check_burst("upload", self.upload, self.upload_burst)
+        check_burst("download", self.download, self.download_burst)
 
 
-def _check(direction: str, rate: int | None, burst: int) -> None:
+def check_burst(direction: str, rate: int | None, burst: int) -> None:
+    """Raises ValueError for a rate, or a burst, that cannot be kept."""
     if rate == 0:
         raise ValueError(f"{direction}: must be more than 0")
     if burst and rate is None:

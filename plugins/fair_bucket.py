@@ -67,6 +67,10 @@ class FairBucket:
             self._arm()
         return taken
 
+    def put_back(self, count: int) -> None:
+        """Of tokens that were taken, so many were not needed."""
+        self._tokens += count
+
     def leave(self, flow: Flow) -> None:
         """A flow has ended: it waits no more, and gives its credit back."""
         self._waiting.pop(flow, None)

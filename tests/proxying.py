@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from l4proxy import Server, serve
+from l4proxy.plugin_manager import PluginManager
 
 __all__ = ["HOST", "Proxy", "exchange", "proxy", "server"]
 
@@ -30,12 +31,20 @@ class Proxy(NamedTuple):
 async def proxy(*filters: Any, upstreams: Sequence[int] = (), **config: Any) -> AsyncIterator[Proxy]:
     """A proxy with one listener and one chain. ``upstreams`` are ports: the endpoints of a cluster called ``up``.
 
-    ``listener`` and ``cluster`` are further options of these, ``clusters`` further clusters.
+    ``listener`` and ``cluster`` are further options of these, ``clusters`` further clusters. ``plugins`` are objects
+    with hooks, beside the first-party ones.
     """
+    manager = None
+    if added := config.pop("plugins", ()):
+        manager = PluginManager()
+        for number, plugin in enumerate(added):
+            manager.register(plugin, f"test{number}")
     listener = {"name": "test", "address": f"{HOST}:0", "filters": filters, **config.pop("listener", {})}
     up = {"name": "up", "endpoints": [f"{HOST}:{port}" for port in upstreams], **config.pop("cluster", {})}
     clusters = [*([up] if upstreams else []), *config.pop("clusters", [])]
-    async with serve({"listeners": [listener], "clusters": clusters, "drain_time": 0, **config}) as running:
+    async with serve(
+        {"listeners": [listener], "clusters": clusters, "drain_time": 0, **config}, plugins=manager
+    ) as running:
         yield Proxy(running, running.addresses["test"][0].port)
 
 

@@ -8,15 +8,26 @@ filters ask for happens in the order in which the message met them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 
-__all__ = ["Body"]
+__all__ = ["Body", "Pace"]
 
 Piece = Callable[[bytes], bytes]
 Last = Callable[[], bytes]
+
+
+class Pace(Protocol):
+    """How fast a body may pass."""
+
+    def take(self, size: int) -> int:
+        """How many of ``size`` bytes may pass now. Where it is fewer, the rest waits, its sender held back, until
+        ``Body.flow`` is called; but it may be asked again before that, when more has come."""
+
+    def put_back(self, size: int) -> None:
+        """Of those that it has let pass, so many do not, because somebody else does not let them."""
 
 
 def _no_more() -> bytes:
@@ -26,15 +37,16 @@ def _no_more() -> bytes:
 class Body:
     """One message's body. The exchange feeds it (``pass_on``), filters use the other methods."""
 
-    __slots__ = ("_flow", "_gather", "_gathered", "_limit", "_message", "_paused", "_stages")
+    __slots__ = ("_chunk", "_flow", "_gather", "_limit", "_message", "_paces", "_paused", "_stages")
 
     def __init__(self, message: HttpRequest | HttpResponse) -> None:
         self._message = message
         self._stages: list[tuple[Piece, Last]] = []
         self._gather: Callable[[bytes | None], object] | None = None
         self._limit = 0
-        self._gathered = 0
         self._paused = 0
+        self._chunk = 0
+        self._paces: list[Pace] = []
         self._flow: Callable[[], object] = bool
 
     # For filters
@@ -85,6 +97,19 @@ class Body:
         if not self._paused:
             self._flow()
 
+    def pace(self, pace: Pace) -> None:
+        """Let only so many bytes pass as ``pace`` says."""
+        self._paces.append(pace)
+
+    def in_chunks(self, size: int) -> None:
+        """Let no more than so many bytes pass at a time, and more only as long as the receiver is not full: for a
+        ``change`` that makes much of little."""
+        self._chunk = min(self._chunk or size, size)
+
+    def flow(self) -> None:
+        """More may pass than before."""
+        self._flow()
+
     # For the exchange
 
     @property
@@ -92,9 +117,26 @@ class Body:
         return self._paused > 0
 
     @property
+    def paced(self) -> bool:
+        return bool(self._paces) or self._chunk > 0
+
+    def may_pass(self, size: int) -> int:
+        """How many bytes of ``size`` that wait may pass now. They do, then."""
+        if self._chunk:
+            size = min(size, self._chunk)
+        taken: list[tuple[Pace, int]] = []
+        for pace in self._paces:
+            taken.append((pace, may := pace.take(size)))
+            size = may
+        for pace, may in taken:
+            if may > size:
+                pace.put_back(may - size)
+        return size
+
+    @property
     def touched(self) -> bool:
-        """Somebody sees or changes the pieces."""
-        return bool(self._stages)
+        """Somebody sees, changes or slows the pieces."""
+        return bool(self._stages) or self.paced
 
     def gathering(self, limit: int) -> int:
         """How many bytes may wait for a held message."""

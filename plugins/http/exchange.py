@@ -7,6 +7,7 @@ hold either message, a connection may have to be made, either side may be slow, 
 may end, fail or run out of time. The rules:
 
 - A body that cannot go on waits here, bounded: its sender is held at ``BUFFER``, and again released when it is gone.
+  A sender is also held while its receiver is full. Both reasons have to be gone for it to be released.
 - The request can be tried again as long as no response has begun and all of its body is still here (``_kept``).
 - ``_done`` is the one way out: it runs once, whoever was first, and after it every further call is without effect.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.http.action import Action
+    from l4proxy.plugins.http.body import Body
     from l4proxy.plugins.http.connection import ClientConnection, ClientStream, ServerStream
     from l4proxy.plugins.http.filter import Http
     from l4proxy.plugins.http.layer import Layer
@@ -53,8 +55,8 @@ class Exchange:
         "_early", "_early_end", "_early_size", "_early_trailers", "_held_client", "_held_upstream", "_kept", "_late",
         "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "connection", "cookie",
         "endpoint", "finished", "first_byte_at", "flags", "host", "layer", "moved", "moved_at", "notes", "pool",
-        "received", "request", "request_done_at", "responded", "response", "route", "seen_moved", "sent", "sent_at",
-        "splicer", "started", "stream", "tried", "tunnel", "upstream", "watchers",
+        "received", "request", "request_done_at", "request_full", "responded", "response", "response_full", "route",
+        "seen_moved", "sent", "sent_at", "splicer", "started", "stream", "tried", "tunnel", "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -98,6 +100,10 @@ class Exchange:
         self.moved: int = 0
         self.seen_moved: int = 0
         """Grows with whatever moves; what it was, and when (``moved_at``), when somebody looked."""
+        self.request_full = False
+        """The endpoint takes no more of the request for now."""
+        self.response_full = False
+        """The client takes no more of the response for now."""
         # The request's body, as long as it cannot go on: pieces, and what came behind them.
         self._early: list[bytes] | None = None
         self._early_size = 0
@@ -178,10 +184,8 @@ class Exchange:
         if self.upstream is not None:
             self._flow_request()
             return
-        limit = BUFFER if body is None else body.gathering(BUFFER)
-        if self._early_size > limit and not self._held_client:
-            self._held_client = True
-            self.stream.hold_request()
+        if self._early_size > (BUFFER if body is None else body.gathering(BUFFER)):
+            self._hold_client()
         if body is not None:
             self._gather_request()
 
@@ -196,23 +200,34 @@ class Exchange:
         body, upstream = self.request._body, self.upstream
         if upstream is None:
             if body is not None and not self.finished:
-                limit = body.gathering(BUFFER)
-                if self._held_client and self._early_size <= limit:
-                    self._held_client = False
-                    self.stream.release_request()
+                if self._early_size <= body.gathering(BUFFER):
+                    self._release_client()
                 self._gather_request()
             return
-        if body is not None and body.paused:
-            if self._early_size > BUFFER and not self._held_client:
-                self._held_client = True
-                self.stream.hold_request()
-            return
+        if body is None:
+            self._pass_request_on(upstream, None)
+        else:
+            while not body.paused and self._pass_request_on(upstream, body):
+                pass
+        if self._early_size > BUFFER:
+            self._hold_client()
+        else:
+            self._release_client()
+
+    def _pass_request_on(self, upstream: ClientStream, body: Body | None) -> bool:
+        """Send on what waits, as much as may pass now. Return whether there is more that may."""
         pieces, end, trailers = self._early, self._early_end, self._early_trailers
         self._early, self._early_size = None, 0
         if pieces is None and not end:
-            return
+            return False
         data = b"".join(pieces or ())
+        more = False
         if body is not None:
+            if body.paced and (size := body.may_pass(len(data))) < len(data):
+                self._early, self._early_size, end = [data[size:]], len(data) - size, False
+                data, more = data[:size], size > 0
+            if body.touched:
+                self._kept = None  # what has been changed cannot be changed again
             data = body.pass_on(data, end)
         if data and self._kept is not None:
             self._keep_for_retry(data)
@@ -222,7 +237,15 @@ class Exchange:
             upstream.send_trailers(trailers)
         elif data or end:
             upstream.send_data(data, end)
-        if self._held_client and not self.finished:
+        return more and not self.request_full and not self.finished
+
+    def _hold_client(self) -> None:
+        if not self._held_client:
+            self._held_client = True
+            self.stream.hold_request()
+
+    def _release_client(self) -> None:
+        if self._held_client and not self.request_full and not self.finished:
             self._held_client = False
             self.stream.release_request()
 
@@ -237,12 +260,13 @@ class Exchange:
     def on_request_writable(self, writable: bool) -> None:
         if self.finished:
             return
-        if writable:
-            self._held_client = False
-            self.stream.release_request()
+        self.request_full = not writable
+        if not writable:
+            self._hold_client()
+        elif self._early is not None:
+            self._flow_request()
         else:
-            self._held_client = True
-            self.stream.hold_request()
+            self._release_client()
 
     def on_request_reset(self, error: StreamError) -> None:
         if self.finished:
@@ -344,9 +368,10 @@ class Exchange:
             return
         self.connection = connection
         request = self.request
-        pieces, end, data = self._early, self._early_end, b""
-        if pieces is not None or request._body is not None:
-            if request._body is not None and (request._body.touched or request._body.paused):
+        pieces, end, data, body = self._early, self._early_end, b"", request._body
+        if pieces is not None or body is not None:
+            if body is not None and (body.touched or body.paused):
+                body.flow_by(self._flow_request)
                 end = False
             else:
                 data = b"".join(pieces or ())
@@ -363,9 +388,8 @@ class Exchange:
         elif request.content_length is not None and request.content_length > WORTH_IT and request._body is None:
             self._kept = None
             hand_over_request(self)
-        if self._held_client and self._early is None and not connection.stream.blocked:
-            self._held_client = False
-            self.stream.release_request()
+        if self._early is None:
+            self._release_client()
 
     def on_no_connection(self, error: UpstreamError) -> None:
         self._wait = None
@@ -460,7 +484,7 @@ class Exchange:
         self.stream.respond(response, data, end) if not trailers else self._respond_trailers(response, data, trailers)
         if end:
             self._response_ended()
-        elif self._held_upstream and not self.finished:
+        elif self._held_upstream:
             self._release_upstream()
 
     def _has_body(self, response: HttpResponse) -> bool:
@@ -516,20 +540,32 @@ class Exchange:
             return
         body = response._body
         if not self.responded:
-            if body is not None and self._held_upstream and self._late_size <= body.gathering(BUFFER):
+            if body is not None and self._late_size <= body.gathering(BUFFER):
                 self._release_upstream()
             self._gather_response()
             return
-        if body is not None and body.paused:
-            if self._late_size > BUFFER:
-                self._hold_upstream()
-            return
+        if body is None:
+            self._pass_response_on(response, None)
+        else:
+            while not body.paused and self._pass_response_on(response, body):
+                pass
+        if self._late_size > BUFFER:
+            self._hold_upstream()
+        else:
+            self._release_upstream()
+
+    def _pass_response_on(self, response: HttpResponse, body: Body | None) -> bool:
+        """Send on what waits, as much as may pass now. Return whether there is more that may."""
         pieces, end, trailers = self._late, self._late_end, self._late_trailers
         self._late, self._late_size = None, 0
         if pieces is None and not end:
-            return
+            return False
         data = b"".join(pieces or ())
+        more = False
         if body is not None:
+            if body.paced and (size := body.may_pass(len(data))) < len(data):
+                self._late, self._late_size, end = [data[size:]], len(data) - size, False
+                data, more = data[:size], size > 0
             data = body.pass_on(data, end)
             if response.trailers is None:  # a filter has put them elsewhere
                 trailers = None
@@ -542,8 +578,7 @@ class Exchange:
             self.stream.send_data(data, end)
         if end:
             self._response_ended()
-        elif self._held_upstream and not self.finished:
-            self._release_upstream()
+        return more and not self.response_full and not self.finished
 
     def on_response_trailers(self, trailers: FieldBlock) -> None:
         if self.finished:
@@ -563,10 +598,13 @@ class Exchange:
     def on_response_writable(self, writable: bool) -> None:
         if self.finished:
             return
-        if writable:
-            self._release_upstream()
-        else:
+        self.response_full = not writable
+        if not writable:
             self._hold_upstream()
+        elif self.responded and self._late is not None:
+            self._flow_response()
+        else:
+            self._release_upstream()
 
     def _hold_upstream(self) -> None:
         if not self._held_upstream and self.upstream is not None:
@@ -574,9 +612,10 @@ class Exchange:
             self.upstream.hold_response()
 
     def _release_upstream(self) -> None:
-        self._held_upstream = False
-        if self.upstream is not None:
-            self.upstream.release_response()
+        if self._held_upstream and not self.response_full:
+            self._held_upstream = False
+            if self.upstream is not None:
+                self.upstream.release_response()
 
     def on_response_reset(self, error: StreamError) -> None:
         self.upstream = None
@@ -669,7 +708,7 @@ class Exchange:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.reset()
-        self._held_upstream = False
+        self._held_upstream = self.request_full = False
 
     # Answers of the proxy's own
 
