@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import shlex
 import socket
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 
 from l4proxy.errors import L4ProxyError, did_you_mean
 from l4proxy.plugins.sniff.file import facts_of, ports_text
-from l4proxy.plugins.sniff.packet_socket import PacketSocket
+from l4proxy.plugins.sniff.packet_socket import RETIRE, PacketSocket
 from l4proxy.plugins.sniff.sight import Sight
 from l4proxy.plugins.sniff.source import Source
 from l4proxy.plugins.sniff.streams import Streams
@@ -76,11 +77,24 @@ class InterfaceSource(Source):
 
     async def close(self) -> None:
         if self._streams is not None:
+            await self._read_rest()
             self._count_drops()
             self._streams.finish()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    async def _read_rest(self) -> None:
+        """What was captured until now: the kernel hands over the block that it is filling after a while."""
+        assert self._socket is not None
+        assert self._streams is not None
+        await asyncio.sleep(2 * RETIRE / 1000)
+        with contextlib.suppress(OSError):
+            for _ in range(self._socket.blocks):
+                packets = self._socket.read_block()
+                if packets is None:
+                    return
+                self._streams.take(packets)
 
     def began(self) -> float:
         return self._began

@@ -18,10 +18,11 @@ from l4proxy.protocols.capture.bpf import tcp_program
 from l4proxy.protocols.capture.packet import LinkType
 from l4proxy.protocols.capture.pcap import Packet
 
-__all__ = ["BLOCK_SIZE", "PacketSocket"]
+__all__ = ["BLOCK_SIZE", "RETIRE", "PacketSocket"]
 
 BLOCK_SIZE = 1 << 20
 RETIRE = 50
+"""Milliseconds."""
 _FRAME_SIZE = 2048
 _SOL_PACKET = 263
 _ADD_MEMBERSHIP, _RX_RING, _STATISTICS, _VERSION = 1, 5, 6, 10
@@ -54,12 +55,13 @@ class PacketSocket:
         self._sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, protocol)
         try:
             self._attach(tcp_program(ports, loopback=_loopback()))
-            self._blocks = max(2, ring // BLOCK_SIZE)
+            self.blocks = max(2, ring // BLOCK_SIZE)
+            """How many the ring has."""
             self._sock.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
             self._sock.setsockopt(_SOL_PACKET, _RX_RING, struct.pack(
-                "=7I", BLOCK_SIZE, self._blocks, _FRAME_SIZE, BLOCK_SIZE // _FRAME_SIZE * self._blocks, RETIRE, 0, 0,
+                "=7I", BLOCK_SIZE, self.blocks, _FRAME_SIZE, BLOCK_SIZE // _FRAME_SIZE * self.blocks, RETIRE, 0, 0,
             ))  # fmt: skip
-            self._ring = mmap.mmap(self._sock.fileno(), BLOCK_SIZE * self._blocks)
+            self._ring = mmap.mmap(self._sock.fileno(), BLOCK_SIZE * self.blocks)
             if interface:
                 self._sock.bind((interface, _ETH_P_ALL))
                 self._see_all(interface)
@@ -98,7 +100,7 @@ class PacketSocket:
             return None
         block = ring[at : at + size]
         _STATUS.pack_into(ring, at + _BLOCK_STATUS, _THE_KERNELS)
-        self._next = (self._next + 1) % self._blocks
+        self._next = (self._next + 1) % self.blocks
         return _packets(block, first, count)
 
     def count_drops(self) -> int:

@@ -67,8 +67,9 @@ async def main():
     dump = await start(b"listening on", tcpdump, "-i", interface, "-U", "-B", "32768", "-w", directory / "a.pcap",
                        "tcp", "port", "17777")
     await asyncio.gather(*(talk(number, "127.0.0.1") for number in range(CLIENTS)))
-    await asyncio.sleep(2)  # the kernel hands tcpdump what it has captured after a second
-    for process in (dump, passive, proxy):
+    for process in (passive, proxy, dump):
+        if process is dump:
+            await asyncio.sleep(1.5)  # the kernel hands tcpdump what it has captured after a second, and ours at its end
         process.send_signal(signal.SIGINT)
         _, said = await process.communicate()
         sys.stderr.write(said.decode())
