@@ -69,7 +69,7 @@ async def main():
     await asyncio.gather(*(talk(number, "127.0.0.1") for number in range(CLIENTS)))
     for process in (passive, proxy, dump):
         if process is dump:
-            await asyncio.sleep(1.5)  # the kernel hands tcpdump what it has captured after a second, and ours at its end
+            await asyncio.sleep(1.5)  # the kernel hands tcpdump what it has captured after a second
         process.send_signal(signal.SIGINT)
         _, said = await process.communicate()
         sys.stderr.write(said.decode())
