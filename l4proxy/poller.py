@@ -53,6 +53,8 @@ Callback = Callable[[int], None]
 
 MAX_EVENTS = 512
 """How many events one epoll wait hands out: bounds how long one loop turn can take."""
+FLUSH_AFTER = 32
+"""So many callbacks at most are called before what they deferred: bounds how long a small message can wait."""
 
 
 class Poller:
@@ -90,13 +92,22 @@ class Poller:
         return len(self._callbacks)
 
     def defer(self, call: Callable[[], None]) -> None:
-        """Call once, at the end of this loop turn: where the writes of many callbacks to one socket are joined."""
+        """Call once, when this loop turn's callbacks have been called, or a good many of them: where the writes of many
+        to one socket are joined."""
         self._deferred.append(call)
 
     def dispatch(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Call the callbacks of ``events``, then what they deferred; return the events that are not ours."""
+        self._new.clear()
+        if len(events) <= FLUSH_AFTER:
+            return self._dispatch(events)
+        others = []
+        for at in range(0, len(events), FLUSH_AFTER):
+            others += self._dispatch(events[at : at + FLUSH_AFTER])
+        return others
+
+    def _dispatch(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         callbacks, new = self._callbacks, self._new
-        new.clear()
         others = []
         for event in events:
             if new and event[0] in new:

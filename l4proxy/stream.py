@@ -48,6 +48,8 @@ READ_SIZE_MAX = 256 * 1024
 """A stream whose reads come back full reads in pieces of up to this size."""
 JOIN_LIMIT = 64 * 1024
 """Queued chunks are joined up to this size into one system call."""
+SOON_LIMIT = 8 * 1024
+"""What is larger is worth a system call of its own, at once: ``write_soon`` is for messages."""
 
 EVERYTHING = READ | WRITE | PEER_ENDED | URGENT | EDGE
 SOMETHING_TO_READ = READ | PEER_ENDED | ERROR
@@ -72,6 +74,7 @@ class Stream:
         "_read_size",
         "_recv",
         "_send",
+        "_soon",
         "_splice_sink",
         "_started",
         "blocked",
@@ -136,6 +139,8 @@ class Stream:
         self._holds = 0
         self._started = False
         self._queue: deque[bytes | memoryview] | None = None
+        self._soon: bytes | None = None
+        """All that is buffered, where that is one message which leaves at the end of the turn."""
 
     # Reading
 
@@ -296,6 +301,9 @@ class Stream:
             data = memoryview(data)  # TypeError now, where whoever wrote it is known, and not when the queue is sent
         if self._queue is None:
             self._queue = deque()
+            if self._soon is not None:
+                self._queue.append(self._soon)
+                self._soon = None
         self._queue.append(data)
         self.buffered += len(data)
         if self.buffered > self.high and not self.blocked:
@@ -303,15 +311,34 @@ class Stream:
             self.on_writable(False)
 
     def write_soon(self, data: bytes) -> None:
-        """Like ``write``, but joined with all else that is written this way in one loop turn: one system call for many
-        messages. For streams that many connections share."""
-        if not self.buffered:
+        """Like ``write``, but what is small leaves when the loop has called who has something to read: joined with all
+        else that is written to this stream until then, and together with what others write to theirs.
+
+        The second is worth more than it seems. A peer on the same machine that sleeps has to be woken, which costs the
+        sender more than all else in ``send``; one that finds the next message when it has dealt with the last one does
+        not go back to sleep.
+        """
+        size = len(data)
+        if self.buffered or not 0 < size <= SOON_LIMIT or type(data) is not bytes:
+            self.write(data)
+        elif not self.closed:
+            self._soon = data
+            self.buffered = size
             self._poller.defer(self._flush_soon)
-        self._enqueue(data)
 
     def _flush_soon(self) -> None:
-        if self.buffered:
-            self._flush()
+        data = self._soon
+        if data is None:  # more has been written behind it, or it has left
+            if self.buffered:
+                self._flush()
+            return
+        self._soon = None
+        self.buffered = 0
+        self.write(data)
+        if not self.buffered and not self.closed:
+            if self.eof_sent:
+                self._shutdown()
+            self.on_flushed()
 
     def wait_for_pipe(self, splicer: splice.Splicer | None, pending: int) -> None:
         """Bytes of a spliced transfer wait in a pipe for this socket (``splicer`` is called when it is writable), or no
@@ -322,6 +349,9 @@ class Stream:
         self.buffered = pending + sum(map(len, self._queue or ()))
 
     def _flush(self) -> None:
+        if self._soon is not None:
+            self._flush_soon()
+            return
         if self.piped is not None and not self.piped.push():
             return
         queue = self._queue
@@ -373,7 +403,7 @@ class Stream:
         if self.piped is not None:
             self.piped.drop()
             self.piped = None
-        self._queue = None
+        self._queue = self._soon = None
         self.buffered = 0
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ import pytest
 from clusters import run, until
 from l4proxy.poller import (
     EDGE,
+    FLUSH_AFTER,
     PEER_ENDED,
     READ,
     WRITE,
@@ -177,6 +179,24 @@ def test_deferred_calls_come_after_the_callbacks_those_included_that_they_defer(
     other.send(b"x")
     turn(poller)
     assert order == ["callback", "deferred", "deferred by it"]
+
+
+def test_what_is_deferred_does_not_wait_for_every_callback_of_a_long_turn(poller: Poller) -> None:
+    order: list[str] = []
+
+    def readable(mask: int) -> None:
+        order.append("callback")
+        poller.defer(lambda: order.append("deferred"))
+
+    count = FLUSH_AFTER + 3
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            one, other = map(stack.enter_context, socket.socketpair())
+            other.send(b"x")
+            poller.register(one.fileno(), READ, readable)
+        turn(poller)
+    many, few = FLUSH_AFTER, 3
+    assert order == ["callback"] * many + ["deferred"] * many + ["callback"] * few + ["deferred"] * few
 
 
 # How long select stays

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l4proxy.poller import Poller
-from l4proxy.stream import JOIN_LIMIT, READ_SIZE, Stream
+from l4proxy.stream import JOIN_LIMIT, READ_SIZE, SOON_LIMIT, Stream
 from streams import Watched, nonblocking, reset, tcp_pair, turn, turn_until
 
 LOST = f"lost {errno.ECONNRESET}"
@@ -311,6 +311,40 @@ def test_what_is_written_soon_leaves_together(poller: Poller, pair: Pair) -> Non
     assert peer.recv(1) == b""
 
 
+def test_a_single_message_is_sent_as_it_is_and_what_is_large_at_once(poller: Poller, pair: Pair) -> None:
+    watched, peer = pair
+    sizes = record_sends(watched.stream)
+    watched.stream.write_soon(b"message")
+    assert (watched.stream.buffered, sizes) == (7, [])
+    turn(poller)
+    assert (watched.stream.buffered, sizes, watched.said) == (0, [7], ["flushed"])
+    watched.stream.write_soon(bytes(SOON_LIMIT + 1))
+    watched.stream.write_soon(b"")
+    assert sizes == [7, SOON_LIMIT + 1, 0]
+    assert receive(poller, peer, SOON_LIMIT + 8)[:7] == b"message"
+
+
+def test_written_soon_it_waits_for_room_like_anything_else(poller: Poller, pair: Pair) -> None:
+    watched, peer = pair
+    written = fill(watched)
+    receive(poller, peer, written)
+    room = [3]
+
+    def send_some(_data: bytes | memoryview) -> int:
+        if not room:
+            raise BlockingIOError
+        return room.pop()
+
+    watched.stream._send = send_some
+    watched.stream.write_soon(b"message")
+    turn(poller)
+    assert watched.stream.buffered == 4
+    watched.stream._send = watched.stream.sock.send
+    watched.stream.write_soon(b"!")
+    watched.stream.rearm()
+    assert receive(poller, peer, 5) == b"sage!"
+
+
 def test_written_soon_by_a_callback_it_leaves_at_the_end_of_the_turn(poller: Poller, pair: Pair) -> None:
     watched, peer = pair
     watched.stream.on_data = watched.stream.write_soon
@@ -534,7 +568,7 @@ def test_callbacks_may_close_it(
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(1, 60000)),
-        st.tuples(st.just("write_soon"), st.integers(1, 2000)),
+        st.tuples(st.just("write_soon"), st.integers(1, 2 * SOON_LIMIT)),
         st.tuples(st.sampled_from(["hold", "release"]), st.sampled_from([1, 2])),
         st.tuples(st.just("turn"), st.integers(1, 3)),
     ),

@@ -98,7 +98,7 @@ class Http1Client(ClientConnection, ClientStream):
                 out += codec.data(data)
             if end:
                 out += codec.end(request.trailers)
-        self.stream.write(out)
+        self.stream.write_soon(out)
         return self
 
     def send_data(self, data: bytes, end: bool) -> None:
@@ -116,14 +116,14 @@ class Http1Client(ClientConnection, ClientStream):
         if end:
             out += codec.end()
         if out:
-            self.stream.write(out)
+            self.stream.write_soon(out)
         if end:
             self._check_done()
 
     def send_trailers(self, trailers: FieldBlock) -> None:
         out = self.codec.end(trailers)
         if out:
-            self.stream.write(out)
+            self.stream.write_soon(out)
         self._check_done()
 
     def reset(self) -> None:
