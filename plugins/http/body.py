@@ -37,7 +37,7 @@ def _no_more() -> bytes:
 class Body:
     """One message's body. The exchange feeds it (``pass_on``), filters use the other methods."""
 
-    __slots__ = ("_chunk", "_flow", "_gather", "_limit", "_message", "_paces", "_paused", "_stages")
+    __slots__ = ("_chunk", "_ended", "_flow", "_gather", "_limit", "_message", "_paces", "_paused", "_stages", "again")
 
     def __init__(self, message: HttpRequest | HttpResponse) -> None:
         self._message = message
@@ -46,6 +46,9 @@ class Body:
         self._limit = 0
         self._paused = 0
         self._chunk = 0
+        self._ended = False
+        self.again = b""
+        """What has passed all who change it, and is to be sent a second time."""
         self._paces: list[Pace] = []
         self._flow: Callable[[], object] = bool
 
@@ -154,6 +157,9 @@ class Body:
 
     def pass_on(self, data: bytes, end: bool) -> bytes:
         """A piece on its way: return what goes on in its place."""
+        if self._ended:
+            return data
+        self._ended = end
         for on_data, on_end in self._stages:
             if data:
                 data = on_data(data)

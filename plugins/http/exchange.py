@@ -218,7 +218,7 @@ class Exchange:
         """Send on what waits, as much as may pass now. Return whether there is more that may."""
         pieces, end, trailers = self._early, self._early_end, self._early_trailers
         self._early, self._early_size = None, 0
-        if pieces is None and not end:
+        if pieces is None and not end and (body is None or not body.again):
             return False
         data = b"".join(pieces or ())
         more = False
@@ -226,9 +226,9 @@ class Exchange:
             if body.paced and (size := body.may_pass(len(data))) < len(data):
                 self._early, self._early_size, end = [data[size:]], len(data) - size, False
                 data, more = data[:size], size > 0
-            if body.touched:
-                self._kept = None  # what has been changed cannot be changed again
             data = body.pass_on(data, end)
+            if body.again:
+                data, body.again = body.again + data, b""
         if data and self._kept is not None:
             self._keep_for_retry(data)
         if end and trailers is not None and trailers.fields:
@@ -383,7 +383,7 @@ class Exchange:
         self.upstream = connection.request(request, data, end, self)
         if self.is_over():
             return
-        if self._early is not None or (self._early_end and not end):
+        if self._early is not None or (self._early_end and not end) or (body is not None and body.again):
             self._flow_request()
         elif request.content_length is not None and request.content_length > WORTH_IT and request._body is None:
             self._kept = None
@@ -670,8 +670,12 @@ class Exchange:
         if self.endpoint is not None:
             self.tried = [*(self.tried or ()), self.endpoint]
         if self._kept:
-            self._early = [*self._kept, *(self._early or ())]
-            self._early_size = sum(map(len, self._early))
+            body = self.request._body
+            if body is not None and body.touched:
+                body.again = b"".join(self._kept)
+            else:
+                self._early = [*self._kept, *(self._early or ())]
+                self._early_size = sum(map(len, self._early))
         self._kept = []
         self.response = None
         self.first_byte_at = 0.0
