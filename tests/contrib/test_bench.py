@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,3 +112,12 @@ def test_wrong_use(arguments: list[str], error: str) -> None:
     done = bench(*arguments)
     assert done.returncode == 2
     assert error in done.stderr
+
+
+def test_reading_captures() -> None:
+    command = [sys.executable, str(BENCH / "capture.py"), "--megabytes", "3", "--rounds", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert re.fullmatch(
+        r"-?\d+ MB per second of CPU, \d+ MB of memory\n-?[\d.]+ microseconds per packet, of \d+ bytes on average\n",
+        done.stdout,
+    ), done.stderr
