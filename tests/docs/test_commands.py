@@ -31,12 +31,13 @@ TYPED = sorted(
 
 @pytest.fixture
 def here(tmp_path: Path, certs: Certs, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with what the commands name: a configuration, certificates, the README's filter; beside them a plugin
+    """A directory with what the commands name: configurations, certificates, the README's filter; beside them a plugin
     that the reader has installed."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(certs.server.cert, "cert.pem")
     shutil.copy(certs.server.key, "key.pem")
     Path("l4proxy.toml").write_text(blocks(OPERATORS, "toml")[0].text)
+    Path("kafka.toml").write_text(blocks("contrib/guides/kafka.md", "toml")[0].text)
     Path("filters").mkdir()
     Path("filters/shout.py").write_text(blocks("README.md", "python")[0].text)
     Path("installed").mkdir()
