@@ -42,18 +42,20 @@ def time_formatter(pattern: str, *, local: bool = False) -> Callable[[float], st
 
 
 def _with_milliseconds(head: str, tail: str, split: Callable[[float], time.struct_time]) -> Callable[[float], str]:
-    """The usual one, for which there is little to do."""
-    last_second, before, after = -1, "", ""
+    """The usual one, for which there is little to do; under load, many records are of the same millisecond."""
+    last, last_second, before, after, text = -1, -1, "", "", ""
 
     def format_time(at: float) -> str:
-        nonlocal last_second, before, after
+        nonlocal last, last_second, before, after, text
         milliseconds = round(at * 1_000_000) // 1000
-        second = milliseconds // 1000
-        if second != last_second:
-            moment = split(second)
-            before, after = time.strftime(head, moment), time.strftime(tail, moment)
-            last_second = second
-        return f"{before}{milliseconds % 1000:03}{after}"
+        if milliseconds != last:
+            last, second = milliseconds, milliseconds // 1000
+            if second != last_second:
+                moment = split(second)
+                before, after = time.strftime(head, moment), time.strftime(tail, moment)
+                last_second = second
+            text = f"{before}{milliseconds % 1000:03}{after}"
+        return text
 
     return format_time
 
