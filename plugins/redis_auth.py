@@ -130,16 +130,16 @@ class RedisAuth(RedisFilter[RedisAuthConfig]):
             return special(self, request)
         user = self._user
         if user is None:
-            self._refuse(request, "noauth", NO_AUTH)
+            self._deny(request, "noauth", NO_AUTH)
         elif refusal := user.refusal(request.arguments):
-            self._refuse(request, refusal, _why(refusal, request))
+            self._deny(request, refusal, _why(refusal, request))
         elif request.kind == "ACL" and request.command.name == "ACL|WHOAMI":
             self.reply(request, RedisResponse(user.name.encode()))
         else:
             return request
         return None
 
-    def _refuse(self, request: RedisRequest, reason: str, text: str) -> None:
+    def _deny(self, request: RedisRequest, reason: str, text: str) -> None:
         self.shared.stats.refused_total.add(reason)
         self.reply(request, RedisResponse.error(text))
 
@@ -175,7 +175,7 @@ class RedisAuth(RedisFilter[RedisAuthConfig]):
                 return None
             request.arguments = words[:at] + words[at + 3 :]
         elif self._user is None:
-            self._refuse(request, "noauth", NO_HELLO)
+            self._deny(request, "noauth", NO_HELLO)
             return None
         return request
 

@@ -257,7 +257,7 @@ class DedicatedConnection(ServerConnection):
         asked = self._asked[0] if self._asked else None
         if asked is None or self._is_unasked(begin, asked):
             if asked is None and not self.stateful:
-                raise RemoteProtocolError(f"{begin[:40]!r} was not asked for", code="unasked")
+                raise RemoteProtocolError(f"{begin[:40]!r} was not asked for")
             if self.owner is not None:
                 self.owner.own_unasked(frame if self.translator is None else self.translator.unasked(frame))
             return

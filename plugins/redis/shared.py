@@ -304,7 +304,7 @@ class SharedConnection(ServerConnection):
             self._skip_push(chunk, start)
             return
         if not self._pending:
-            self._break(RemoteProtocolError(f"{bytes(chunk[start : start + 40])!r} was not asked for", code="unasked"))
+            self._break(RemoteProtocolError(f"{bytes(chunk[start : start + 40])!r} was not asked for"))
             return
         left = len(chunk) - start
         settled = min(self._scanner.settled, left)

@@ -180,15 +180,18 @@ def in_a_family(reason: str, known: set[str]) -> bool:
 
 
 CLOSES = {"CloseReason": 2, "UpstreamError": 1, "NoSuchCluster": 1, "HandshakeFailed": 0, "close": 0, "_fail": 0,
-          "close_connections": 0, "cut_off": 0, "finish": 0}  # fmt: skip
-"""Which argument of a call is a close reason."""
+          "close_connections": 0, "cut_off": 0, "finish": 0, "protocol_error": 0}  # fmt: skip
+"""Which argument of a call is a close reason; the next one, where this one says who closed."""
+ONLY_READ = ("kafka/session.py", "redis/reply.py", "redis/values.py")
+"""In ``protocols``: what is wrong there closes no client's connection."""
 
 
 def reasons() -> Iterator[str]:
     """Every close reason that stands in the code, and those that are made of the system's numbers or OpenSSL's."""
+    protocols = PACKAGES["l4proxy.protocols"]
     for path in every_module():
-        if path == PACKAGES["l4proxy.protocols"] / "kafka" / "session.py":
-            continue  # it only watches: nothing is closed
+        if path.is_relative_to(protocols) and str(path.relative_to(protocols)) in ONLY_READ:
+            continue
         for node in ast.walk(parse(path)):
             if isinstance(node, ast.Call):
                 yield from filter(is_name, reasons_in(node))
@@ -218,6 +221,8 @@ def reasons_in(call: ast.Call) -> list[str]:
     if called == "add" and ast.unparse(call.func).endswith("refused_total.add"):
         return [text for argument in call.args for text in constants(argument)]
     at = CLOSES.get(called, len(call.args))
+    if at < len(call.args) and constants(call.args[at])[:1] in (["client"], ["upstream"], ["proxy"]):
+        at += 1
     return [text for argument in call.args[at : at + 1] for text in constants(argument)]
 
 
