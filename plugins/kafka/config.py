@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from l4proxy.config.types import Duration, Range, Size
 from l4proxy.protocols.kafka.frames import MAX_FRAME
 
-__all__ = ["KafkaConfig"]
+__all__ = ["KafkaConfig", "KafkaSniffConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +23,12 @@ class KafkaConfig:
     always have."""
     connection_storm: Annotated[int, Range(0)] = 100
     """More connections of one host than this within ten seconds are a storm: counted and logged; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSniffConfig(KafkaConfig):
+    """The options of ``l4proxy sniff kafka``."""
+
+    show: tuple[Literal["keys", "headers", "values"], ...] = ()
+    """Also show what is in the records: `keys`, `headers`, `values`. Off unless asked for, because it may be secret.
+    Records that are compressed with anything but gzip, and those of messages of more than 1 MiB, are not shown."""

@@ -52,7 +52,7 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
 
     def __init__(self, inspector: KafkaInspector, link: Link) -> None:
         view = inspector.view
-        super().__init__(view.plans, max_frame=inspector.config.max_frame)
+        super().__init__(view.plans, max_frame=inspector.config.max_frame, collect=inspector.collect)
         self.inspector = inspector
         self.view = view
         self.link = link

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.exchange import Exchange
+from l4proxy.plugins.kafka.contents import Contents, contents_of
 from l4proxy.plugins.kafka.topics import topic_text
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ __all__ = ["KafkaExchange"]
 class KafkaExchange(Exchange):
     """One call. What it is about is made of what the walkers have read, when somebody asks for it."""
 
-    __slots__ = ("api_key", "client_id", "correlation_id", "principal", "request", "response", "version", "view")
+    __slots__ = (
+        "api", "api_key", "client_id", "correlation_id", "principal", "request", "response", "show", "version", "view",
+    )  # fmt: skip
 
     def __init__(self, heard: KafkaConversation, call: ObservedCall, error: str) -> None:
         answered = bool(call.response_size)
@@ -31,6 +34,8 @@ class KafkaExchange(Exchange):
             response_bytes=call.response_size,
         )
         self.view = heard.view
+        self.show = heard.inspector.show
+        self.api = call.plan.api
         self.version = call.plan.version
         self.api_key = call.plan.key
         self.correlation_id = call.correlation_id
@@ -58,6 +63,7 @@ class KafkaExchange(Exchange):
         return [self.client_id, str(self.link.client), self.link.client.host]
 
     def fields(self) -> Mapping[str, Any]:
+        contents = self._contents().fields() if self.show else {}
         return {
             "version": self.version,
             "client_id": self.client_id,
@@ -66,6 +72,7 @@ class KafkaExchange(Exchange):
             "topics": self.topics(),
             "partitions": sum(1 for _ in self._partitions()),
             "records": self.records(),
+            **contents,
         }
 
     def text(self) -> str:
@@ -73,7 +80,12 @@ class KafkaExchange(Exchange):
         for name, index, summary in list(self._partitions())[:SHOWN_PARTITIONS]:
             records = f" {summary[0]} records {summary[5]} bytes" if summary and summary[1] else ""
             parts.append(f"{name}/{index}{records}" if index is not None else name)
+        if self.show:
+            parts.append(self._contents().text())
         return " ".join(filter(None, parts))
+
+    def _contents(self) -> Contents:
+        return contents_of(self, self.show, self._topic)
 
     def _partitions(self) -> Iterator[tuple[str, int | None, Any]]:
         """Topic, partition, and the summary of records; of whichever side was read."""

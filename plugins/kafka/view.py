@@ -32,13 +32,14 @@ LIVE = 60.0
 class View:
     """Everything that is known, and counted, under one name."""
 
-    def __init__(self, registry: StatsRegistry, name: str) -> None:
+    def __init__(self, registry: StatsRegistry, name: str, plan: type[ObserverPlan] = ObserverPlan) -> None:
         prefix = f"{name}/" if name else ""
         self.registry = registry
         self.stats = registry.group(KafkaStats)
         self.topics = Topics(registry, self.stats, prefix)
         self.groups = Groups(registry, self.topics, prefix)
         self.clients = Clients(registry)
+        self._plan_class = plan
         self.plans: Plans[ObserverPlan] = Plans(self._plan, READINGS)
         self.conversations: set[KafkaConversation] = set()
         self.forget_after = 0.0
@@ -49,7 +50,7 @@ class View:
         registry.on_collect(self.collect)
 
     def _plan(self, key: int, version: int, reading: Reading) -> ObserverPlan:
-        return ObserverPlan(key, version, reading, self.registry)
+        return self._plan_class(key, version, reading, self.registry)
 
     def seen(self, at: float) -> None:
         """Something was seen. For what is rare: it is here that live traffic is told from a recording's."""
@@ -75,9 +76,9 @@ class View:
         self.clients.collect(at, self.forget_after)
 
 
-def view_of(registry: StatsRegistry, config: KafkaConfig) -> View:
+def view_of(registry: StatsRegistry, config: KafkaConfig, plan: type[ObserverPlan] = ObserverPlan) -> View:
     """The view that all observers of this name share."""
-    view = registry.shared((View, config.name), lambda: View(registry, config.name))
+    view = registry.shared((View, config.name), lambda: View(registry, config.name, plan))
     view.forget_after = config.forget_after
     view.storms.limit = config.connection_storm
     return view

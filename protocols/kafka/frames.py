@@ -57,15 +57,17 @@ def refuse(size: int, head: bytes, limit: int) -> RemoteProtocolError:
 
 
 class Frames:
-    """One direction. ``limit`` is the size of the largest frame.
+    """One direction. ``limit`` is the size of the largest frame, ``collect`` of the largest one that is joined where
+    it lies across chunks.
 
-    ``whole`` gets frames; ``begin(size)`` is called for one that is larger than `COLLECT` and not there as a whole, and
+    ``whole`` gets frames; ``begin(size)`` is called for one that is larger than that and not there as a whole, and
     returns what reads it. ``finish(error)`` is called behind each of those: with None, or with what it raised; and
     behind a frame of which a part is missing, with an error of the code `GAP`.
     """
 
     __slots__ = (
         "_begin",
+        "_collect",
         "_error",
         "_finish",
         "_have",
@@ -85,11 +87,13 @@ class Frames:
         finish: Callable[[Exception | None], object],
         *,
         limit: int = MAX_FRAME,
+        collect: int = COLLECT,
     ) -> None:
         self._whole = whole
         self._begin = begin
         self._finish = finish
         self._limit = limit
+        self._collect = collect
         self._parts: list[bytes] = []
         """The beginning of a frame that is being collected."""
         self._have = 0
@@ -187,7 +191,7 @@ class Frames:
     def _start(self, data: bytes, pos: int, end: int, size: int) -> None:
         """A frame of which the first part is ``data[pos:end]``."""
         self._left = size - (end - pos)
-        if size <= COLLECT:
+        if size <= self._collect:
             self._parts.append(data[pos - SIZE : end])
             self._have = end - pos + SIZE
             return

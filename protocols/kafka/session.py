@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.detect import DETECTORS
-from l4proxy.protocols.kafka.frames import GAP, MAX_FRAME, SIZE, Frames, Piecemeal
+from l4proxy.protocols.kafka.frames import COLLECT, GAP, MAX_FRAME, SIZE, Frames, Piecemeal
 from l4proxy.protocols.kafka.plan import Plan, Plans
 from l4proxy.protocols.kafka.resync import LOOK_BACK, find_request, find_response
 from l4proxy.protocols.kafka.sasl import rounds
@@ -71,10 +71,14 @@ class Session(Generic[P]):
                  "_sought_request", "_sought_response", "_tokens", "client_id", "mechanism", "now",
                  "requests")  # fmt: skip
 
-    def __init__(self, plans: Plans[P], *, max_frame: int = MAX_FRAME) -> None:
+    def __init__(self, plans: Plans[P], *, max_frame: int = MAX_FRAME, collect: int = COLLECT) -> None:
         self._plans = plans
-        self._requests = Frames(self._request, self._begin_request, self._finish_request, limit=max_frame)
-        self._responses = Frames(self._response, self._begin_response, self._finish_response, limit=max_frame)
+        self._requests = Frames(
+            self._request, self._begin_request, self._finish_request, limit=max_frame, collect=collect
+        )
+        self._responses = Frames(
+            self._response, self._begin_response, self._finish_response, limit=max_frame, collect=collect
+        )
         self._calls: deque[Call[P]] = deque()
         self._sought_request: bytes | None = None
         """While a request is looked for, what may be the beginning of one."""
