@@ -34,7 +34,8 @@ COMMANDS = {
     "new-plugin": "new_plugin:NewPlugin",
     "demo": "demo:Demo",
 }
-"""Module and class of each command of ours, by name, in the order of ``l4proxy --help``."""
+"""Module and class of each command of ours, by name, in the order of ``l4proxy --help``; those that plugins bring, of
+which most are like the first one, stand behind it."""
 
 FAILED = 1
 WRONG_USE = 2
@@ -144,9 +145,9 @@ def _commands(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     from l4proxy.registry import Kind
 
     plugins = _load_plugins(options)
-    commands = [(name, _import(name)) for name in COMMANDS]
-    commands += [(entry.name, entry.cls) for entry in plugins.registry.entries(Kind.COMMAND)]
-    for name, cls in commands:
+    (first, *others) = [(name, _import(name)) for name in COMMANDS]
+    brought = [(entry.name, entry.cls) for entry in plugins.registry.entries(Kind.COMMAND)]
+    for name, cls in [first, *brought, *others]:
         yield name, (inspect.getdoc(cls) or "").partition("\n")[0]
     for problem in plugins.broken.values():
         _show(problem)
