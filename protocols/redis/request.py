@@ -102,7 +102,7 @@ class RequestSplitter:
         match = one_command()(data, start)
         if match is not None:
             argc, length, end = int(match[2]), match[3], match.end()
-            arguments = data.count(b"\r\n$", start, end)
+            arguments = data.count(b"\r\n", start, end) // 2
             if length is not None:
                 end += int(length) + 2
             if arguments == argc and end <= len(data) and data[end - 2 : end] == b"\r\n":

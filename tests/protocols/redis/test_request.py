@@ -73,6 +73,11 @@ def test_any_pipeline_at_any_split(commands: list[list[bytes]], borders: list[in
     assert split(*chunks) == (commands, "")
 
 
+def test_what_looks_like_a_length_is_no_argument() -> None:
+    tricky = [[b"X", b"$", b"\r", b""], [b"SET", b"$1", b"\r\n$1"], [b"SET", b"$9", b"v" * 500]]
+    assert split(b"".join(command(*one) for one in tricky)) == (tricky, "")
+
+
 def test_byte_by_byte() -> None:
     commands = [[b"GET", b"a\r\n$3"], [b"SET", b"k", b"v" * 300], [b"PING"], [b"MGET", *[b"k"] * 50]]
     assert split(*bytes_of(b"".join(command(*one) for one in commands))) == (commands, "")
