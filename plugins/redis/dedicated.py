@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.pool import Pool
+    from l4proxy.plugins.redis.session import Task
     from l4proxy.plugins.redis.stats import CommandStats
     from l4proxy.protocols.redis.translate import Translator
     from l4proxy.stream import Stream
@@ -51,7 +52,7 @@ BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
 class Asked:
     """Commands that were sent and have no reply yet."""
 
-    __slots__ = ("command", "count", "effect", "hidden", "request", "since", "stats", "total", "treatment")
+    __slots__ = ("command", "count", "effect", "hidden", "since", "stats", "task", "total", "treatment")
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Asked:
         count: int,
         effect: Callable[[bytes], object] | None = None,
         hidden: bool = False,
-        request: RedisRequest | None = None,
+        task: Task | None = None,
     ) -> None:
         self.treatment = treatment
         self.stats = stats
@@ -74,9 +75,14 @@ class Asked:
         """Called with the reply, unless that is an error, before the client gets it."""
         self.hidden = hidden
         """The client has not asked for it, and does not get the reply."""
-        self.request = request
-        """What message filters know it as."""
+        self.task = task
+        """What it was in the session; None, where the client has not asked for it."""
         self.since = _now()
+
+    @property
+    def request(self) -> RedisRequest | None:
+        """What message filters know it as."""
+        return self.task[3] if self.task is not None and len(self.task) == 4 else None
 
     @property
     def missing(self) -> int:
@@ -148,6 +154,11 @@ class DedicatedConnection(ServerConnection):
         return self.multi or self.watching or self.monitoring or self.kept or bool(self._channels)
 
     @property
+    def only_subscribed(self) -> bool:
+        """Whether all that the server knows of the client are its subscriptions."""
+        return bool(self._channels) and not (self.multi or self.watching or self.monitoring or self.kept)
+
+    @property
     def blocked(self) -> bool:
         """Whether the server keeps its client waiting, or tells it things unasked: what is given up when it leaves."""
         return (
@@ -174,13 +185,13 @@ class DedicatedConnection(ServerConnection):
         effect: Callable[[bytes], object] | None = None,
         *,
         hidden: bool = False,
-        request: RedisRequest | None = None,
+        task: Task | None = None,
     ) -> None:
         """Send ``count`` commands of one kind, or the end of one of which ``send_part`` has had the beginning."""
         stats = self.pool.command_stats(treatment.name)
         stats.request_bytes_total += len(data)
         command = encode_command(treatment.name.encode()) if self._in_parts else data
-        self._asked.append(Asked(treatment, stats, command, count, effect, hidden, request))
+        self._asked.append(Asked(treatment, stats, command, count, effect, hidden, task))
         self.send_part(data)
         self._in_parts = False
 

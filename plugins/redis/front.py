@@ -104,7 +104,7 @@ class Front:
             head = session.hub.table.inline_head(request.arguments)
         if head.name == "EXEC" and self._is_spoilt(request.number):
             request.aborted = True
-            head, raw = session.hub.discard, DISCARD
+            head, raw = session.hub.table.inline_head([b"DISCARD"]), DISCARD
         self._forwarded += 1
         self._note(head.name, request.number, self._forwarded)
         session.accept((head, 1, raw, request), more=self._taking)

@@ -8,12 +8,17 @@ from l4proxy.message_filters import MessageFilters
 from l4proxy.plugins.redis.config import RedisProxyConfig
 from l4proxy.plugins.redis.identity import Identity
 from l4proxy.plugins.redis.pool import Pool, Pools
+from l4proxy.plugins.redis.routed import RoutedSession
+from l4proxy.plugins.redis.router import Router
+from l4proxy.plugins.redis.routes import make_routes
 from l4proxy.plugins.redis.scripts import Scripts
+from l4proxy.plugins.redis.session import Session
 from l4proxy.plugins.redis.stats import RedisProxyStats
 from l4proxy.plugins.redis.treatment import Treatment
 from l4proxy.protocols.redis.commands import CommandTable, Head
 
 if TYPE_CHECKING:
+    from l4proxy.filter import Conn
     from l4proxy.server import Server
 
 __all__ = ["Hub"]
@@ -27,26 +32,43 @@ class Hub:
         self.clusters = server.clusters
         self.stats = server.stats.group(RedisProxyStats, name=config.name)
         self.table = CommandTable(custom.command() for custom in config.custom_commands)
-        self.limits = config.limits
-        """Of what clients send."""
         self.pools = Pools(config, self.stats, server)
         self.scripts = Scripts()
-        self.identity = Identity(
-            username=config.username.encode(),
-            password=config.password.reveal().encode() if config.password else None,
-            database=b"%d" % config.database,
-        )
+        self.timers = server.timers
+        self.poller = server.poller
+        self.identity = Identity(database=b"%d" % config.database)
         """Whoever has not logged in yet."""
-        self.logs_in = config.password is not None
+        self.logs_in = any(one.password is not None for one in config.all_upstreams())
         """The proxy logs in itself, and clients cannot."""
         self.filters = MessageFilters("redis", config.filters, server) if config.filters else None
-        self.discard = self.table.inline_head([b"DISCARD"])
-        self.client, self.info, self.ping, self.script = map(self._own, (b"CLIENT", b"INFO", b"PING", b"SCRIPT"))
+        names = (b"ASKING", b"CLIENT", b"CLUSTER", b"DISCARD", b"INFO", b"MULTI", b"PING", b"SCRIPT")
+        treatments = map(self._own, names)
+        self.asking, self.client, self.cluster, self.discard, self.info, self.multi, self.ping, self.script = treatments
         """For what the proxy sends of its own accord."""
+        self._begun = False
+
+    def _begin(self) -> None:
+        """Not before the first client comes, the clusters are as the configuration has them."""
+        self._begun = True
+        self.router = Router(self.table, make_routes(self))
+        only = self.router.only
+        self.direct = only.target if only is not None and not only.target.routed and not only.mirrors else None
+        """The one cluster whose servers all have the same data; None: it matters where a command goes."""
+        self.limits = self.config.limits(whole=bool(self.config.filters) or self.direct is None)
+        """Of what clients send."""
+
+    def session(self, conn: Conn) -> Session:
+        """A client has connected."""
+        if not self._begun:
+            self._begin()
+        return Session(self, conn) if self.direct is not None else RoutedSession(self, conn)
 
     def pool(self, identity: Identity) -> Pool:
-        """Raises UpstreamError where the cluster is gone."""
-        return self.pools.get(self.clusters.find(self.config.cluster), identity)
+        """Connections for what has no key. Raises UpstreamError."""
+        if self.direct is not None:
+            return self.direct.pool(identity, None)
+        route = self.router.default or self.router.first
+        return route.target.pool(identity, route.target.default_shard().primary)
 
     def treatment(self, head: Head) -> Treatment:
         """What is known of a command; kept with its head."""
@@ -60,4 +82,6 @@ class Hub:
     def close(self) -> None:
         if self.filters is not None:
             self.filters.cleanup()
+        for target in self.router.targets if self._begun else ():
+            target.close()
         self.pools.close()

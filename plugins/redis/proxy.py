@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from l4proxy.filter import Filter, Side
 from l4proxy.plugins.redis.config import RedisProxyConfig
 from l4proxy.plugins.redis.hub import Hub
-from l4proxy.plugins.redis.session import Session
 
 if TYPE_CHECKING:
+    from l4proxy.plugins.redis.session import Session
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
 
@@ -40,7 +40,7 @@ class RedisProxy(Filter[RedisProxyConfig]):
         shared.close()
 
     def on_connect(self) -> None:
-        self._session = Session(self.shared, self.conn)
+        self._session = self.shared.session(self.conn)
         self.shared.stats.clients_active += 1
 
     def on_client_data(self, data: bytes) -> None:

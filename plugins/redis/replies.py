@@ -10,13 +10,17 @@ __all__ = [
     "ABORTED",
     "BAD_NAME",
     "BUSY",
+    "CROSS_SLOT",
     "LOST",
+    "MOVED_AWAY",
     "NO_HELLO_NOW",
     "NO_PASSWORD",
+    "NO_ROUTE",
     "OK",
     "TIMEOUT",
     "TOO_LONG",
     "UNREADABLE",
+    "RefusedCommand",
     "error_reply",
     "of_upstream_error",
     "unknown_command",
@@ -24,13 +28,16 @@ __all__ = [
 
 ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
+MOVED_AWAY = b"-TRYAGAIN the keys of this transaction have moved to another server\r\n"
 NO_HELLO_NOW = b"-ERR HELLO is not possible while the server knows something of this connection\r\n"
 NO_PASSWORD = (
     b"-ERR AUTH <password> called without any password configured for the default user. "
     b"Are you sure your configuration is correct?\r\n"
 )
 """What a server says that asks for no password: the proxy logs in itself."""
+NO_ROUTE = b"-ERR no route for this key\r\n"
 OK = b"+OK\r\n"
+CROSS_SLOT = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
 LOST = b"-ERR upstream failure: the connection was lost before the reply\r\n"
 TOO_LONG = b"-ERR the command is longer than this proxy's filters look at\r\n"
 TIMEOUT = b"-ERR upstream failure: no reply in time\r\n"
@@ -53,8 +60,18 @@ def unknown_command(arguments: Sequence[bytes]) -> str:
     return f"ERR unknown command '{arguments[0][:128].decode('latin-1')}', with args beginning with: {shown}"
 
 
+class RefusedCommand(UpstreamError):
+    """A command that is for no server; ``reply`` says why."""
+
+    def __init__(self, reply: bytes) -> None:
+        super().__init__("", "refused_command", reply.decode("latin-1"))
+        self.reply = reply
+
+
 def of_upstream_error(error: UpstreamError) -> bytes:
     """Why no connection could be had. Addresses stay in the log: the client may be anybody."""
+    if isinstance(error, RefusedCommand):
+        return error.reply
     if error.flag == "UH":
         return b"-ERR no upstream host\r\n"
     if error.flag == "UO":

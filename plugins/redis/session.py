@@ -16,25 +16,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from l4proxy.errors import UpstreamError
 from l4proxy.filter import Side
 from l4proxy.plugins.redis.front import Front
+from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Unheard
 from l4proxy.plugins.redis.replies import TOO_LONG, of_upstream_error
 from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
-from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, request_of, send_to_own
-from l4proxy.plugins.redis.treatment import Treatment
+from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler, request_of, send_to_own
+from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
+    from l4proxy.endpoint import Endpoint
     from l4proxy.filter import Conn
     from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.identity import Identity
     from l4proxy.plugins.redis.message import RedisRequest
+    from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.shared import Receiver, SharedConnection
     from l4proxy.protocols.redis.commands import Head
     from l4proxy.stream import Stream
@@ -53,6 +57,16 @@ FILTERS = 16
 
 Task: TypeAlias = "Run | tuple[Head, int, bytes, RedisRequest]"
 """A run, or a single command that message filters know as a request."""
+
+
+class Next(Enum):
+    """What becomes of a command that was looked at."""
+
+    GO = "go"
+    """It is treated as ever."""
+    TAKEN = "taken"
+    """It has been done."""
+    WAIT = "wait"
 
 
 class Session:
@@ -200,12 +214,15 @@ class Session:
             if count > 1 and (self.skip or not treatment.plain):
                 todo.popleft()
                 todo.extendleft((head, 1, one) for one in reversed(one_by_one((head, count, run[2]))))
-            elif self._own is not None:
+            elif self._own is not None and self._uses_own(self._own, treatment):
                 self._part_sent = not count
-                if not send_to_own(self, self._own, treatment, run):
+                if not self._send_to_own(self._own, treatment, run):
                     break
                 if not count:
                     self._move_command(self._own)
+            elif (following := self._intercept(treatment, run)) is not Next.GO:
+                if following is Next.WAIT:
+                    break
             elif treatment.plain and count:
                 todo.popleft()
                 self.share(treatment, run)
@@ -216,7 +233,32 @@ class Session:
             elif not count:
                 self.begin_own(treatment)
             else:
-                HANDLERS[treatment.role](self, treatment, run)
+                self.handlers[treatment.role](self, treatment, run)
+
+    # What a subclass decides, for clients of several servers
+
+    handlers: ClassVar[dict[Role, Handler]] = HANDLERS
+
+    def _uses_own(self, own: DedicatedConnection, treatment: Treatment) -> bool:
+        """Whether a command goes to the client's own connection, which it has."""
+        return True
+
+    def _send_to_own(self, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
+        return send_to_own(self, own, treatment, run)
+
+    def _intercept(self, treatment: Treatment, run: Task) -> Next:
+        """Look at a command that goes to no connection of the client's own, before anybody else does."""
+        return Next.GO
+
+    def _endpoint(self, treatment: Treatment) -> tuple[Pool, Endpoint | None]:
+        """Where the connection of the client's own is made to that the next command needs. Raises UpstreamError."""
+        return self.hub.pool(self.identity), self._link.endpoint if self._link is not None else None
+
+    def share_block(self, block: list[Task]) -> bool:
+        """Send a whole transaction to the shared connection. False: it needs a connection of its own."""
+        for task in block:
+            self.share(task[0].note, task)
+        return True
 
     def _move_command(self, own: DedicatedConnection) -> None:
         """All of a very long argument but its end need not come into this process."""
@@ -232,7 +274,7 @@ class Session:
     def share(self, treatment: Treatment, run: Task, receiver: Receiver | None = None) -> None:
         """Send a command to the shared connection."""
         if self.mute or self.skip:
-            receiver, self.skip = Unheard(self, run), False
+            receiver, self.skip = Unheard(self, request_of(run)), False
         self._share(receiver or self.receiver(run), treatment, run)
 
     def receiver(self, run: Task) -> Receiver:
@@ -295,11 +337,11 @@ class Session:
         """What comes next, the command under way first, goes to a connection of the client's own. None: there is none
         to be had, and the client has been told."""
         try:
-            pool = self.hub.pool(self.identity)
+            pool, endpoint = self._endpoint(treatment)
         except UpstreamError as error:
             self._refuse(of_upstream_error(error))
             return None
-        own = pool.dedicated_connection(self._link.endpoint if self._link is not None else None)
+        own = pool.dedicated_connection(endpoint)
         if own.closed:
             self._refuse(own.failure)
             return None
@@ -372,7 +414,7 @@ class Session:
         self._hurry(self.conn.activity, lambda: stream.moving is not None)
         return True
 
-    def failed(self, error: bytes, count: int) -> None:
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         self.replied(error * count, count)
 
     def broken(self) -> None:
@@ -462,11 +504,11 @@ class Session:
         else:
             self._pause(CLIENT_FULL)
 
-    def _exceed(self, size: int) -> None:
+    def _exceed(self, size: int, link: SharedConnection | None = None) -> None:
         """More was sent to a client that does not read. From some point on, the shared connection is not read either,
         and the client had better hurry."""
         self._excess += size
-        link = self._link
+        link = link or self._link
         if self._excess > self.hub.config.reply_buffer and self._holding is None and link is not None:
             self._holding = link
             link.hold(self)
@@ -570,75 +612,6 @@ class Session:
             self._pauses &= ~reason
             if not self._pauses:
                 self.conn.resume(Side.CLIENT)
-
-
-class Nobody:
-    """Receives what nobody has asked for."""
-
-    def replied(self, data: bytes, count: int) -> None:
-        pass
-
-    def part(self, data: bytes) -> None:
-        pass
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
-
-    def failed(self, error: bytes, count: int) -> None:
-        pass
-
-    def broken(self) -> None:
-        pass
-
-
-NOBODY = Nobody()
-
-
-class Unheard(Nobody):
-    """Receives, in a session's place, replies that the client does not want."""
-
-    __slots__ = ("_request", "_session")
-
-    def __init__(self, session: Session, run: Task) -> None:
-        self._session = session
-        self._request = request_of(run)
-
-    def replied(self, data: bytes, count: int) -> None:
-        self._session.answered(count)
-        if self._request is not None:
-            self._session.filters.respond(self._request, b"")
-        self._session.look_up()
-
-    def failed(self, error: bytes, count: int) -> None:
-        self.replied(error, count)
-
-
-class Filtered:
-    """Receives the reply to a command that message filters have seen."""
-
-    __slots__ = ("_request", "_session")
-
-    def __init__(self, session: Session, request: RedisRequest) -> None:
-        self._session = session
-        self._request = request
-
-    def replied(self, data: bytes, count: int) -> None:
-        session = self._session
-        session.answered(count)
-        session.filters.respond(self._request, data)
-        session.look_up()
-
-    def part(self, data: bytes) -> None:
-        self._session.filters.respond_part(self._request, data)
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
-
-    def failed(self, error: bytes, count: int) -> None:
-        self.replied(error, count)
-
-    def broken(self) -> None:
-        self._session.broken()
 
 
 def _ignore(_data: bytes) -> None:

@@ -61,8 +61,9 @@ class Receiver(Protocol):
         """Let the kernel move the next ``size`` bytes of that reply from the server's stream to the client's. False:
         they have to be read."""
 
-    def failed(self, error: bytes, count: int) -> None:
-        """There is no reply, ``count`` times; ``error`` is one to give instead."""
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        """There is no reply, ``count`` times; ``error`` is one to give instead. Unless they were ``sent``, the server
+        cannot have done them."""
 
     def broken(self) -> None:
         """The reply of which ``part`` has had the beginning will not be completed. Then ``failed`` is told, too."""
@@ -89,7 +90,7 @@ class SharedConnection(ServerConnection):
         self._passed = False
         """A part of the reply under way has been passed on."""
         self._stats: dict[str, CommandStats] = {}
-        self._holders: set[Receiver] = set()
+        self._holders: set[object] = set()
         self._write: Callable[[bytes], None] = self._queued.append
         self._waiting = 0
         self.clients = 0
@@ -110,7 +111,7 @@ class SharedConnection(ServerConnection):
             self.answer(receiver, count, BUSY * count)
             return
         if self.closed:
-            receiver.failed(self.failure, count)
+            receiver.failed(self.failure, count, sent=False)
             return
         stats = self._stats.get(treatment.name)
         if stats is None:
@@ -146,15 +147,15 @@ class SharedConnection(ServerConnection):
         self.retired = True
         self._decide()
 
-    def hold(self, receiver: Receiver) -> None:
-        """Read no more, because ``receiver`` has more than enough, until ``release``."""
+    def hold(self, holder: object) -> None:
+        """Read no more, because ``holder`` has more than enough, until ``release``."""
         if self.stream is not None and not self._holders:
             self.stream.hold_reading(HELD)
-        self._holders.add(receiver)
+        self._holders.add(holder)
         self._decide()
 
-    def release(self, receiver: Receiver) -> None:
-        self._holders.discard(receiver)
+    def release(self, holder: object) -> None:
+        self._holders.discard(holder)
         self._decide()
         if self.stream is not None and not self._holders:
             self.stream.release_reading(HELD)
@@ -198,7 +199,7 @@ class SharedConnection(ServerConnection):
                 receiver.replied(answer, count)
             else:
                 self.pool.lost(self, count)
-                receiver.failed(error, count)
+                receiver.failed(error, count, sent=self.ready)
         for call in waiting:
             call()
 

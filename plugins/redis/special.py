@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.stream import Stream
 
-__all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "send_to_own"]
+__all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "Handler", "pass_on", "request_of", "send_to_own"]
 
 Handler: TypeAlias = "Callable[[Session, Treatment, Task], None]"
 INFO = encode_command(b"INFO")
@@ -56,9 +56,11 @@ def multi(session: Session, treatment: Treatment, run: Task) -> bool:
     """A transaction that has come whole, and in which all is plain, needs no connection of its own: it is written in
     one piece, nothing can get between its commands, and it leaves nothing behind."""
     block = session.transaction()
-    for one in block:
-        pass_on(session, one[0].note, one)
-    return bool(block)
+    if not block or not session.share_block(block):
+        return False
+    for _ in block:
+        session.done()
+    return True
 
 
 def evaluate(session: Session, treatment: Treatment, run: Task) -> bool:
@@ -89,9 +91,16 @@ def script(session: Session, treatment: Treatment, run: Task) -> bool:
     return True
 
 
+def about_cluster(session: Session, treatment: Treatment, run: Task) -> bool:
+    """Where the client's server is one, that knows what there is to say about a cluster."""
+    pass_on(session, treatment, run)
+    return True
+
+
 PLAIN_AFTER_ALL: dict[Role, Callable[[Session, Treatment, Task], bool]] = {
     Role.MAYBE_BLOCKING: maybe_blocking,
     Role.MULTI: multi,
+    Role.CLUSTER: about_cluster,
     Role.EVAL: evaluate,
     Role.EVALSHA: evalsha,
     Role.SCRIPT: script,
@@ -126,8 +135,8 @@ class ScriptCall:
     def move(self, stream: Stream, size: int) -> bool:
         return self._client.move(stream, size)
 
-    def failed(self, error: bytes, count: int) -> None:
-        self._client.failed(error, count)
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        self._client.failed(error, count, sent=sent)
 
     def broken(self) -> None:
         self._client.broken()
@@ -215,7 +224,7 @@ class ChangeAnswer:
     def move(self, stream: Stream, size: int) -> bool:
         return False
 
-    def failed(self, error: bytes, count: int) -> None:
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         self._answer(error)
 
     def broken(self) -> None:
@@ -295,7 +304,6 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     """Send the command that is next to the client's own connection, or do without it. False: not before all replies are
     there."""
     head, count, data = run[:3]
-    request = request_of(run)
     role = treatment.role
     if not count:
         own.send_part(data)
@@ -305,18 +313,18 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
         if role in (Role.QUIT, Role.RESET):
             session.drop_own()  # what it was in the middle of is over
         else:
-            HANDLERS[role](session, treatment, run)
+            session.handlers[role](session, treatment, run)
         return True
     elif role is Role.SUBSCRIBE:
-        own.send(treatment, data, max(1, head.argc - 1), request=request)
+        own.send(treatment, data, max(1, head.argc - 1), task=run)
     elif role is Role.UNSUBSCRIBE:
-        own.send(treatment, data, head.argc - 1 or -1, request=request)
+        own.send(treatment, data, head.argc - 1 or -1, task=run)
     elif role in _IDENTITY:
         return _change_own(session, own, treatment, run)
     elif role is Role.CLIENT:
-        own.send(treatment, data, 1, _client_effect(session, own, data), request=request)
+        own.send(treatment, data, 1, _client_effect(session, own, data), task=run)
     else:
-        own.send(treatment, data, count, request=request)
+        own.send(treatment, data, count, task=run)
     session.done()
     return True
 
@@ -346,7 +354,7 @@ def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment
             own.identity = change.identity
             own.name = session.name = session.name if change.name is None else change.name
 
-    own.send(treatment, run[2], 1, take_effect, request=request_of(run))
+    own.send(treatment, run[2], 1, take_effect, task=run)
     session.done()
     return True
 

@@ -35,6 +35,7 @@ class Role(Enum):
     HELLO = "hello"
     CLIENT = "client"
     READONLY = "readonly"
+    CLUSTER = "cluster"
     RESET = "reset"
     QUIT = "quit"
     EVAL = "eval"
@@ -66,6 +67,7 @@ _ROLES = {
     "READONLY": Role.READONLY,
     "READWRITE": Role.READONLY,
     "ASKING": Role.OWN,
+    "CLUSTER": Role.CLUSTER,
     "RESET": Role.RESET,
     "QUIT": Role.QUIT,
     "SYNC": Role.REFUSED,

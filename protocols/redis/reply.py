@@ -13,7 +13,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.limits import DEFAULT_LIMITS, MAX_LINE, RedisLimits
 from l4proxy.protocols.redis.patterns import SHORT, skip_replies
 
-__all__ = ["ReplyScanner"]
+__all__ = ["ReplyScanner", "split_replies"]
 
 STREAMED = -1
 WORTH_A_RUN = 4
@@ -211,3 +211,13 @@ def _number(text: bytes, limit: int, code: str) -> int:
 
 def _no_end() -> RemoteProtocolError:
     return RemoteProtocolError("a string is longer than it says", code="bad_bulk")
+
+
+def split_replies(data: bytes, count: int) -> list[bytes]:
+    """``count`` whole replies, each by itself."""
+    scanner, at, replies = ReplyScanner(), 0, []
+    for _ in range(count):
+        end = scanner.end(data, at)
+        replies.append(data[at:end])
+        at = end
+    return replies

@@ -292,7 +292,7 @@ def test_bad_input_is_answered_behind_what_came_before(redis_memory: RedisMemory
 
 
 def test_a_command_that_is_too_long_for_filters(redis_memory: RedisMemory) -> None:
-    client = redis_memory.start(use(SeesOnly), max_filtered=10_000)
+    client = redis_memory.start(use(SeesOnly), max_held=10_000)
     client.send(b"ECHO", b"x" * 20_000)
     redis_memory.serve()
     assert client.replies() == [b"x" * 20_000]  # nobody wants to see it

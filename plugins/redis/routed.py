@@ -1,0 +1,346 @@
+"""A client whose commands go to several servers, each where its keys are.
+
+Each command has a *slot* in the order of replies, and waits there until those before it are answered. What stands in a
+slot may be one command for one server, several whose replies become one, or an answer of the proxy's own (``slots``).
+
+What needs a connection of the client's own gets one to the server that has its keys. A transaction goes where its first
+key is; one of which a command is for another server is aborted, as it would be by a Redis Cluster. What a client
+subscribes to in RESP3 leaves it free to send other commands anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.receivers import NOBODY, Unheard
+from l4proxy.plugins.redis.replies import ABORTED, CROSS_SLOT, MOVED_AWAY, OK, RefusedCommand, of_upstream_error
+from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
+from l4proxy.plugins.redis.router import Answer, Scatter, Single
+from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
+from l4proxy.plugins.redis.slots import MAX_TRIES, PAUSE, Block, Gather, Joined, Sent, Slot
+from l4proxy.plugins.redis.special import Handler, request_of, send_to_own
+from l4proxy.plugins.redis.treatment import Role, Treatment
+from l4proxy.protocols.redis.request import encode_command, one_by_one
+
+if TYPE_CHECKING:
+    from l4proxy.endpoint import Endpoint
+    from l4proxy.filter import Conn
+    from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
+    from l4proxy.plugins.redis.hub import Hub
+    from l4proxy.plugins.redis.identity import Identity
+    from l4proxy.plugins.redis.pool import Pool
+    from l4proxy.plugins.redis.router import Mirror
+    from l4proxy.plugins.redis.session import Task
+    from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+    from l4proxy.plugins.redis.target import Advice, Target
+    from l4proxy.reason import CloseReason
+
+__all__ = ["RoutedSession"]
+
+DISCARD = encode_command(b"DISCARD")
+MULTI = encode_command(b"MULTI")
+
+
+class RoutedSession(Session):
+    """Made for each client, where it matters which server a command goes to."""
+
+    __slots__ = ("_elsewhere", "_flush_later", "_flushing", "_links", "_order", "_own_target", "_promised", "_spoilt",
+                 "_tries")  # fmt: skip
+
+    def __init__(self, hub: Hub, conn: Conn) -> None:
+        self._order: deque[Slot] = deque()
+        """Commands whose replies the client has not got."""
+        self._flushing = False
+        self._flush_later = False
+        self._links: dict[tuple[Endpoint | None, bool], Joined] = {}
+        self._promised = False
+        """A transaction has begun, and no command has said yet which server it is for."""
+        self._spoilt = False
+        """A command of the transaction was for another server: it is to be aborted."""
+        self._own_target: Target | None = None
+        self._elsewhere: Advice | None = None
+        """Where the server of its own connection has sent it."""
+        self._tries = 0
+        super().__init__(hub, conn)
+        self._slow = True
+
+    # Connections
+
+    def join(self, target: Target, endpoint: Endpoint | None, *, replica: bool = False) -> Joined:
+        """The shared connection to a server that this client uses. Raises UpstreamError."""
+        key = (endpoint, replica)
+        joined = self._links.get(key)
+        if joined is None or not (joined.link.usable or joined.outstanding):
+            link = target.pool(self.identity, endpoint, replica=replica).shared_connection()
+            link.join()
+            if joined is not None:
+                joined.link.leave()
+            joined = self._links[key] = Joined(link)
+        if joined.link.full:
+            self._slow_down(joined.link)
+        return joined
+
+    def become(self, identity: Identity, link: SharedConnection | None = None) -> None:
+        super().become(identity)
+        if link is not None:
+            link.leave()  # what goes to which server is found out command by command
+
+    def _leave_link(self) -> None:
+        for joined in self._links.values():
+            joined.link.leave()
+        self._links.clear()
+
+    # Commands
+
+    def _intercept(self, treatment: Treatment, run: Task) -> Next:
+        router = self.hub.router
+        if not router.ready:
+            self.waiting = True
+            router.when_ready(self._go_on)
+            return Next.WAIT
+        if self._own is not None and self._own.waiting:
+            return Next.WAIT
+        return self._begun(treatment, run) if self._promised else Next.GO
+
+    def _go_on(self) -> None:
+        if not self.closing:
+            self.resume()
+
+    def _share(self, receiver: Receiver, treatment: Treatment, run: Task) -> None:
+        for command in one_by_one((run[0], run[1], run[2])):
+            slot = self._slot(receiver)
+            try:
+                plan = self.hub.router.plan(treatment, command)
+            except UpstreamError as error:
+                self.answer(slot, of_upstream_error(error))
+                continue
+            match plan:
+                case Single():
+                    Sent(self, plan, treatment, partial(self.answer, slot), slot).send()
+                    for mirror in plan.mirrors:
+                        self._mirror(mirror, plan, treatment)
+                case Scatter():
+                    Gather(self, slot, plan, treatment)
+                case Answer():
+                    self.answer(slot, plan.data)
+        if self._outstanding > self.hub.config.max_pipeline:
+            self._pause(PIPELINE)
+
+    def _slot(self, receiver: Receiver) -> Slot:
+        self._outstanding += 1
+        slot = Slot(receiver)
+        self._order.append(slot)
+        return slot
+
+    def _mirror(self, mirror: Mirror, plan: Single, treatment: Treatment) -> None:
+        """Send a copy; what is answered is for nobody."""
+        if random.random() * 100 >= mirror.percent:
+            return
+        target = mirror.target
+        with contextlib.suppress(UpstreamError):
+            shard = target.shard(plan.key) if plan.key else target.default_shard()
+            self.join(target, shard.primary).link.send(NOBODY, treatment, 1, plan.command)
+
+    def share_block(self, block: list[Task]) -> bool:
+        """To the server that has all its keys, if there is one."""
+        treated = [(task[0].note, command) for task in block for command in one_by_one((task[0], task[1], task[2]))]
+        try:
+            placed = self.hub.router.place(treated)
+        except UpstreamError:
+            placed = None
+        if placed is None:
+            return False
+        one, sent = placed
+        slots = [self._slot(self._replied_to(task)) for task in block for _ in range(task[1])]
+        transaction = Block(self, one, slots, sent)
+        try:
+            transaction.send(one.shard.primary)
+        except UpstreamError as error:
+            transaction.failed(of_upstream_error(error), len(sent))
+        return True
+
+    def _replied_to(self, task: Task) -> Receiver:
+        return Unheard(self, request_of(task)) if self.mute else self.receiver(task)
+
+    def ask_again(self, treatment: Treatment, run: Task, before: bytes) -> None:
+        plan = self.hub.router.plan(treatment, run[2])
+        assert isinstance(plan, Single)  # it has been answered
+        joined = self.join(plan.target, plan.shard.primary)
+        joined.link.send(NOBODY, self.hub.script, 1, before)
+        joined.link.send(self.receiver(run), treatment, 1, plan.command)
+
+    # Replies
+
+    def answer(self, slot: Slot, data: bytes) -> None:
+        """The reply to a command is there, whether it is its turn or not."""
+        slot.data = data
+        slot.done = True
+        if len(self._order) == 1:
+            self.flush()
+        elif not self._flush_later and self._order and self._order[0] is slot:
+            self._flush_later = True
+            self.hub.poller.defer(self._flush_deferred)
+
+    def _flush_deferred(self) -> None:
+        self._flush_later = False
+        self.flush()
+
+    def slot_part(self, slot: Slot, data: bytes, link: SharedConnection) -> None:
+        """A part of a long reply. It waits for its turn, and if it is very long, so does the server."""
+        if self._order and self._order[0] is slot and not slot.parts:
+            slot.client.part(data)
+            if self._pauses & CLIENT_FULL:
+                self._exceed(0, link)
+            return
+        slot.parts.append(data)
+        slot.size += len(data)
+        if slot.size > self.hub.config.reply_buffer and slot.held is None:
+            slot.held = link
+            link.hold(slot)
+
+    def flush(self) -> None:
+        """Give the client the replies whose turn it is; what is its own in one piece."""
+        if self._flushing:
+            return
+        self._flushing = True
+        order, own = self._order, []
+        while order and order[0].done:
+            slot = order.popleft()
+            data = b"".join([*slot.parts, slot.data]) if slot.parts else slot.data
+            self._release(slot)
+            if slot.client is self:
+                own.append(data)
+                continue
+            if own:
+                self.replied(b"".join(own), len(own))
+                own = []
+            slot.client.replied(data, 1)
+        if own:
+            self.replied(b"".join(own), len(own))
+        self._flushing = False
+        if order and (order[0].done or order[0].parts):
+            self._begin_turn(order[0])
+
+    def _begin_turn(self, slot: Slot) -> None:
+        if slot.done:
+            self.flush()
+            return
+        parts, slot.parts = slot.parts, []
+        self._release(slot)
+        slot.client.part(b"".join(parts))
+
+    def _release(self, slot: Slot) -> None:
+        if slot.held is not None:
+            slot.held.release(slot)
+            slot.held = None
+
+    # A connection of its own
+
+    def _endpoint(self, treatment: Treatment) -> tuple[Pool, Endpoint | None]:
+        elsewhere, self._elsewhere = self._elsewhere, None
+        plan = self.hub.router.plan(treatment, self._todo[0][2])
+        if not isinstance(plan, Single):
+            raise RefusedCommand(plan.data if isinstance(plan, Answer) else CROSS_SLOT)
+        endpoint = plan.shard.primary
+        if elsewhere is not None and elsewhere.endpoint is not None:
+            endpoint = elsewhere.endpoint
+        self._own_target = plan.target
+        return plan.target.pool(self.identity, endpoint), endpoint
+
+    def _uses_own(self, own: DedicatedConnection, treatment: Treatment) -> bool:
+        """In RESP3, subscriptions leave the client free to send commands to other servers."""
+        if not own.only_subscribed or self.identity.protocol == 2:
+            return True
+        return treatment.role in (Role.SUBSCRIBE, Role.UNSUBSCRIBE, Role.QUIT, Role.RESET)
+
+    def _send_to_own(self, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
+        if self._outstanding:
+            return False
+        if treatment.name == "EXEC" and self._spoilt:
+            return self._abort(own, run)
+        try:
+            plan = self.hub.router.plan(treatment, run[2])
+        except UpstreamError as error:
+            plan = Answer(of_upstream_error(error))
+        if isinstance(plan, Single) and plan.key:
+            if plan.shard.primary is own.endpoint:
+                return send_to_own(self, own, treatment, (run[0], run[1], plan.command, *run[3:]))
+            plan = Answer(CROSS_SLOT)
+        if isinstance(plan, Single) or (isinstance(plan, Scatter) and not plan.commands[0].key):
+            return send_to_own(self, own, treatment, run)
+        if own.waiting:
+            return False
+        self._spoilt |= own.multi
+        self.done()
+        self.reply(run, plan.data if isinstance(plan, Answer) else CROSS_SLOT)
+        return True
+
+    def _abort(self, own: DedicatedConnection, run: Task) -> bool:
+        """End a transaction of which a command was refused here."""
+        if own.waiting:
+            return False
+        own.send(self.hub.discard, DISCARD, hidden=True)
+        self._spoilt = False
+        self.done()
+        self.reply(run, ABORTED)
+        return True
+
+    def _begun(self, treatment: Treatment, run: Task) -> Next:
+        """The first command of a transaction says which server it is for."""
+        if self._outstanding:
+            return Next.WAIT
+        if treatment.name in ("EXEC", "DISCARD"):
+            self._promised = False
+            self.done()
+            self.reply(run, b"*0\r\n" if treatment.name == "EXEC" else OK)
+            return Next.TAKEN
+        if treatment.role in (Role.QUIT, Role.RESET):
+            self._promised = False
+            return Next.GO
+        own = self.begin_own(treatment)
+        if own is not None:
+            self._promised = False
+            own.send(self.hub.multi, MULTI, hidden=True)
+            own.multi = True
+        return Next.TAKEN
+
+    def promise(self, run: Task) -> None:
+        """``MULTI``: it is sent when it is known where."""
+        self._promised = True
+        self.done()
+        self.reply(run, OK)
+
+    def own_reply(self, asked: Asked, data: bytes) -> None:
+        own, target = self._own, self._own_target
+        if data[:1] == b"-" and own is not None and target is not None and asked.task is not None:
+            advice = target.advice(data)
+            if advice is not None and own.stateful:
+                data = MOVED_AWAY
+            elif advice is not None and self._tries < MAX_TRIES:
+                self._again(asked.task, advice)
+                return
+        self._tries = 0
+        super().own_reply(asked, data)
+
+    def _again(self, task: Task, advice: Advice) -> None:
+        """The server of its own connection has not done the command: another one will."""
+        self._tries += 1
+        self._elsewhere = advice
+        self.drop_own()
+        self._todo.appendleft(task)
+        self.waiting = True
+        pause = 0.0 if advice.endpoint is not None else PAUSE * 2 ** (self._tries - 1)
+        self.hub.timers.call_later(pause, self._go_on)
+
+    def closed(self, reason: CloseReason) -> None:
+        super().closed(reason)
+        for slot in self._order:
+            self._release(slot)
+        self._order.clear()
+
+    handlers: ClassVar[dict[Role, Handler]] = ROUTED_HANDLERS

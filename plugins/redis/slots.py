@@ -1,0 +1,266 @@
+"""Commands of a client whose servers are several: on their way to one, to several, or as a block, and what stands in
+their place in the order of replies until they are answered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.receivers import NOBODY
+from l4proxy.plugins.redis.replies import UNREADABLE, of_upstream_error
+from l4proxy.protocols.redis.reply import split_replies
+from l4proxy.protocols.redis.request import encode_command
+from l4proxy.protocols.redis.values import Value, decode, encode
+
+if TYPE_CHECKING:
+    from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.redis.routed import RoutedSession
+    from l4proxy.plugins.redis.router import Scatter, Single
+    from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+    from l4proxy.plugins.redis.treatment import Treatment
+    from l4proxy.stream import Stream
+
+__all__ = ["MAX_TRIES", "PAUSE", "Block", "Gather", "Joined", "Sent", "Slot"]
+
+ASKING = encode_command(b"ASKING")
+MAX_TRIES = 6
+"""So often a command is sent, where servers say that it belongs elsewhere, or that they cannot do it just now."""
+PAUSE = 0.1
+"""Seconds until a command is sent again that a server could not do just now, the first time; then twice that, and so
+on."""
+
+
+class Joined:
+    """A shared connection that a client sends to."""
+
+    __slots__ = ("link", "outstanding")
+
+    def __init__(self, link: SharedConnection) -> None:
+        self.link = link
+        self.outstanding = 0
+
+
+class Slot:
+    """One command's place in the order of replies. ``client`` is who gets the reply when it is its turn."""
+
+    __slots__ = ("client", "data", "done", "held", "parts", "size")
+
+    def __init__(self, client: Receiver) -> None:
+        self.client = client
+        self.done = False
+        self.data = b""
+        self.parts: list[bytes] = []
+        """The beginning of a long reply, until it is its turn."""
+        self.size = 0
+        self.held: SharedConnection | None = None
+        """What is not read on before it is."""
+
+
+class Sent:
+    """One command on its way to a server: receives its reply, and sends it elsewhere where that is what it says."""
+
+    __slots__ = ("_done", "_joined", "_parts", "_session", "_slot", "_treatment", "_tries", "single")
+
+    def __init__(
+        self,
+        session: RoutedSession,
+        single: Single,
+        treatment: Treatment,
+        done: Callable[[bytes], None],
+        slot: Slot | None = None,
+    ) -> None:
+        """``done`` is given the reply; of a long one only the end, where there is a ``slot`` that takes its parts."""
+        self.single = single
+        self._session = session
+        self._treatment = treatment
+        self._done = done
+        self._slot = slot
+        self._tries = 0
+        self._parts: list[bytes] = []
+        self._joined: Joined | None = None
+
+    def send(self) -> None:
+        """To whichever server of its shard may answer it."""
+        single, session = self.single, self._session
+        try:
+            endpoint, replica = single.shard.primary, False
+            if single.reads:
+                endpoint, replica = single.target.node(single.shard, session.conn.id)
+            self.send_to(endpoint, replica=replica)
+        except UpstreamError as error:
+            self._done(of_upstream_error(error))
+
+    def send_to(self, endpoint: Endpoint | None, *, replica: bool = False, asking: bool = False) -> None:
+        """Raises UpstreamError."""
+        session = self._session
+        joined = self._joined = session.join(self.single.target, endpoint, replica=replica)
+        self._tries += 1
+        joined.outstanding += 1
+        if asking:
+            joined.link.send(NOBODY, session.hub.asking, 1, ASKING)
+        joined.link.send(self, self._treatment, 1, self.single.command)
+
+    def replied(self, data: bytes, count: int) -> None:
+        self._left()
+        if data[:1] != b"-" or self._parts or not self._goes_elsewhere(data):
+            self._done(b"".join([*self._parts, data]) if self._parts else data)
+
+    def part(self, data: bytes) -> None:
+        if self._slot is not None and self._joined is not None:
+            self._session.slot_part(self._slot, data, self._joined.link)
+        else:
+            self._parts.append(data)
+
+    def move(self, stream: Stream, size: int) -> bool:
+        return False
+
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        """What the server cannot have done, or what changes nothing, may be asked again."""
+        self._left()
+        target = self.single.target
+        if self._joined is not None and self._joined.link.endpoint is not None:
+            target.lost(self._joined.link.endpoint)
+        if (
+            target.may_move
+            and (self.single.reads or not sent)
+            and self._tries < MAX_TRIES
+            and not self._session.closing
+        ):
+            self._send_later()
+        else:
+            self._done(error)
+
+    def broken(self) -> None:
+        self._session.broken()
+
+    def _left(self) -> None:
+        if self._joined is not None:
+            self._joined.outstanding -= 1
+
+    def _goes_elsewhere(self, error: bytes) -> bool:
+        """Whether an error says that the command belongs elsewhere, or should be sent again; then it is."""
+        if self._tries >= MAX_TRIES or self._session.closing:
+            return False
+        advice = self.single.target.advice(error)
+        if advice is None:
+            return False
+        if advice.endpoint is None:
+            self._send_later()
+            return True
+        try:
+            self.send_to(advice.endpoint, asking=advice.asking)
+        except UpstreamError:
+            return False
+        return True
+
+    def _send_later(self) -> None:
+        self._session.hub.timers.call_later(PAUSE * 2 ** (self._tries - 1), self._send_again)
+
+    def _send_again(self) -> None:
+        """Where its key is may have changed."""
+        try:
+            self.single = self._session.hub.router.again(self.single)
+        except UpstreamError as error:
+            self._done(of_upstream_error(error))
+        else:
+            self.send()
+
+
+class Gather:
+    """Several commands in one slot, until all their replies are there."""
+
+    def __init__(self, session: RoutedSession, slot: Slot, plan: Scatter, treatment: Treatment) -> None:
+        self._session = session
+        self._slot = slot
+        self._merge = plan.merge
+        self._replies: list[Value] = [None] * len(plan.commands)
+        self._missing = len(plan.commands)
+        for at, single in enumerate(plan.commands):
+            Sent(session, single, treatment, partial(self._done, at)).send()
+        if plan.replicas:
+            self._tell_replicas(plan, treatment)
+
+    def _tell_replicas(self, plan: Scatter, treatment: Treatment) -> None:
+        """What is for all nodes is for replicas, too. What they answer adds nothing, and is not waited for."""
+        for single in plan.commands:
+            for replica in single.shard.replicas:
+                with contextlib.suppress(UpstreamError):
+                    joined = self._session.join(single.target, replica, replica=True)
+                    joined.link.send(NOBODY, treatment, 1, single.command)
+
+    def _done(self, at: int, data: bytes) -> None:
+        try:
+            self._replies[at] = decode(data)[0]
+        except RemoteProtocolError:
+            self._replies[at] = decode(UNREADABLE)[0]
+        self._missing -= 1
+        if not self._missing:
+            value = self._merge(self._replies)
+            self._session.answer(self._slot, encode(value, self._session.identity.protocol))
+
+
+class Block:
+    """A whole transaction, sent in one piece to the one server that has its keys. Where that says that they are
+    elsewhere it has done nothing, and all of it is sent there."""
+
+    __slots__ = ("_block", "_count", "_data", "_joined", "_one", "_session", "_slots", "_tries")
+
+    def __init__(
+        self, session: RoutedSession, one: Single, slots: list[Slot], block: list[tuple[Treatment, bytes]]
+    ) -> None:
+        self._session = session
+        self._one = one
+        self._slots = slots
+        self._block = block
+        self._tries = 0
+        self._data = b""
+        self._count = 0
+
+    def send(self, endpoint: Endpoint | None) -> None:
+        """Raises UpstreamError."""
+        self._joined = joined = self._session.join(self._one.target, endpoint)
+        self._tries += 1
+        self._data, self._count = b"", 0
+        joined.outstanding += len(self._block)
+        for treatment, command in self._block:
+            joined.link.send(self, treatment, 1, command)
+
+    def replied(self, data: bytes, count: int) -> None:
+        self._joined.outstanding -= count
+        self._data += data
+        self._count += count
+        if self._count < len(self._block):
+            return
+        replies = split_replies(self._data, self._count)
+        if not self._goes_elsewhere(replies):
+            for slot, reply in zip(self._slots, replies, strict=True):
+                self._session.answer(slot, reply)
+
+    def part(self, data: bytes) -> None:
+        self._data += data
+
+    def move(self, stream: Stream, size: int) -> bool:
+        return False
+
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        self.replied(error * count, count)
+
+    def broken(self) -> None:
+        self._session.broken()
+
+    def _goes_elsewhere(self, replies: list[bytes]) -> bool:
+        moved = next((reply for reply in replies if reply.startswith(b"-MOVED")), None)
+        if moved is None or self._tries >= MAX_TRIES or not replies[-1].startswith(b"-EXECABORT"):
+            return False
+        advice = self._one.target.advice(moved)
+        if advice is None or advice.endpoint is None:
+            return False
+        try:
+            self.send(advice.endpoint)
+        except UpstreamError:
+            return False
+        return True
