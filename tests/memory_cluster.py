@@ -25,12 +25,14 @@ Answer = Literal["accept", "wait"] | int
 
 class MemoryCluster:
     """Made by the fixture. ``answer`` is what its endpoints do when they are connected to: accept, refuse (an errno),
-    or let it wait until ``accept_all``; ``first_answers`` come before. ``ends`` are those connected to, in order."""
+    or let it wait until ``accept_all``; ``first_answers`` come before. ``ends`` are those connected to, in order, and
+    ``targets`` where to."""
 
     def __init__(self) -> None:
         self.answer: Answer = "accept"
         self.first_answers: list[Answer] = []
         self.ends: list[End] = []
+        self.targets: list[str] = []
         self.clusters: dict[str, Cluster] = {}
         self._harness: Harness | None = None
         self._waiting: set[object] = set()
@@ -43,7 +45,7 @@ class MemoryCluster:
     ) -> Harness:
         """A harness, with a cluster called ``c`` that has two endpoints; ``cluster`` are further options of it. There
         is also one called ``other``."""
-        self.ends, self._waiting = [], set()
+        self.ends, self.targets, self._waiting = [], [], set()
         h = self._harness = Harness(list(uses))
         configs = config("192.0.2.1:1", "192.0.2.2:2", **(cluster or {})), config("192.0.2.3:3", name="other")
         self.clusters = {parts.config.name: Cluster(parts, cast(Any, h)) for parts in make_parts(configs)}
@@ -62,13 +64,14 @@ class MemoryCluster:
             self._harness.poller.happened(cast(Any, sock))
         self._harness.run()
 
-    def dial(self, _target: Target, _source: Target | None = None) -> tuple[socket.socket, bool]:
+    def dial(self, target: Target, _source: Target | None = None) -> tuple[socket.socket, bool]:
         assert self._harness is not None
         answer = self.first_answers.pop(0) if self.first_answers else self.answer
         if isinstance(answer, int):
             raise connect_failure(answer)
         end = End(self._harness)
         self.ends.append(end)
+        self.targets.append(str(target.sockaddr[0]))
         if answer == "wait":
             self._waiting.add(end.sock)
         return cast(Any, end.sock), answer == "accept"

@@ -48,7 +48,7 @@ class StartProxy(Protocol):
         self,
         *filters: FilterOrUse,
         upstream: Handler | str = echo,
-        clusters: Mapping[str, str] | None = None,
+        clusters: Mapping[str, str | Mapping[str, Any]] | None = None,
         plugins: Iterable[object] = (),
         buffer_limit: int = 64 * 1024,
         may_fail: bool = False,
@@ -63,9 +63,9 @@ class Proxy:
     those of the first. Unless the last one is terminal, ``tcp_proxy`` follows.
 
     ``upstream`` is the address (``"host:port"``) of a server, or a function that is called with the ``SocketEnd`` of
-    each connection, in a thread of its own; without one, an echo. ``clusters`` are further ones, ``{name: address}``,
-    for filters that choose; ``plugins`` modules whose registrations the options need. ``may_fail`` says that filters
-    may raise: they are found in ``failures`` then.
+    each connection, in a thread of its own; without one, an echo. ``clusters`` are further ones, ``{name: address}``
+    or ``{name: {option: value}}``, for filters that choose; ``plugins`` modules whose registrations the options need.
+    ``may_fail`` says that filters may raise: they are found in ``failures`` then.
 
     Raises ConfigError for wrong options.
     """
@@ -74,7 +74,7 @@ class Proxy:
         self,
         *filters: FilterOrUse,
         upstream: Handler | str = echo,
-        clusters: Mapping[str, str] | None = None,
+        clusters: Mapping[str, str | Mapping[str, Any]] | None = None,
         plugins: Iterable[object] = (),
         buffer_limit: int = 64 * 1024,
         may_fail: bool = False,
@@ -91,10 +91,10 @@ class Proxy:
         self._may_fail = may_fail
         self._ended = threading.Condition()
         self._upstream: Upstream | None = None
-        endpoints = dict(clusters or {})
+        others = dict(clusters or {})
         if not (chain and chain[-1].cls.terminal):
             chain.append(Use("tcp_proxy", {"cluster": "upstream"}))
-            endpoints["upstream"] = self._upstream_address(upstream)
+            others["upstream"] = self._upstream_address(upstream)
         config = {
             "listeners": [
                 {
@@ -105,7 +105,10 @@ class Proxy:
                     "access_log": [Use("test", self._connection_ended, cls=_EachRecord)],
                 }
             ],
-            "clusters": [{"name": name, "endpoints": [address]} for name, address in endpoints.items()],
+            "clusters": [
+                {"name": name, **({"endpoints": [one]} if isinstance(one, str) else one)}
+                for name, one in others.items()
+            ],
             "drain_time": 0,
         }
         manager = PluginManager()

@@ -67,7 +67,7 @@ class RoutedSession(Session):
         """Where the server of its own connection has sent it."""
         self._tries = 0
         super().__init__(hub, conn)
-        self._slow = True
+        self._slow = self._closely = not hub.router.ready
 
     # Connections
 
@@ -103,6 +103,7 @@ class RoutedSession(Session):
             self.waiting = True
             router.when_ready(self._go_on)
             return Next.WAIT
+        self._closely = self._promised
         if self._own is not None and self._own.waiting:
             return Next.WAIT
         return self._begun(treatment, run) if self._promised else Next.GO
@@ -311,7 +312,7 @@ class RoutedSession(Session):
 
     def promise(self, run: Task) -> None:
         """``MULTI``: it is sent when it is known where."""
-        self._promised = True
+        self._promised = self._closely = True
         self.done()
         self.reply(run, OK)
 

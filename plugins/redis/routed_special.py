@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from l4proxy.plugins.redis.replies import OK, error_reply
-from l4proxy.plugins.redis.special import HANDLERS, Handler, client, to_own
+from l4proxy.plugins.redis.special import HANDLERS, STAYS, Handler, client, to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import arguments
 
@@ -35,11 +35,16 @@ def wait(session: Session, treatment: Treatment, run: Task) -> None:
 
 
 def routed_client(session: Session, treatment: Treatment, run: Task) -> None:
+    """What means the connection it is sent on cannot be meant, where there are several."""
     words = arguments(run[2])
-    if len(words) > 1 and words[1].upper() == b"TRACKING" and len(session.hub.router.shards()) > 1:
-        _refuse(session, run, "CLIENT TRACKING")
-    else:
+    subcommand = words[1].upper() if len(words) > 1 else b""
+    if subcommand not in STAYS or len(session.hub.router.shards()) == 1:
         client(session, treatment, run)
+    elif subcommand == b"ID":
+        session.done()
+        session.reply(run, b":%d\r\n" % session.conn.id)
+    else:
+        _refuse(session, run, f"CLIENT {subcommand.decode('latin-1')}")
 
 
 def _refuse(session: Session, run: Task, what: str) -> None:

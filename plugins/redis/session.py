@@ -72,7 +72,7 @@ class Next(Enum):
 class Session:
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
-    __slots__ = ("_attention", "_client", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
+    __slots__ = ("_attention", "_client", "_closely", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
                  "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_todo", "_todo_size",
                  "_working", "closing", "conn", "draining", "front", "hub", "identity", "mute", "name", "skip",
                  "waiting")  # fmt: skip
@@ -108,6 +108,8 @@ class Session:
         """Its own connection has had only a part of a command so far."""
         self._slow = False
         """What it sends has to be looked at one by one."""
+        self._closely = False
+        """Also when nothing is under way."""
         self._attention = False
         """Something is to be done when a reply has come."""
         self._pauses = 0
@@ -584,7 +586,7 @@ class Session:
         elif idle and self.draining and own is None:
             self.finish("proxy", "drain")
         else:
-            self._slow = bool(todo or self.waiting or own is not None or self.mute or self.skip)
+            self._slow = bool(todo or self.waiting or own is not None or self.mute or self.skip or self._closely)
             self._limit()
             waits = self.front is not None and not self.front.is_idle
             self._attention = bool(

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.stream import Stream
 
-__all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "Handler", "pass_on", "request_of", "send_to_own"]
+__all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "STAYS", "Handler", "pass_on", "request_of", "send_to_own"]
 
 Handler: TypeAlias = "Callable[[Session, Treatment, Task], None]"
 INFO = encode_command(b"INFO")
 PING = encode_command(b"PING")
-_STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"GETREDIR", b"NO-EVICT", b"NO-TOUCH"))
+STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"GETREDIR", b"NO-EVICT", b"NO-TOUCH"))
 """Subcommands of ``CLIENT`` that mean the connection they are sent on, or leave something behind."""
 _IDENTITY = (Role.SELECT, Role.AUTH, Role.HELLO, Role.READONLY)
 
@@ -234,7 +234,7 @@ class ChangeAnswer:
 def client(session: Session, treatment: Treatment, run: Task) -> None:
     words = arguments(run[2])
     subcommand = words[1].upper() if len(words) > 1 else b""
-    if subcommand in _STAYS:
+    if subcommand in STAYS:
         session.begin_own(treatment)
     elif subcommand == b"REPLY" and len(words) == 3 and words[2].upper() in (b"ON", b"OFF", b"SKIP"):
         mode = words[2].upper()
@@ -364,7 +364,7 @@ def _client_effect(session: Session, own: DedicatedConnection, data: bytes) -> C
     subcommand = words[1].upper() if len(words) > 1 else b""
 
     def take_effect(_reply: bytes) -> None:
-        own.kept |= subcommand in _STAYS
+        own.kept |= subcommand in STAYS
         if subcommand == b"SETNAME":
             own.name = session.name = words[2]
 

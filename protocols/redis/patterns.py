@@ -74,8 +74,8 @@ RUNS: dict[int, Match] = {ord(str(argc)): _when_needed(argc) for argc in range(1
 @cache
 def one_command() -> Match:
     """Matches one command up to the body of its first long argument, or to its end where all are short. Groups: what it
-    begins with, ``argc``, and the length of the long argument. Arguments that are matched have no CR, so there are twice
-    as many CRLF as arguments, and one for ``argc`` or none."""
+    begins with, ``argc``, and the length of the long argument. Arguments that are matched have no CR, so there are
+    twice as many CRLF as arguments, and one for ``argc`` or none."""
     pattern = b"(%b)(?:%b)*%b(?:%b)?" % (
         _HEAD % b"([1-9][0-9]{0,6})",
         _short_bulk(r"[^\r]"),
