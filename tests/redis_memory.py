@@ -20,12 +20,14 @@ __all__ = ["Client", "FakeServer", "RedisMemory", "memory_cluster", "redis_memor
 class FakeServer:
     """A server's side of one connection. It keeps no data: what it answers says what it was asked.
 
-    ``ECHO x`` is ``x``. Transactions, subscriptions, ``SELECT``, ``HELLO`` and ``AUTH`` are as in Redis; ``BLPOP``
-    waits for ever. Anything else is answered with its own words, behind the database that is selected.
+    ``ECHO x`` is ``x``, and so is each of ``MGET``. Transactions, subscriptions, ``SELECT``, ``HELLO`` and ``AUTH`` are
+    as in Redis; ``BLPOP`` waits for ever. Anything else is answered with its own words, behind the database that is
+    selected.
     """
 
     def __init__(self, end: End, password: bytes = b"", knows_resp3: bool = True) -> None:
         self.end = end
+        self.address = ""
         self.knows_resp3 = knows_resp3
         self.password = password
         self.commands: list[list[bytes]] = []
@@ -135,6 +137,9 @@ class FakeServer:
     def _client(self, words: list[bytes]) -> None:
         self.reply(Simple(b"OK"))
 
+    def _mget(self, words: list[bytes]) -> None:
+        self.reply(words[1:])
+
     def _blpop(self, _words: list[bytes]) -> None:
         self.blocked = True
 
@@ -186,15 +191,17 @@ class RedisMemory:
         self.servers: list[FakeServer] = []
         self._first: Harness | None = None
 
-    def start(self, *filters: Any, **options: Any) -> Client:
+    def start(
+        self, *filters: Any, cluster: dict[str, Any] | None = None, last_resort: str | None = "c", **options: Any
+    ) -> Client:
         """The first client. ``options`` are those of ``redis_proxy``, ``filters`` its message filters, made with
-        ``l4proxy.testing.use``."""
+        ``l4proxy.testing.use``; ``cluster`` are options of the cluster, which has one endpoint."""
         if filters:
             options["filters"] = [
                 Use(cls.name, config, "bypass" if bypass else "close", cls) for cls, config, bypass in filters
             ]
         self._first = self.cluster.start(
-            use(RedisProxy, cluster="c", **options), cluster={"endpoints": ["192.0.2.1:1"]}
+            use(RedisProxy, cluster=last_resort, **options), cluster={"endpoints": ["192.0.2.1:1"], **(cluster or {})}
         )
         return Client(self._first)
 
@@ -206,6 +213,7 @@ class RedisMemory:
         """The connections to servers that there have been."""
         while len(self.servers) < len(self.cluster.ends):
             self.servers.append(FakeServer(self.cluster.ends[len(self.servers)], self.password, self.knows_resp3))
+            self.servers[-1].address = self.cluster.targets[len(self.servers) - 1]
         return self.servers
 
     def serve(self) -> None:

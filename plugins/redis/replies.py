@@ -17,6 +17,7 @@ __all__ = [
     "NO_PASSWORD",
     "NO_ROUTE",
     "OK",
+    "QUEUED",
     "TIMEOUT",
     "TOO_LONG",
     "UNREADABLE",
@@ -37,6 +38,7 @@ NO_PASSWORD = (
 """What a server says that asks for no password: the proxy logs in itself."""
 NO_ROUTE = b"-ERR no route for this key\r\n"
 OK = b"+OK\r\n"
+QUEUED = b"+QUEUED\r\n"
 CROSS_SLOT = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
 LOST = b"-ERR upstream failure: the connection was lost before the reply\r\n"
 TOO_LONG = b"-ERR the command is longer than this proxy's filters look at\r\n"

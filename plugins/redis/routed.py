@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.receivers import NOBODY, Unheard
-from l4proxy.plugins.redis.replies import ABORTED, CROSS_SLOT, MOVED_AWAY, OK, RefusedCommand, of_upstream_error
+from l4proxy.plugins.redis.replies import (
+    ABORTED,
+    CROSS_SLOT,
+    MOVED_AWAY,
+    OK,
+    QUEUED,
+    RefusedCommand,
+    of_upstream_error,
+)
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
 from l4proxy.plugins.redis.router import Answer, Scatter, Single
 from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
@@ -42,6 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RoutedSession"]
 
+MAX_UNPLACED = 1000
+"""Commands of a transaction that may wait for the first one with a key."""
 DISCARD = encode_command(b"DISCARD")
 MULTI = encode_command(b"MULTI")
 
@@ -50,16 +60,18 @@ class RoutedSession(Session):
     """Made for each client, where it matters which server a command goes to."""
 
     __slots__ = ("_elsewhere", "_flush_later", "_flushing", "_links", "_order", "_own_target", "_promised", "_spoilt",
-                 "_tries")  # fmt: skip
+                 "_tries", "_unplaced")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self._order: deque[Slot] = deque()
         """Commands whose replies the client has not got."""
         self._flushing = False
         self._flush_later = False
-        self._links: dict[tuple[Endpoint | None, bool], Joined] = {}
+        self._links: dict[tuple[Target, Endpoint | None, bool], Joined] = {}
         self._promised = False
         """A transaction has begun, and no command has said yet which server it is for."""
+        self._unplaced: list[tuple[Treatment, bytes]] = []
+        """Its commands so far, which have no keys."""
         self._spoilt = False
         """A command of the transaction was for another server: it is to be aborted."""
         self._own_target: Target | None = None
@@ -73,7 +85,7 @@ class RoutedSession(Session):
 
     def join(self, target: Target, endpoint: Endpoint | None, *, replica: bool = False) -> Joined:
         """The shared connection to a server that this client uses. Raises UpstreamError."""
-        key = (endpoint, replica)
+        key = (target, endpoint, replica)
         joined = self._links.get(key)
         if joined is None or not (joined.link.usable or joined.outstanding):
             link = target.pool(self.identity, endpoint, replica=replica).shared_connection()
@@ -262,6 +274,9 @@ class RoutedSession(Session):
     def _send_to_own(self, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
         if self._outstanding:
             return False
+        if run[1] > 1:
+            self._split_run()
+            return True
         if treatment.name == "EXEC" and self._spoilt:
             return self._abort(own, run)
         try:
@@ -292,23 +307,47 @@ class RoutedSession(Session):
         return True
 
     def _begun(self, treatment: Treatment, run: Task) -> Next:
-        """The first command of a transaction says which server it is for."""
+        """The first command of a transaction that has a key says which server it is for."""
         if self._outstanding:
             return Next.WAIT
-        if treatment.name in ("EXEC", "DISCARD"):
-            self._promised = False
+        if run[1] > 1:
+            self._split_run()
+            return Next.TAKEN
+        if treatment.name == "DISCARD" or (treatment.name == "EXEC" and not self._unplaced):
+            self._end_promise()
             self.done()
             self.reply(run, b"*0\r\n" if treatment.name == "EXEC" else OK)
             return Next.TAKEN
         if treatment.role in (Role.QUIT, Role.RESET):
-            self._promised = False
+            self._end_promise()
             return Next.GO
+        if self._may_go_anywhere(treatment, run):
+            self._unplaced.append((treatment, run[2]))
+            self.done()
+            self.reply(run, QUEUED)
+            return Next.TAKEN
         own = self.begin_own(treatment)
         if own is not None:
-            self._promised = False
             own.send(self.hub.multi, MULTI, hidden=True)
             own.multi = True
+            for earlier, command in self._unplaced:
+                own.send(earlier, command, hidden=True)
+            self._end_promise()
         return Next.TAKEN
+
+    def _may_go_anywhere(self, treatment: Treatment, run: Task) -> bool:
+        """Whether a command of a transaction has no key, and nothing wrong that the server would have to say now."""
+        if not (treatment.plain and run[1]) or not treatment.command.fits(run[0].argc):
+            return False
+        try:
+            plan = self.hub.router.plan(treatment, run[2])
+        except UpstreamError:
+            return False
+        return isinstance(plan, Single) and not plan.key and len(self._unplaced) < MAX_UNPLACED
+
+    def _end_promise(self) -> None:
+        self._promised = False
+        self._unplaced = []
 
     def promise(self, run: Task) -> None:
         """``MULTI``: it is sent when it is known where."""

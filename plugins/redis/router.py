@@ -238,7 +238,7 @@ class Router:
 
 def _unknown(name: bytes) -> bytes:
     told = name[:60].decode("latin-1")
-    return error_reply(f"ERR {told} is not known to this proxy, which cannot tell its keys (see custom_commands)")
+    return error_reply(f"ERR unknown command '{told}': this proxy cannot tell its keys (see custom_commands)")
 
 
 def _next_cursor(at: int, shards: int, replies: list[Value]) -> Value:

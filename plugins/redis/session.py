@@ -214,8 +214,7 @@ class Session:
             head, count = run[0], run[1]
             treatment: Treatment = head.note or self.hub.treatment(head)
             if count > 1 and (self.skip or not treatment.plain):
-                todo.popleft()
-                todo.extendleft((head, 1, one) for one in reversed(one_by_one((head, count, run[2]))))
+                self._split_run()
             elif self._own is not None and self._uses_own(self._own, treatment):
                 self._part_sent = not count
                 if not self._send_to_own(self._own, treatment, run):
@@ -236,6 +235,11 @@ class Session:
                 self.begin_own(treatment)
             else:
                 self.handlers[treatment.role](self, treatment, run)
+
+    def _split_run(self) -> None:
+        """Make several tasks of the commands that are next."""
+        head, count, data = self._todo.popleft()[:3]
+        self._todo.extendleft((head, 1, one) for one in reversed(one_by_one((head, count, data))))
 
     # What a subclass decides, for clients of several servers
 

@@ -18,7 +18,10 @@ from l4proxy.protocols.redis.values import decode
 from services.needs import program
 from services.process import HOST, accepts, free_port, running
 
-__all__ = ["RedisConnection", "RedisServer", "redis", "redis_server", "redis_twins"]
+__all__ = ["RedisConnection", "RedisServer", "redis", "redis_server", "redis_three", "redis_twins"]
+
+ORDERED = ("--hash-max-listpack-value", "100000", "--zset-max-listpack-value", "100000")
+"""Options of servers that answer the same commands with the same bytes: no order in them is by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,16 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def redis_twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServer, RedisServer]]:
-    """Two servers that answer the same commands with the same bytes: no order in them is by chance."""
-    ordered = ("--hash-max-listpack-value", "100000", "--zset-max-listpack-value", "100000")
+    """Two servers that answer the same commands with the same bytes."""
     with (
-        redis_server(tmp_path_factory.mktemp("redis"), *ordered) as one,
-        redis_server(tmp_path_factory.mktemp("redis"), *ordered) as other,
+        redis_server(tmp_path_factory.mktemp("redis"), *ORDERED) as one,
+        redis_server(tmp_path_factory.mktemp("redis"), *ORDERED) as other,
     ):
         yield one, other
+
+
+@pytest.fixture(scope="session")
+def redis_three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServer]]:
+    """Three servers that know nothing of each other. Who uses them empties them first."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(redis_server(tmp_path_factory.mktemp("redis"), *ORDERED)) for _ in range(3)]
