@@ -45,6 +45,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_commands", Kind.COMMAND, "route"),
     DefaultPlugin("http_compression", Kind.MESSAGE_FILTER, "compression", "http"),
     DefaultPlugin("http_cors", Kind.MESSAGE_FILTER, "cors", "http"),
+    DefaultPlugin("http_decompression", Kind.MESSAGE_FILTER, "decompression", "http"),
     DefaultPlugin("http_ext_authz", Kind.MESSAGE_FILTER, "ext_authz", "http"),
     DefaultPlugin("http_fault", Kind.MESSAGE_FILTER, "fault", "http"),
     DefaultPlugin("http_grpc", Kind.MESSAGE_FILTER, "grpc", "http"),

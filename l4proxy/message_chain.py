@@ -165,6 +165,10 @@ class MessageChain(Generic[Q, R]):
             self.release(message._place, message)
         return True
 
+    def failed_at(self, request: Q, position: int, error: Exception) -> bool:
+        """The same, of the filter that a request meets at ``position``."""
+        return self.failed(self._use(request, position), error)
+
     def _use(self, request: Request, position: int) -> MessageFilterUse:
         use = self._filters.variants[request._variant][position]
         assert use is not None

@@ -2,13 +2,14 @@
 body that nobody asked for passes untouched.
 
 Filters ask while the message is at them (in ``on_request`` or ``on_response``, or while they hold it). What several
-filters ask for happens in the order in which the message met them.
+filters ask for happens in the order in which the message met them. An exception in what they are called with is theirs,
+as one in a callback is; where they change the body it always ends the connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
@@ -17,6 +18,15 @@ __all__ = ["Body", "Pace"]
 
 Piece = Callable[[bytes], bytes]
 Last = Callable[[], bytes]
+
+
+class _Stage(NamedTuple):
+    """One who sees or changes the pieces. ``place`` is the filter's in its chain."""
+
+    on_data: Piece
+    on_end: Last
+    watches: bool
+    place: int
 
 
 class Pace(Protocol):
@@ -37,16 +47,30 @@ def _no_more() -> bytes:
 class Body:
     """One message's body. The exchange feeds it (``pass_on``), filters use the other methods."""
 
-    __slots__ = ("_chunk", "_ended", "_flow", "_gather", "_limit", "_message", "_paces", "_paused", "_stages", "again")
+    __slots__ = (
+        "_chunk",
+        "_ended",
+        "_flow",
+        "_gather",
+        "_limit",
+        "_message",
+        "_paces",
+        "_paused",
+        "_stages",
+        "again",
+        "broken",
+    )
 
     def __init__(self, message: HttpRequest | HttpResponse) -> None:
         self._message = message
-        self._stages: list[tuple[Piece, Last]] = []
-        self._gather: Callable[[bytes | None], object] | None = None
+        self._stages: list[_Stage] = []
+        self._gather: tuple[Callable[[bytes | None], object], int] | None = None
         self._limit = 0
         self._paused = 0
         self._chunk = 0
         self._ended = False
+        self.broken = False
+        """A filter has failed at it, and its connection is about to be closed."""
         self.again = b""
         """What has passed all who change it, and is to be sent a second time."""
         self._paces: list[Pace] = []
@@ -67,12 +91,12 @@ class Body:
                 on_end()
             return b""
 
-        self._stages.append((see, ended))
+        self._stages.append(_Stage(see, ended, True, self._message._place))
 
     def change(self, on_data: Piece, on_end: Last = _no_more, *, length: int | None = None) -> None:
         """Put what ``on_data`` returns (it may be empty) in the place of each piece, and what ``on_end`` returns behind
         the last one. The body then has no length that is known beforehand, unless ``length`` says it."""
-        self._stages.append((on_data, on_end))
+        self._stages.append(_Stage(on_data, on_end, False, self._message._place))
         self.set_length(length)
 
     def set_length(self, length: int | None) -> None:
@@ -88,7 +112,7 @@ class Body:
         """Of a message that this filter holds: call ``done(body)`` as soon as all of it has come, or ``done(None)``
         when it is longer than ``limit``. The body goes on with the message, whichever it was. Possibly called at
         once."""
-        self._gather, self._limit = done, limit
+        self._gather, self._limit = (done, self._message._place), limit
         self._flow()
 
     def pause(self) -> None:
@@ -117,7 +141,7 @@ class Body:
 
     @property
     def paused(self) -> bool:
-        return self._paused > 0
+        return self._paused > 0 or self.broken
 
     @property
     def paced(self) -> bool:
@@ -148,8 +172,11 @@ class Body:
     def gathered(self, pieces: list[bytes], size: int, end: bool) -> None:
         """What waits of the body of a held message."""
         if self._gather is not None and (end or size > self._limit):
-            done, self._gather = self._gather, None
-            done(b"".join(pieces) if size <= self._limit else None)
+            (done, place), self._gather = self._gather, None
+            try:
+                done(b"".join(pieces) if size <= self._limit else None)
+            except Exception as error:
+                self._failed(place, error)
 
     def flow_by(self, flow: Callable[[], object]) -> None:
         """What to call when a pause is over, or a filter begins to gather."""
@@ -160,11 +187,30 @@ class Body:
         if self._ended:
             return data
         self._ended = end
-        for on_data, on_end in self._stages:
-            if data:
-                data = on_data(data)
-            if end:
-                data += on_end()
-            elif not data:
-                break
+        for stage in self._stages:
+            try:
+                if data:
+                    data = stage.on_data(data)
+                if end:
+                    data += stage.on_end()
+                elif not data:
+                    break
+            except Exception as error:
+                if not self._failed(stage.place, error, watches=stage.watches):
+                    return b""
         return data
+
+    def _failed(self, place: int, error: Exception, *, watches: bool = False) -> bool:
+        """A filter raised. Return True when the body may pass all the same."""
+        request: Any = getattr(self._message, "request", self._message)
+        if place < 0 or request.exchange is None:
+            raise error
+        chain = request.exchange.host.chain
+        goes_on: bool = chain.failed_at(request, place, error)
+        if goes_on and watches:
+            self._stages = [stage for stage in self._stages if stage.place != place]
+            return True
+        if goes_on:
+            chain.end("http", "filter_error", flush=False, message=repr(error))
+        self.broken = True
+        return False

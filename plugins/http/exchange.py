@@ -227,6 +227,8 @@ class Exchange:
                 self._early, self._early_size, end = [data[size:]], len(data) - size, False
                 data, more = data[:size], size > 0
             data = body.pass_on(data, end)
+            if self.finished or body.broken:
+                return False
             if body.again:
                 data, body.again = body.again + data, b""
         if data and self._kept is not None:
@@ -567,6 +569,8 @@ class Exchange:
                 self._late, self._late_size, end = [data[size:]], len(data) - size, False
                 data, more = data[:size], size > 0
             data = body.pass_on(data, end)
+            if self.finished or body.broken:
+                return False
             if response.trailers is None:  # a filter has put them elsewhere
                 trailers = None
         self.sent += len(data)

@@ -38,7 +38,7 @@ class Treats(HttpFilter[NoConfig]):
         return response
 
 
-def plugin(treat: Treat, direction: str) -> Any:
+def plugin(treat: Treat, direction: str, on_error: str = "close") -> Any:
     cls = type("Made", (Treats,), {"treat": treat, "direction": direction})
 
     class Plugin:
@@ -46,7 +46,7 @@ def plugin(treat: Treat, direction: str) -> Any:
         def register_message_filters(self, register: Register[Any]) -> None:
             register(cls)
 
-    return {"filters": ["treats"], "config": {"plugins": [Plugin()]}}
+    return {"filters": [{"use": "treats", "on_error": on_error}], "config": {"plugins": [Plugin()]}}
 
 
 def upper(_filter: Treats, message: HttpRequest | HttpResponse) -> None:
@@ -269,5 +269,52 @@ def test_bodies_over_http2_to_the_upstream() -> None:
             connect(proxy) as client,
         ):
             assert (await client.get("/", method="POST", body=TEXT)).status == 200
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("how", ["change", "end", "watch"])
+@pytest.mark.parametrize("direction", ["request", "response"])
+def test_a_filter_that_fails_at_a_body_ends_its_connection(direction: str, how: str) -> None:
+    def fails(_treats: Treats, message: HttpRequest | HttpResponse) -> None:
+        def fail(*_: bytes) -> bytes:
+            raise RuntimeError("on purpose")
+
+        if how == "change":
+            message.body.change(fail)
+        elif how == "end":
+            message.body.change(bytes.upper, fail)
+        else:
+            message.body.watch(fail)
+
+    async def conversation() -> None:
+        async with upstream() as up, http_proxy(up, **plugin(fails, direction)) as proxy:
+            async with connect(proxy) as client:
+                with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                    await client.get("/", method="POST", body=b"body")
+            assert proxy.value("l4proxy_filter_errors_total", filter="http.treats") == 1
+            assert proxy.value("l4proxy_http_requests_active", http="http") == 0
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("direction", ["request", "response"])
+def test_a_filter_that_only_watches_may_fail_open(direction: str) -> None:
+    def fails(_treats: Treats, message: HttpRequest | HttpResponse) -> None:
+        def fail(_data: bytes) -> None:
+            raise RuntimeError("on purpose")
+
+        message.body.watch(fail)
+
+    async def conversation() -> None:
+        async with (
+            upstream(ok(b"answer")) as up,
+            http_proxy(up, **plugin(fails, direction, "bypass")) as proxy,
+            connect(proxy) as client,
+        ):
+            for _ in range(2):
+                assert (await client.get("/", method="POST", body=b"body")).body == b"answer"
+            assert [seen.body for seen in up.seen] == [b"body"] * 2
+            assert proxy.value("l4proxy_filter_errors_total", filter="http.treats") == 1
 
     run(conversation)
