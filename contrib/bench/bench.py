@@ -20,9 +20,13 @@ from programs import Load, Programs, Work
 
 from proxy_process import ProxyProcess, free_port, running
 
-__all__ = ["Bench", "set_up"]
+__all__ = ["CONNECTIONS", "Bench", "set_up"]
 
 WARM_UP = 0.5
+CONNECTIONS = 10_000
+"""What cases with many connections open."""
+FILES_PER_CONNECTION = 2.25
+"""Two sockets, and what proxies keep back for pipes and for themselves."""
 
 _KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
 _SELF_SIGNED = shlex.split(f"openssl req -x509 -nodes -days 2 -subj /CN=localhost {_KEY}")
@@ -46,6 +50,14 @@ class Bench:
     servers: ExitStack
     """Closed when the bench ends: for servers that cases start when they are first run."""
 
+    @property
+    def many_connections(self) -> int:
+        """``CONNECTIONS``, or as many as may be. Raises BenchError where that would say nothing."""
+        count = min(CONNECTIONS, int(self.file_limit / FILES_PER_CONNECTION))
+        if count < CONNECTIONS // 10:
+            raise BenchError(f"only {self.file_limit} files may be open (ulimit -n), for {CONNECTIONS} connections")
+        return count
+
     @contextmanager
     def proxy(
         self,
@@ -58,6 +70,7 @@ class Bench:
         http2: bool = False,
         upstream_http2: bool = False,
         filters: int = 0,
+        routes: int = 0,
     ) -> Iterator[ProxyProcess]:
         """A fresh process of ``peer`` in front of the upstream, or of the port ``upstream``, with its configuration in
         a directory of its own."""
@@ -65,7 +78,9 @@ class Bench:
         if not upstream:
             upstream = self.http_upstream_port if http or http2 else self.upstream_port
             upstream = self.http2_upstream_port if upstream_http2 else upstream
-        job = Job(free_port(), upstream, connections, certificate, key, http or http2, filters, http2, upstream_http2)
+        job = Job(
+            free_port(), upstream, connections, certificate, key, http or http2, filters, http2, upstream_http2, routes
+        )
         with (
             tempfile.TemporaryDirectory(dir=self.directory) as directory,
             running(peer, job, Path(directory), self.cores) as process,

@@ -1,12 +1,16 @@
 /* The client of the HTTP cases: one epoll loop of keep-alive connections, each of which waits for its answers before it asks again.
  *
- *   http_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS
+ *   http_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS [RATE]
  *
  *   get        the same GET of SIZE bytes, again and again
  *   different  each with a path, a query, a request id and a trace header of its own
  *   pipeline   sixteen GETs in one write
  *   download   GETs of 1 GiB; the unit is a byte
  *   upload     PUTs of 1 GiB; the unit is a byte
+ *   turns      as get, on the connections in turn, IN_FLIGHT of them at a time
+ *   routes     as turns, each for one of ROUTES first segments of the path
+ *   paced      as turns, RATE in a second, however long the answers take; latency is from when a request was due
+ *   once       a GET on each connection before the program is ready, and none after
  *
  * Prints and waits as load.c does. An answer that is not 200 with SIZE bytes ends the program with status 1.
  */
@@ -27,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, CHUNK = 256 * 1024, DEPTH = 16, REQUEST = 1024, SUB_BUCKETS = 64, PATIENCE = 120 };
+enum { EVENTS = 256, CHUNK = 256 * 1024, DEPTH = 16, REQUEST = 1024, IN_FLIGHT = 32, ROUTES = 10000, SUB_BUCKETS = 64, PATIENCE = 120 };
 #define GIB (1ull << 30)
 
 #define FIELDS \
@@ -42,9 +46,16 @@ struct connection {
 };
 
 static char mode;
-static int port, connections, running, loop, busy;
-static uint64_t size, units, serial, histogram[64 * SUB_BUCKETS];
+static int port, connections, running, loop, busy, turn;
+static uint64_t size, units, serial, due, interval, histogram[64 * SUB_BUCKETS];
 static char chunk[CHUNK];
+static struct connection *all;
+
+/* The connections of these modes take turns. */
+static int in_turn(void)
+{
+    return mode == 't' || mode == 'r' || mode == 'a';
+}
 
 static void die(const char *format, ...)
 {
@@ -91,6 +102,8 @@ static int make_request(char *to)
     if (mode == 'd')
         return sprintf(to, "GET /%lu/path/%lu?query=%lu HTTP/1.1\r\n" FIELDS "X-Request-ID: %032lx\r\n"
                        "traceparent: 00-%032lx-00f067aa0ba902b7-01\r\n\r\n", size, n, n, n, n);
+    if (mode == 'r')
+        return sprintf(to, "GET /%lu/route-%lu/path HTTP/1.1\r\n" FIELDS "\r\n", size, n * 7919 % ROUTES);
     if (mode == 'u')
         return sprintf(to, "PUT /0/path HTTP/1.1\r\n" FIELDS "Content-Length: %llu\r\n\r\n", GIB);
     return sprintf(to, "GET /%llu/path HTTP/1.1\r\n" FIELDS "\r\n", mode == 'b' ? GIB : (unsigned long long)size);
@@ -110,6 +123,19 @@ static void begin(struct connection *c)
     busy++;
 }
 
+/* The next one that waits for nothing; there are more connections than requests in flight. */
+static struct connection *next_in_turn(void)
+{
+    for (int tried = 0; tried <= connections; tried++) {
+        struct connection *c = &all[turn];
+        turn = (turn + 1) % connections;
+        if (!c->waiting)
+            return c;
+    }
+    die("all connections wait: the rate is too high");
+    return NULL;
+}
+
 static void answered(struct connection *c)
 {
     if (mode != 'b' && mode != 'u') {
@@ -118,8 +144,8 @@ static void answered(struct connection *c)
     }
     if (--c->waiting == 0) {
         busy--;
-        if (running)
-            begin(c);
+        if (running && mode != 'a')
+            begin(in_turn() ? next_in_turn() : c);
     }
 }
 
@@ -187,10 +213,23 @@ static void send_body(struct connection *c)
     }
 }
 
+/* Send what is due; returns nanoseconds until the next is. */
+static uint64_t send_due(void)
+{
+    uint64_t at = now();
+    for (; due <= at; due += interval) {
+        struct connection *c = next_in_turn();
+        begin(c);
+        c->started = due;
+    }
+    return due - at;
+}
+
 static void step(void)
 {
     struct epoll_event events[EVENTS];
-    int count = epoll_wait(loop, events, EVENTS, 100);
+    struct timespec wait = {.tv_nsec = mode == 'a' && running ? send_due() : 100000000};
+    int count = epoll_pwait2(loop, events, EVENTS, &wait, NULL);
     for (int i = 0; i < count; i++) {
         struct connection *c = events[i].data.ptr;
         if (events[i].events & ~EPOLLOUT)
@@ -200,7 +239,7 @@ static void step(void)
     }
 }
 
-static void open_all(struct connection *all)
+static void open_all(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
     int on = 1;
@@ -214,17 +253,23 @@ static void open_all(struct connection *all)
         fcntl(c->fd, F_SETFL, O_NONBLOCK);
         if (epoll_ctl(loop, EPOLL_CTL_ADD, c->fd, &event))
             die("cannot watch: %s", strerror(errno));
+        if (mode == 'o') {
+            begin(c);
+            while (busy)
+                step();
+        }
     }
 }
 
 /* Bulk transfers are not waited for: they go on from one window into the next. */
-static double run(struct connection *all, double seconds)
+static double run(double seconds)
 {
     uint64_t start = now(), end = start + seconds * 1e9;
     memset(histogram, 0, sizeof histogram);
     units = 0;
     running = 1;
-    for (int i = 0; i < connections; i++)
+    due = start;
+    for (int i = 0; i < connections && mode != 'a' && mode != 'o' && busy < (in_turn() ? IN_FLIGHT : connections); i++)
         if (!all[i].waiting)
             begin(&all[i]);
     while (now() < end)
@@ -247,10 +292,10 @@ static void wait_for_line(void)
 
 static char mode_of(const char *name)
 {
-    static const char *names[] = {"get", "different", "pipeline", "download", "upload"};
-    for (int i = 0; i < 5; i++)
+    static const char *names[] = {"get", "different", "pipeline", "download", "upload", "turns", "routes", "paced", "once"};
+    for (int i = 0; i < 9; i++)
         if (!strcmp(name, names[i]))
-            return "gdpbu"[i];
+            return "gdpbutrao"[i];
     die("unknown mode %s", name);
     return 0;
 }
@@ -258,24 +303,25 @@ static char mode_of(const char *name)
 int main(int argc, char **argv)
 {
     if (argc < 7)
-        die("usage: http_load get|different|pipeline|download|upload PORT CONNECTIONS SIZE WARMUP SECONDS");
+        die("usage: http_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS [RATE]");
     mode = mode_of(argv[1]);
     port = atoi(argv[2]);
     connections = atoi(argv[3]);
     size = strtoull(argv[4], NULL, 10);
     double warmup = atof(argv[5]), seconds = atof(argv[6]);
+    interval = argc > 7 ? 1e9 / atof(argv[7]) : 1000000;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     alarm(PATIENCE + warmup + seconds);
     loop = epoll_create1(0);
-    struct connection *all = calloc(connections, sizeof *all);
-    open_all(all);
+    all = calloc(connections, sizeof *all);
+    open_all();
     if (warmup > 0)
-        run(all, warmup);
+        run(warmup);
     printf("ready\n");
     fflush(stdout);
     wait_for_line();
-    double elapsed = run(all, seconds);
+    double elapsed = run(seconds);
     printf("{\"units\": %lu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", units, elapsed, quantile_us(0.5),
            quantile_us(0.99));
     fflush(stdout);

@@ -75,6 +75,8 @@ class Work:
     """Or of ``http2_load.c``."""
     upstream_http2: bool = False
     """The upstream speaks HTTP/2, too."""
+    rate: float = 0
+    """Requests a second, in the mode ``paced`` of ``http_load.c``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def load(programs: Programs, work: Work, port: int, warm_up: float, seconds: flo
         request.write(work.request)
         request.flush()
         what = request.name if work.request else work.size
-        words = map(str, (port, work.connections, what, warm_up, seconds))
+        words = map(str, (port, work.connections, what, warm_up, seconds, *([work.rate] if work.rate else [])))
         process = _start([str(program), work.mode, *words, *(["tls"] if tls else [])])
         try:
             _line(process, warm_up + PATIENCE)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from bench import CONNECTIONS, Bench
+from case import CPU_SHARES, Column, Sample
+from peers import Peer
 from programs import Work
 
 from cases.small import REQUEST
@@ -16,6 +21,40 @@ def _requests(mode: str, connections: int, size: int) -> Work:
     return Work(mode, connections, size, http=True)
 
 
+class ManyConnections(Traffic):
+    """As many connections as the limit of open files allows."""
+
+    def __init__(self) -> None:
+        title = "the same from 10,000 connections in turn, 32 requests at a time"
+        super().__init__("http_10k", title, REQUEST, _requests("turns", CONNECTIONS, 100))
+
+    def sample(self, bench: Bench, peer: Peer) -> Sample:
+        self.work = replace(self.work, connections=bench.many_connections)
+        return super().sample(bench, peer)
+
+
+class HalfLoad(Traffic):
+    """Latency without a queue: requests come at half of the rate that the proxy has just shown to be its limit, whether
+    or not earlier ones have been answered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "http_half", "GET of 100 bytes at half of the proxy's own limit", REQUEST, _requests("get", 32, 100)
+        )
+        self.columns = (
+            Column("p50", "p50 us", 0, "ratio"),
+            Column("p99", "p99 us", 0, "ratio"),
+            Column("rate", "req/s", 0),
+            *CPU_SHARES,
+        )
+
+    def sample(self, bench: Bench, peer: Peer) -> Sample:
+        self.work = _requests("get", 32, 100)
+        limit = super().sample(bench, peer)["rate"]
+        self.work = replace(self.work, mode="paced", connections=2000, rate=limit / 2)
+        return super().sample(bench, peer)
+
+
 CASES = (
     Traffic("http", "GET of 100 bytes, the same again and again, 32 connections", REQUEST, _requests("get", 32, 100)),
     Traffic(
@@ -27,6 +66,15 @@ CASES = (
     Traffic("http_1", "GET of 100 bytes, 1 connection", REQUEST, _requests("get", 1, 100)),
     Traffic("http_filters", "GET through five filters that read fields", REQUEST, _requests("get", 32, 100), filters=5),
     Traffic("http_pipeline", "sixteen GETs in one write, 32 connections", REQUEST, _requests("pipeline", 32, 100)),
+    ManyConnections(),
+    Traffic(
+        "http_routes",
+        "GETs for 10,000 routes in turn, 32 connections",
+        REQUEST,
+        _requests("routes", 64, 100),
+        routes=10_000,
+    ),
+    HalfLoad(),
     Traffic("http_64k", "GET of 64 KiB, 32 connections", REQUEST, _requests("get", 32, 64 * 1024)),
     Traffic("http_download", "GETs of 1 GiB, 4 connections", BODY, _requests("download", 4, 1)),
     Traffic("http_upload", "PUTs of 1 GiB, 4 connections", BODY, _requests("upload", 4, 1)),

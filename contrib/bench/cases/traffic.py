@@ -10,10 +10,14 @@ from measure import memory, usage
 from peers import Peer
 from programs import Work
 
-__all__ = ["CHUNK", "MESSAGE", "Traffic", "Unit"]
+__all__ = ["CHUNK", "MESSAGE", "SPARE", "Traffic", "Unit"]
 
 MESSAGE = 100
 """Bytes of a small message."""
+CONNECTIONS = 1024
+"""What every proxy is made for,"""
+SPARE = 50
+"""and beyond those that are opened at once, so that none is refused while another is being closed."""
 CHUNK = 256 * 1024
 """Bytes of one read or write of a stream."""
 
@@ -34,7 +38,9 @@ class Unit:
 class Traffic(Case):
     """Start the proxy, warm it up, and read what a window of ``bench.seconds`` costs it."""
 
-    def __init__(self, name: str, title: str, unit: Unit, work: Work, *, tls: bool = False, filters: int = 0) -> None:
+    def __init__(
+        self, name: str, title: str, unit: Unit, work: Work, *, tls: bool = False, filters: int = 0, routes: int = 0
+    ) -> None:
         columns = [
             Column("cpu", unit.cpu_title, 1, "ratio"),
             Column("rate", unit.rate_title, 0 if unit.latency else 2, "ratio"),
@@ -47,6 +53,7 @@ class Traffic(Case):
         self.work = work
         self.tls = tls
         self.filters = filters
+        self.routes = routes
 
     def _upstream_pid(self, bench: Bench) -> int:
         if self.work.upstream_http2:
@@ -62,6 +69,8 @@ class Traffic(Case):
                 http2=self.work.http2,
                 upstream_http2=self.work.upstream_http2,
                 filters=self.filters,
+                routes=self.routes,
+                connections=max(CONNECTIONS, self.work.connections + SPARE),
             ) as proxy,
             bench.load(proxy, self.work) as client,
         ):

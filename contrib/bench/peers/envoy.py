@@ -6,7 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from peers.peer import Job, Peer, find_program, first_line
+from peers.peer import Job, Peer, find_program, first_line, route_prefix
 
 __all__ = ["Envoy"]
 
@@ -50,12 +50,13 @@ class Envoy(Peer):
         }
         readers = [{"name": f"reader_{at}", "typed_config": reader} for at in range(job.filters)]
         router = {"name": "router", "typed_config": {"@type": _type("filters.http.router.v3.Router")}}
-        route = {"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}}
+        prefixes = [*map(route_prefix, range(job.routes)), "/"]
+        routes = [{"match": {"prefix": one}, "route": {"cluster": "upstream", "timeout": "0s"}} for one in prefixes]
         config = {
             "@type": _type("filters.network.http_connection_manager.v3.HttpConnectionManager"),
             "stat_prefix": "bench",
             "access_log": [{"name": "file", "typed_config": log}],
-            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
             "http_filters": [*readers, router],
         }
         return {"name": "http", "typed_config": config}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peers.peer import Job, Peer, find_program, first_line
+from peers.peer import Job, Peer, find_program, first_line, route_prefix
 
 __all__ = ["HAProxy"]
 
@@ -28,6 +28,11 @@ class HAProxy(Peer):
         splice = "    option splice-request\n    option splice-response\n" if self.splice else ""
         # HAProxy has no log files: it writes to standard output, in the format that is usual for HTTP.
         log = "    log stdout format raw daemon\n    option httplog\n    http-reuse always\n" if job.http else ""
+        routed = ""
+        if job.routes:
+            table = directory / "routes.map"
+            table.write_text("".join(f"{route_prefix(at)} upstream\n" for at in range(job.routes)))
+            routed = f"    use_backend %[path,map_beg({table},upstream)]\n"
         file = directory / "haproxy.cfg"
         file.write_text(f"""\
 global
@@ -41,7 +46,7 @@ defaults
     timeout server 1h
 frontend bench
     bind 127.0.0.1:{job.port}{tls}{" proto h2" if job.http2 else ""}
-    default_backend upstream
+{routed}    default_backend upstream
 backend upstream
     server upstream 127.0.0.1:{job.upstream}{" proto h2" if job.upstream_http2 else ""}
 """)

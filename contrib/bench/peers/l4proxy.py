@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from peers.peer import Job, Peer, first_line
+from peers.peer import Job, Peer, first_line, route_prefix
 
 __all__ = ["L4proxy"]
 
@@ -32,6 +32,11 @@ class L4proxy(Peer):
         terminal: dict[str, object] = {"use": "tcp_proxy", "cluster": "upstream"}
         if job.http:
             terminal = {"use": "http", "cluster": "upstream", "filters": [{"use": "bench_http"}] * job.filters}
+            if job.routes:
+                terminal["routes"] = [
+                    {"name": f"route_{at}", "prefix": route_prefix(at), "cluster": "upstream"}
+                    for at in range(job.routes)
+                ]
             if job.upstream_http2:
                 terminal["upstream"] = {"protocol": "http2"}
         listener: dict[str, object] = {

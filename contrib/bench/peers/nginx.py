@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from peers.peer import Job, Peer, find_program, first_line
+from peers.peer import Job, Peer, find_program, first_line, route_prefix
 
 __all__ = ["Nginx"]
 
@@ -67,6 +67,8 @@ stream {{
     def _http(self, job: Job, directory: Path) -> str:
         """Without ``keepalive``, nginx connects for every request, and closes a client after a thousand. Towards the
         upstream it speaks HTTP/2 for gRPC alone."""
+        passed = f"{'grpc_pass grpc' if job.upstream_http2 else 'proxy_pass http'}://bench;"
+        routed = "".join(f"location {route_prefix(at)} {{ {passed} }}\n" for at in range(job.routes))
         return f"""\
 daemon off;
 worker_processes 1;
@@ -80,13 +82,12 @@ http {{
     upstream bench {{ server 127.0.0.1:{job.upstream}; keepalive 128; keepalive_requests 1000000000; }}
     server {{
         listen 127.0.0.1:{job.port}{" http2" if job.http2 else ""};
-        location / {{
-            {"grpc_pass grpc" if job.upstream_http2 else "proxy_pass http"}://bench;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto $scheme;
-        }}
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        location / {{ {passed} }}
+        {routed}
     }}
 }}
 """

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ROOT", "Job", "Peer", "find_program", "first_line"]
+__all__ = ["ROOT", "Job", "Peer", "find_program", "first_line", "route_prefix"]
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout that this file is in: where every peer is started."""
@@ -21,7 +21,8 @@ class Job:
     ``certificate`` and ``key`` (PEM files), terminate TLS before. With ``http``, read HTTP/1, send every request to the
     upstream over connections that are kept, and write a line for each into an access log; with so many ``filters`` that
     read header fields. With ``http2``, clients speak HTTP/2 from their first byte, with ``upstream_http2`` so does the
-    upstream."""
+    upstream. With ``routes``, the paths of ``http_load.c`` have one each, by their first two segments
+    (``route_prefix``)."""
 
     port: int
     upstream: int
@@ -32,6 +33,12 @@ class Job:
     filters: int = 0
     http2: bool = False
     upstream_http2: bool = False
+    routes: int = 0
+
+
+def route_prefix(number: int) -> str:
+    """The paths of a route, as ``http_load.c`` asks for them with 100 bytes in the answer."""
+    return f"/100/route-{number}/"
 
 
 class Peer(ABC):
