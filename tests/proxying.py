@@ -60,9 +60,11 @@ async def server(handler: Handler = echo) -> AsyncIterator[int]:
     """A server on a port of its own; one that sends everything back, unless told otherwise."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            await handler(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):  # a client that has left
+                await handler(reader, writer)
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(handle, HOST, 0) as running:
         yield running.sockets[0].getsockname()[1]

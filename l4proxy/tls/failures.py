@@ -12,7 +12,7 @@ import socket
 import ssl
 from errno import ECONNRESET, EPROTO
 
-__all__ = ["HandshakeFailed", "broken_stream", "explain", "what_broke"]
+__all__ = ["HandshakeFailed", "broken_stream", "explain", "is_end", "what_broke"]
 
 
 class HandshakeFailed(Exception):
@@ -71,6 +71,13 @@ def _words(reason: str) -> str:
     return reason.lower().replace("_", " ")
 
 
+def is_end(error: OSError) -> bool:
+    """Whether the connection ended without close_notify. Up to Python 3.11.2 only OpenSSL's reason says so."""
+    return isinstance(error, ssl.SSLError) and (
+        isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    )
+
+
 def what_broke(sock: ssl.SSLSocket) -> OSError | None:
     """Whether an end of stream was more than that. Python 3.11 raises SSLEOFError for a reset too."""
     if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -84,7 +91,7 @@ def what_broke(sock: ssl.SSLSocket) -> OSError | None:
 
 def broken_stream(error: OSError) -> OSError:
     """An error of ``ssl`` after the handshake, as an OSError that says so: its own number is none of the system's."""
-    if isinstance(error, ssl.SSLEOFError):  # while writing
+    if is_end(error):  # while writing
         return ConnectionResetError(ECONNRESET, os.strerror(ECONNRESET))
     if not isinstance(error, ssl.SSLError):
         return error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from l4proxy.filter import TlsInfo
 from l4proxy.poller import ERROR, WRITE
 from l4proxy.stream import EVERYTHING, SOMETHING_TO_READ
-from l4proxy.tls.failures import HandshakeFailed, what_broke
+from l4proxy.tls.failures import HandshakeFailed, is_end, what_broke
 from l4proxy.tls.stream import TlsStream
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Handshake:
 
     def _explain(self, error: OSError) -> tuple[str, str]:
         if isinstance(error, ssl.SSLError) and self._tls is not None:
-            if not isinstance(error, ssl.SSLEOFError):
+            if not is_end(error):
                 return self._side.explain(self._tls, error)
             broken = what_broke(self._tls)
             if broken is None or broken.errno == EPIPE:  # the end came first, then a reset for the alert OpenSSL sent

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING
 
 from l4proxy.poller import PEER_ENDED, WRITE
 from l4proxy.stream import READ_SIZE_MAX, SOMETHING_TO_READ, Stream
-from l4proxy.tls.failures import broken_stream, what_broke
+from l4proxy.tls.failures import broken_stream, is_end, what_broke
 
 if TYPE_CHECKING:
     from l4proxy.poller import Poller
@@ -148,7 +148,9 @@ class TlsStream(Stream):
             self._read_events = WRITE
         except ssl.SSLZeroReturnError:
             return True
-        except ssl.SSLEOFError:
+        except ssl.SSLError as error:
+            if not is_end(error):
+                raise
             return self._truncated()
         return False
 

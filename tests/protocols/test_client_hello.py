@@ -17,6 +17,7 @@ from services.needs import needs, program
 def from_python(server_name: str | None = "a.test", alpn: tuple[str, ...] = (), **versions: ssl.TLSVersion) -> bytes:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # distributions have defaults of their own
     for name, version in versions.items():
         setattr(context, name, version)
     context.set_alpn_protocols(alpn)

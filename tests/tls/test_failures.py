@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from l4proxy.tls.failures import broken_stream, explain
+from l4proxy.tls.failures import broken_stream, explain, is_end
 
 
 def said(reason: str, kind: type[ssl.SSLError] = ssl.SSLError, **more: Any) -> ssl.SSLError:
@@ -64,3 +64,16 @@ def test_a_stream_that_breaks_has_an_error_of_the_system() -> None:
     alert = broken_stream(said("SSLV3_ALERT_BAD_RECORD_MAC"))
     assert (alert.errno, alert.strerror) == (errno.EPROTO, "TLS: the peer sent the alert 'bad_record_mac'")
     assert broken_stream(said("DECRYPTION_FAILED")).strerror == "TLS: decryption failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (ssl.SSLEOFError(8, "EOF"), True),
+        (said("UNEXPECTED_EOF_WHILE_READING"), True),
+        (said("DECRYPTION_FAILED"), False),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), False),
+    ],
+)
+def test_what_is_an_end(error: OSError, end: bool) -> None:
+    assert is_end(error) is end
