@@ -31,7 +31,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EAGAIN, ECONNRESET
 from fcntl import ioctl
 from termios import FIONREAD
@@ -46,6 +46,8 @@ READ_SIZE = 16 * 1024
 """First size of a read. Small, because most connections are idle or carry small messages."""
 READ_SIZE_MAX = 256 * 1024
 """A stream whose reads come back full reads in pieces of up to this size."""
+IOV_LIMIT = 512
+"""Pieces that one system call takes; the kernel's own limit is 1024."""
 JOIN_LIMIT = 64 * 1024
 """Queued chunks are joined up to this size into one system call."""
 SOON_LIMIT = 8 * 1024
@@ -293,6 +295,28 @@ class Stream:
         self.sent += sent
         if sent != len(data):
             self._enqueue(memoryview(data)[sent:])
+
+    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send several pieces, in one system call and without joining them first: for pieces that are large. Where
+        bytes are encrypted here they have to be joined all the same."""
+        if self.buffered or not self.spliceable or len(parts) > IOV_LIMIT:
+            self.write(b"".join(parts))
+            return
+        try:
+            sent = self.sock.sendmsg(parts)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self.write_failed(error)
+            return
+        self.sent += sent
+        for part in parts:
+            size = len(part)
+            if sent >= size:
+                sent -= size
+            else:
+                self._enqueue(memoryview(part)[sent:] if sent else part)
+                sent = 0
 
     def _enqueue(self, data: bytes | memoryview) -> None:
         if self.closed:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l4proxy.poller import Poller
-from l4proxy.stream import JOIN_LIMIT, READ_SIZE, SOON_LIMIT, Stream
+from l4proxy.stream import IOV_LIMIT, JOIN_LIMIT, READ_SIZE, SOON_LIMIT, Stream
 from streams import Watched, nonblocking, reset, tcp_pair, turn, turn_until
 
 LOST = f"lost {errno.ECONNRESET}"
@@ -268,6 +268,20 @@ def test_what_the_socket_does_not_take_waits_in_order(poller: Poller, pair: Pair
     assert receive(poller, peer, size) == b"".join(chunks)
     assert (stream.buffered, stream.sent, stream.blocked) == (0, size, False)
     assert sorted(watched.said) == ["flushed", "full", "writable"]
+
+
+@pytest.mark.parametrize("count", [1, 7, IOV_LIMIT + 1])
+def test_parts_leave_in_their_order_however_many_the_socket_takes(poller: Poller, pair: Pair, count: int) -> None:
+    watched, peer = pair
+    sent = b""
+    while not watched.stream.buffered:
+        parts = [bytes([len(sent) >> 16 & 255, at & 255]) * 3000 for at in range(count)]
+        watched.stream.write_parts([memoryview(part) if at % 2 else part for at, part in enumerate(parts)])
+        sent += b"".join(parts)
+    watched.stream.write_parts([b"and", b"more"])
+    sent += b"andmore"
+    assert receive(poller, peer, len(sent)) == sent
+    assert watched.stream.sent == len(sent)
 
 
 def test_writable_is_said_at_half_of_the_high_watermark(poller: Poller, pair: Pair) -> None:

@@ -165,6 +165,10 @@ class ServerHost(Protocol):
     def scheme(self) -> str:
         """``http``, or ``https`` where TLS is terminated here."""
 
+    @property
+    def bare_client(self) -> Stream | None:
+        """The client's stream, where no other filter is to see what is written to it."""
+
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
 

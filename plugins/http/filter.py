@@ -67,7 +67,7 @@ class Http(Filter[HttpConfig]):
         self.chain_name: str = conn.chain_name
         self.logs = conn.logs_access
         self.log_access = conn.log_access
-        bare = conn.bare_client()
+        self.bare_client = bare = conn.bare_client()
         self.write = conn.send_client if bare is None else bare.write_soon
         self.scheme = "https" if tls is not None and tls.version else "http"
         self.trusted = self.peer.host in layer.trusted

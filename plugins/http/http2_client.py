@@ -173,12 +173,15 @@ class Http2Client(ClientConnection):
         self._flushing = False
         if self._gone:
             return
-        codec, write = self._codec, self.stream.write
+        codec, stream = self._codec, self.stream
         while not self._blocked:
-            data = codec.data_to_send()
-            if not data:
+            parts = codec.parts_to_send()
+            if not parts:
                 break
-            write(data)
+            if codec.bulk:
+                stream.write_parts(parts)
+            else:
+                stream.write(b"".join(parts))
         for http2 in codec.drained():
             owner: _Stream | None = http2.owner
             if owner is not None and owner.sink is not None:

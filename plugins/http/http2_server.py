@@ -209,12 +209,15 @@ class Http2Server(ServerConnection):
         self._flushing = False
         if self._gone:
             return
-        codec, write = self._codec, self._host.write
+        codec, host = self._codec, self._host
         while not self._blocked:
-            data = codec.data_to_send()
-            if not data:
+            parts = codec.parts_to_send()
+            if not parts:
                 break
-            write(data)
+            if codec.bulk and host.bare_client is not None:
+                host.bare_client.write_parts(parts)
+            else:
+                host.write(b"".join(parts))
         for stream in codec.drained():
             if stream.owner is not None and stream.owner.sink is not None:
                 stream.owner.sink.on_response_writable(True)

@@ -27,6 +27,8 @@ QUEUE_HIGH = 64 * 1024
 """Bytes that may wait in a stream before it is ``full``; at half of that it is not any more."""
 CONNECTION_QUEUE_HIGH = 1024 * 1024
 """Bytes that may wait in all streams of a connection together before each that adds to them is ``full``."""
+BULK = 64 * 1024
+"""Bytes of bodies in one write from which on it is worth while not to join them."""
 INITIAL_WINDOW = 65_535
 """Of the connection, and of streams before SETTINGS say otherwise (section 6.9.2)."""
 
@@ -41,9 +43,9 @@ _STATUS: dict[int, Field] = {status: (":status", str(status)) for status in rang
 class Output:
     """What `Http2Connection` inherits; not used by itself."""
 
-    __slots__ = ("_drained", "_out", "_out_size", "_ready", "_recv_window", "_unacked", "encoder", "guard", "limits",
-                 "peer_frame_size", "peer_window", "queued", "reset_ids", "reset_ids_forgotten", "send_window",
-                 "streams")  # fmt: skip
+    __slots__ = ("_drained", "_out", "_out_size", "_ready", "_recv_window", "_unacked", "bulk", "encoder", "guard",
+                 "limits", "peer_frame_size", "peer_window", "queued", "reset_ids", "reset_ids_forgotten",
+                 "send_window", "streams")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -62,6 +64,8 @@ class Output:
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
         """Bytes of bodies in there."""
+        self.bulk = False
+        """Whether what ``parts_to_send`` has returned last is mostly large pieces."""
         self._ready: dict[int, deque[Http2Stream]] = {}
         """By urgency: the streams that wait for their turn. Never empty deques."""
         self._drained: list[Http2Stream] = []
@@ -76,14 +80,18 @@ class Output:
     def data_to_send(self) -> bytes:
         """What is to be written now; empty when there is nothing, or nothing that the peer's windows allow. More may be
         there when that was written."""
+        return b"".join(self.parts_to_send())
+
+    def parts_to_send(self) -> list[bytes | memoryview]:
+        """The same in pieces, for who can write them without joining them: that is a copy less of a large body."""
         if self._ready and self.send_window > 0:
             self._take_turns()
         out = self._out
-        if not out:
-            return b""
-        self._out = []
-        self._out_size = 0
-        return b"".join(out)
+        if out:
+            self._out = []
+            self.bulk = self._out_size >= BULK
+            self._out_size = 0
+        return out
 
     def drained(self) -> list[Http2Stream]:
         """Streams that were full and, since this was last asked, are not any more."""

@@ -75,6 +75,29 @@ def test_bodies_pass_both_ways(size: int, length: bool) -> None:
     run(conversation)
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_client_that_opens_its_windows_wide_gets_large_writes(certs: Certs, tls: bool) -> None:
+    body = bytes(range(256)) * 20_000
+
+    async def conversation() -> None:
+        listener = {"tls": {"cert": str(certs.server.cert), "key": str(certs.server.key)}} if tls else {}
+        context = ssl.create_default_context(cafile=certs.ca) if tls else None
+        if context is not None:
+            context.set_alpn_protocols(["h2"])
+        async with (
+            upstream(ok(body)) as up,
+            http_proxy(up, config={"listener": listener}) as proxy,
+            h2_connect(proxy, context, initial_window_size=1 << 28) as client,
+        ):
+            client.h2.increment_flow_control_window(1 << 28)
+            client.flush()
+            streams = [client.open(f"/{at}") for at in range(3)]
+            for stream in streams:
+                assert hashlib.sha256((await client.reply(stream)).body).digest() == hashlib.sha256(body).digest()
+
+    run(conversation)
+
+
 def test_trailers_pass_both_ways() -> None:
     async def answer(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         got.append(await reader.readuntil(b"X-T: 1\r\n\r\n".lower()))
