@@ -54,6 +54,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_health_check", Kind.MESSAGE_FILTER, "health_check", "http"),
     DefaultPlugin("http_jwt_authn", Kind.MESSAGE_FILTER, "jwt_authn", "http"),
     DefaultPlugin("http_local_ratelimit", Kind.MESSAGE_FILTER, "local_ratelimit", "http"),
+    DefaultPlugin("http_mirror", Kind.MESSAGE_FILTER, "mirror", "http"),
     DefaultPlugin("http_rbac", Kind.MESSAGE_FILTER, "rbac", "http"),
     DefaultPlugin("http_request_id", Kind.MESSAGE_FILTER, "request_id", "http"),
     DefaultPlugin("http_watch", Kind.FILTER, "http_watch"),
