@@ -402,7 +402,7 @@ class Connection:
             self._flush_timer.cancel()
             self._flush_timer = None
         # Made while the sockets know their addresses; what on_close adds to the state is seen in it, too.
-        record = of_connection(self) if self.listener.access_loggers and not self.logged else None
+        record = of_connection(self) if self.listener.loggers_of(self) else None
         self.client.close(reset=self._resets)
         if self.upstream is not None:
             self.upstream.close(reset=self._resets)

@@ -91,12 +91,12 @@ class FilterConn(Conn):
 
     @property
     def logs_access(self) -> bool:
-        return bool(self._connection.listener.access_loggers)
+        return bool(self._connection.listener.request_loggers)
 
     def log_access(self, record: AccessRecord, *, instead: bool = True) -> None:
         if instead:
             self._connection.logged = True
-        log_access(self._connection.listener.access_loggers, record)
+        log_access(self._connection.listener.request_loggers, record)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -89,6 +89,8 @@ class Listener:
         self.chains = chains
         self.preambles = preambles
         self.access_loggers = access_loggers
+        self.request_loggers = tuple(logger for logger in access_loggers if not logger.connections_only)
+        self.connection_loggers = tuple(logger for logger in access_loggers if logger.connections_only)
         self.server = server
         self.loop = server.loop
         self.thread = threading.get_ident()
@@ -253,7 +255,11 @@ class Listener:
         stats.connection_seconds.record(time.monotonic() - connection.started)
         self._released()
         if record is not None:
-            log_access(self.access_loggers, record)
+            log_access(self.loggers_of(connection), record)
+
+    def loggers_of(self, connection: Connection) -> tuple[AccessLogger[Any], ...]:
+        """Who gets the record of a connection: of one whose requests were logged, only who asks for connections."""
+        return self.connection_loggers if connection.logged else self.access_loggers
 
     def _give_up(self, sock: socket.socket, info: PeekInfo, reason: CloseReason) -> None:
         """End a connection that never got a chain, or whose handshake failed."""

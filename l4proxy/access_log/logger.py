@@ -42,6 +42,9 @@ class AccessLogger(ABC, Generic[C]):
     name: ClassVar[str]
     """What a configuration file says: ``access_log = [{ use = "NAME" }]``."""
 
+    connections_only: ClassVar[bool] = False
+    """Every connection is logged here, also one whose requests are logged instead, and no request is."""
+
     stats: AccessLogStats
     """Where ``dropped`` counts. The core puts the server's in place of the sink's own."""
 
@@ -52,7 +55,7 @@ class AccessLogger(ABC, Generic[C]):
 
     @abstractmethod
     def log(self, record: AccessRecord) -> None:
-        """A connection is over. The record is the sink's to keep."""
+        """A connection is over, or a request of one. The record is the sink's to keep."""
 
     def reopen(self) -> None:
         """SIGUSR1: files were moved away; open them again under their names."""

@@ -26,6 +26,7 @@ class RecentRecords(AccessLogger[NoConfig]):
     """
 
     name = "recent"
+    connections_only = True
 
     def __init__(self) -> None:
         super().__init__(NoConfig())

@@ -134,7 +134,7 @@ class Harness:
         self.upstream = End(self)
         self.buffer_limit = buffer_limit
         self.ports = (80,)
-        self.access_loggers = ()
+        self.access_loggers = self.request_loggers = ()
         self.thread = threading.get_ident()
         self.chain = FilterChain("harness", server.uses)
         if not (server.uses and server.uses[-1].cls.terminal):
@@ -157,6 +157,9 @@ class Harness:
         self.connection.start()
         self.run()
         return self
+
+    def loggers_of(self, connection: Connection) -> tuple[()]:
+        return ()
 
     def connection_closed(self, connection: Connection, record: None) -> None:
         self.finished = True

@@ -18,12 +18,14 @@ from l4proxy.protocols.http1.events import END, Data, End, Event, RequestHead
 from l4proxy.protocols.http1.limits import Limits
 from l4proxy.protocols.http1.states import State
 from l4proxy.protocols.http_fields import EMPTY, FieldBlock
+from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
-    from l4proxy.reason import CloseReason
     from l4proxy.timers import Timer
 
 __all__ = ["Http1Server"]
+
+EOF = CloseReason("client", "relay", "eof")
 
 
 class Http1Server(ServerConnection, ServerStream):
@@ -114,7 +116,7 @@ class Http1Server(ServerConnection, ServerStream):
             except RemoteProtocolError as error:
                 self._failed(error)
         elif not self._busy:
-            self._host.finish("eof")
+            self._host.finish(EOF)
 
     def _take(self, events: list[Event]) -> None:
         first = events[0]
@@ -315,7 +317,7 @@ class Http1Server(ServerConnection, ServerStream):
         if not self._gone and not (self._busy and codec.buffered):
             self._release()
             if self._draining and not self._busy:
-                self._host.finish("eof")
+                self._host.finish(EOF)
 
     def _release(self) -> None:
         if self._held:

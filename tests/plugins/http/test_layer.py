@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from clusters import run
 from http_peers import Reply, Seen, connect, http_proxy, ok, send, upstream
+from l4proxy.describe.connections import closed_connections
 
 
 def ask(
@@ -208,3 +210,24 @@ def test_what_is_counted_and_logged(tmp_path: Path) -> None:
         "GET /c 502 bad_status_line UPE default",
         "- - - - DPE -",
     ]
+
+
+@pytest.mark.parametrize("logs", [False, True])
+def test_connections_that_ended_can_be_explained_though_only_their_requests_are_logged(
+    tmp_path: Path, logs: bool
+) -> None:
+    access_log = [{"use": "file", "path": str(tmp_path / "log"), "flush_interval": 0}]
+
+    async def conversation() -> None:
+        config = {"admin": {"address": "127.0.0.1:0"}, "access_log": access_log if logs else []}
+        async with upstream() as up, http_proxy(up, config=config) as proxy:
+            async with connect(proxy) as client:
+                for _ in range(3):
+                    assert (await client.get("/")).status == 200
+            while not (closed := closed_connections(proxy.server)):
+                await asyncio.sleep(0)
+            assert [(one["listener"], one["reason"]) for one in closed] == [("test", "client:eof phase=relay")]
+
+    run(conversation)
+    if logs:
+        assert (tmp_path / "log").read_text().count("GET / HTTP/1.1") == 3
