@@ -32,6 +32,7 @@ def new_context(protocol: int, min_version: TlsVersion, alpn: Iterable[str]) -> 
     context = ssl.SSLContext(protocol)
     context.minimum_version = _VERSIONS[min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Python up to 3.11.2 sets it, and hides what was cut off
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority need not be a root to be trusted
     if protocols := list(alpn):
         try:
