@@ -61,6 +61,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_watch", Kind.INSPECTOR, "http"),
     DefaultPlugin("kafka", Kind.FILTER, "kafka"),
     DefaultPlugin("kafka", Kind.INSPECTOR, "kafka"),
+    DefaultPlugin("kafka_fault", Kind.MESSAGE_FILTER, "fault", "kafka"),
     DefaultPlugin("kafka_proxy", Kind.COMMAND, "kafka"),
     DefaultPlugin("kafka_proxy", Kind.FILTER, "kafka_proxy"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),

@@ -83,6 +83,10 @@ class MessageChain(Generic[Q, R]):
         """Whether a request has come out at ``forward``, and has no response yet."""
         return request._place == self._end and request._response is None
 
+    def watchers(self, request: Q) -> int:
+        """How many filters are to see the response to a request."""
+        return len(self._steps(request)[1])
+
     def request(self, request: Q) -> None:
         """A request has come from the client."""
         if not self.ended:

@@ -82,6 +82,12 @@ class OrderedMessageChain(MessageChain[Q, R]):
         if not self.ended:
             self._settle()
 
+    def pass_by(self, request: Q) -> None:
+        """For ``forward``: the response to this request will not be given here. It goes by, in its place among all
+        others, and nobody is to see it."""
+        if self._unanswered and self._unanswered[-1] is request:
+            self._unanswered.pop()
+
     def cancel(self, request: Q) -> None:
         raise NotImplementedError("in an ordered protocol a client cannot give up one request")
 

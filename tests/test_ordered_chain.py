@@ -290,3 +290,35 @@ def test_each_request_gets_one_response_in_order(lines: list[tuple[str, str]], c
                 numbers = [int(entry.split()[1]) for entry in each.order if entry.startswith(direction)]
                 assert numbers == sorted(numbers)
         assert not line.blocked or line.blocked[-1] is False
+
+
+class Ask(LineFilter[NoConfig]):
+    """Sees requests only."""
+
+    name = "ask"
+
+    def on_request(self, request: LineRequest) -> LineRequest:
+        return request
+
+
+def test_what_goes_by_keeps_nobody_waiting() -> None:
+    """The network filter passes the response on itself: the chain knows no more of it."""
+    line = Line(Ask, Deny)
+    pass_by, forward = line.chain.pass_by, line._forward  # type: ignore[attr-defined]
+
+    def by(request: LineRequest) -> None:
+        forward(request)
+        if not line.chain.watchers(request):
+            pass_by(request)
+
+    line.chain._forward = by
+    line.send("GET 1", "BAD 2", "GET 3")
+    assert line.client == ["denied 2"]
+    assert [request.text for request in line.requests] == ["1", "3"]
+    assert not line.chain._unanswered  # type: ignore[attr-defined]
+
+
+def test_watchers_are_those_with_a_callback() -> None:
+    line = Line(Ask, Hold)
+    line.send("GET 1")
+    assert line.chain.watchers(line.requests[0]) == 1

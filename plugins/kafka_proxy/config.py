@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from l4proxy.config.types import ClusterName, Duration, PortRange, Range, Size
+from l4proxy.config.types import ClusterName, Duration, Plugin, PortRange, Range, Size, Use
 from l4proxy.errors import did_you_mean
 from l4proxy.plugins.kafka_proxy.places import problem_of
 from l4proxy.protocols.kafka.apis import BY_NAME
 from l4proxy.protocols.kafka.frames import MAX_FRAME
 from l4proxy.protocols.kafka.passage import MAX_MESSAGE
+from l4proxy.registry import Kind
 
 __all__ = ["KafkaProxyConfig"]
+
+UseKafkaFilter = Annotated[Use, Plugin(Kind.MESSAGE_FILTER, "kafka")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class KafkaProxyConfig:
     cluster: ClusterName
     """The brokers that are asked first, as a client's `bootstrap.servers`. All others are found through them, and
     connected to with the same options."""
+    filters: tuple[UseKafkaFilter, ...] = ()
+    """Message filters, in the order in which they see requests: `[{ use = "topic_rules", ... }]`."""
     broker_names: str = ""
     """Brokers by TLS server name instead of by port: `"b{node}.kafka.example"`, with the broker's id for `{node}`.
     Clients bootstrap under any other name. Needs TLS on the listener."""

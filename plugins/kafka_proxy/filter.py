@@ -11,10 +11,9 @@ from l4proxy.connect import ConnectRequest
 from l4proxy.filter import Side
 from l4proxy.plugins.forwarder import Forwarder
 from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
-from l4proxy.plugins.kafka_proxy.session import ProxySession
+from l4proxy.plugins.kafka_proxy.session import CROWDED, ProxySession
 from l4proxy.plugins.kafka_proxy.shared import Shared
 from l4proxy.plugins.requested_hosts import HostRequest
-from l4proxy.protocols.detect import DETECTORS
 
 if TYPE_CHECKING:
     from l4proxy.address import Address
@@ -29,8 +28,6 @@ __all__ = ["KafkaProxy"]
 
 MAX_IN_FLIGHT = 1000
 """Requests of a connection that may wait for their answers before the client is not read."""
-OTHER_PROTOCOLS = {"http", "ssh", "proxy_protocol", *DETECTORS} - {"kafka", "tls"}
-"""What is recognised where Kafka is expected."""
 
 
 class KafkaProxy(Forwarder[KafkaProxyConfig]):
@@ -149,11 +146,11 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
         try:
             passed = session.client_data(data)
         except RemoteProtocolError as error:
-            self._broken("client", error)
+            session.broken("client", error)
             return None
         if session.in_flight > MAX_IN_FLIGHT:
             self._crowded = True
-            self.conn.pause(Side.CLIENT)
+            session.pause(CROWDED)
         if session.ending is not None:
             self.conn.close(session.ending)
         return passed
@@ -164,11 +161,11 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
         try:
             passed = session.server_data(data)
         except RemoteProtocolError as error:
-            self._broken("upstream", error)
+            session.broken("upstream", error)
             return None
         if self._crowded and session.in_flight <= MAX_IN_FLIGHT // 2:
             self._crowded = False
-            self.conn.resume(Side.CLIENT)
+            session.resume(CROWDED)
         if self._draining and session.between and session.ending is None:
             session.ending = CloseReason("proxy", "relay", "drain")
         if session.ending is not None:
@@ -177,13 +174,6 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
             self.conn.close(session.ending)
             return None
         return passed
-
-    def _broken(self, who: str, error: RemoteProtocolError) -> None:
-        self.shared.stats.protocol_errors_total.add(error.code)
-        self.conn.log.warning("%s: %s", who, error)
-        other = error.code in OTHER_PROTOCOLS
-        reason = CloseReason(who, "relay", "not_kafka" if other else error.code, message=str(error))
-        self.conn.close(reason, reset=who == "upstream")
 
     # The end
 
@@ -195,4 +185,4 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
     def on_close(self, reason: CloseReason) -> None:
         super().on_close(reason)
         if self._session is not None:
-            self._session.close()
+            self._session.closed(reason)

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from l4proxy.codec import RemoteProtocolError
 from l4proxy.filter import Side
+from l4proxy.plugins.kafka_proxy.front import Front
 from l4proxy.plugins.kafka_proxy.question import ASK_FOR_BROKERS, METADATA_VERSION, OWN_ID
-from l4proxy.plugins.kafka_proxy.shared import Shared
+from l4proxy.plugins.kafka_proxy.shared import ANYWHERE, Shared
+from l4proxy.protocols.detect import DETECTORS
 from l4proxy.protocols.kafka.declarations.cluster import METADATA
 from l4proxy.protocols.kafka.relay import Relay, RelayedCall, RelayPlan
 from l4proxy.protocols.kafka.sasl import principal
@@ -24,11 +27,17 @@ if TYPE_CHECKING:
     from l4proxy.filter import Conn
     from l4proxy.plugins.kafka_proxy.places import Places
 
-__all__ = ["ProxySession"]
+__all__ = ["CROWDED", "ProxySession"]
 
 ProxyCall = RelayedCall[RelayPlan]
 
+OTHER_PROTOCOLS = {"http", "ssh", "proxy_protocol", *DETECTORS} - {"kafka", "tls"}
+"""What is recognised where Kafka is expected."""
 ASK_PLAN = METADATA.key << 16 | METADATA_VERSION
+# Why a client is not read.
+CROWDED = 1
+ASKING = 2
+FILTERS = 4
 # Where a connection is.
 UNKNOWN = 0
 HERE = 1
@@ -39,7 +48,18 @@ class ProxySession(Relay[RelayPlan]):
     """``elsewhere``: the connection may be to another broker than the client has meant. Then ``endpoint`` is set when
     it is there."""
 
-    __slots__ = ("_held", "_principal", "conn", "elsewhere", "ending", "endpoint", "places", "shared")
+    __slots__ = (
+        "_front",
+        "_held",
+        "_paused",
+        "_principal",
+        "conn",
+        "elsewhere",
+        "ending",
+        "endpoint",
+        "places",
+        "shared",
+    )
 
     def __init__(self, shared: Shared, conn: Conn, places: Places, *, elsewhere: bool) -> None:
         config = shared.config
@@ -57,7 +77,10 @@ class ProxySession(Relay[RelayPlan]):
         self.endpoint: EndpointSpec | None = None
         self.ending: CloseReason | None = None
         """The connection is to end, behind what has gone to the client."""
-        self._held: bytes | None = None
+        self._paused = 0
+        """Why the client is not read."""
+        self._front = Front(self, shared.filters) if shared.filters else None
+        self._held: tuple[ProxyCall, bytes, int] | None = None
         """The request for which a client that is elsewhere has to be with its own broker."""
         self._principal = ""
 
@@ -67,31 +90,74 @@ class ProxySession(Relay[RelayPlan]):
     def to_broker(self, data: bytes) -> None:
         self.conn.send_upstream(data)
 
+    # Keeping the client waiting
+
+    def pause(self, why: int) -> None:
+        """Do not read the client for now; but for `CROWDED`, look at nothing more that it has sent."""
+        if not self._paused:
+            self.conn.pause(Side.CLIENT)
+        self._paused |= why
+        if why != CROWDED:
+            self.hold()
+
+    def resume(self, why: int) -> None:
+        """That is no reason any more."""
+        if not self._paused & why:
+            return
+        self._paused &= ~why
+        if not self._paused & ~CROWDED and self.ending is None:
+            try:
+                self.go_on()
+            except RemoteProtocolError as error:
+                self.broken("client", error)
+        if not self._paused:
+            self.conn.resume(Side.CLIENT)
+
+    def filters_blocked(self, blocked: bool) -> None:
+        """A message filter holds something, or there is enough that it waits for."""
+        if blocked:
+            self.pause(FILTERS)
+        else:
+            self.resume(FILTERS)
+
+    def stalled(self, stalled: bool) -> None:
+        if stalled:
+            self.conn.pause(Side.UPSTREAM)
+        else:
+            self.conn.resume(Side.UPSTREAM)
+
     # Finding the right broker
 
     def asked(self, call: ProxyCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
-        if self.elsewhere:
+        if self.elsewhere and call.plan.key not in ANYWHERE:
             where = self._where()
             if where == UNKNOWN:
-                self._held = data[start:stop]
-                self.hold()
-                self.conn.pause(Side.CLIENT)
+                self._held = (call, data[start:stop], pos - start)
+                self.pause(ASKING)
                 self.expect(RelayedCall(self.shared.plans[ASK_PLAN], OWN_ID), before=call)
                 return ASK_FOR_BROKERS
             if not self._settle(where):
                 return b""
-        return data[start:stop]
+        return self._show(call, data, start, pos, stop)
 
     def answered(self, call: ProxyCall, data: bytes, start: int, pos: int, stop: int) -> None:
-        held, self._held = self._held, None
-        if held is None:
+        if self._front is not None and call.subject is not None:
+            self._front.answered(call, data, start, pos, stop)
+            return
+        if self._held is None or call.correlation_id != OWN_ID:
             self.give(call, data[start:stop])
             return
+        (held, request, at), self._held = self._held, None
         self.give(call, b"")
         if self._settle(self._where()):
-            self.to_broker(held)
-            self.go_on()
-            self.conn.resume(Side.CLIENT)
+            self.to_broker(self._show(held, request, 0, at, len(request)))
+            self.resume(ASKING)
+
+    def _show(self, call: ProxyCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
+        """A request goes to the broker, unless message filters have something to say to it."""
+        if self._front is None or not self.shared.shows(call.plan.key):
+            return data[start:stop]
+        return self._front.asked(call, data, start, pos, stop)
 
     def _where(self) -> int:
         """Where the connection is, by what is known now."""
@@ -112,6 +178,23 @@ class ProxySession(Relay[RelayPlan]):
         self.hold_responses()
         self.ending = CloseReason("proxy", "relay", "unknown_broker" if where == UNKNOWN else "broker_learnt")
         return False
+
+    # The end
+
+    def broken(self, who: str, error: RemoteProtocolError) -> None:
+        """What ``who`` (``client``, ``upstream``) has sent cannot go on."""
+        self.shared.stats.protocol_errors_total.add(error.code)
+        self.conn.log.warning("%s: %s", who, error)
+        other = error.code in OTHER_PROTOCOLS
+        reason = CloseReason(who, "relay", "not_kafka" if other else error.code, message=str(error))
+        self.conn.close(reason, reset=who == "upstream")
+
+    def closed(self, reason: CloseReason) -> None:
+        """The connection is over."""
+        if self._front is not None:
+            self._front.close(reason)
+            self._front = None
+        self.close()
 
     # What is seen of the client
 

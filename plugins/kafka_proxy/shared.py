@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from l4proxy.message_filters import MessageFilters
 from l4proxy.plugins.kafka_proxy.brokers import Brokers, brokers_of
 from l4proxy.plugins.kafka_proxy.places import Places, places_for
 from l4proxy.plugins.kafka_proxy.stats import KafkaProxyStats
 from l4proxy.protocols.kafka.apis import APIS, BY_NAME
+from l4proxy.protocols.kafka.names import newest_by_name
 from l4proxy.protocols.kafka.plan import Plans, Reading
-from l4proxy.protocols.kafka.relay import RelayPlan
+from l4proxy.protocols.kafka.relay import FOLLOWED, RelayPlan
 
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
     from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
     from l4proxy.server import Server
 
-__all__ = ["Shared"]
+__all__ = ["ANYWHERE", "Shared"]
 
 PLACES_LIMIT = 1000
 """Addresses by which clients reach listeners, of which it is remembered what is told there."""
 EVERY_VERSION = (0, 0x7FFF)
-_ANYWHERE = {BY_NAME[name].key for name in ("ApiVersions", "Metadata", "SaslHandshake", "SaslAuthenticate")}
+ANYWHERE = {BY_NAME[name].key for name in ("ApiVersions", "Metadata", "SaslHandshake", "SaslAuthenticate")}
 """APIs that every broker answers alike."""
 
 
@@ -32,6 +34,11 @@ class Shared:
         self.server = server
         self.stats = server.stats.group(KafkaProxyStats, cluster=config.cluster)
         self._denied = {BY_NAME[name].key for name in config.deny}
+        self.filters = MessageFilters("kafka", config.filters, server) if config.filters else None
+        self._by_names = False
+        for use in config.filters:
+            self._denied.update(BY_NAME[name].key for name in use.cls.hides)
+            self._by_names |= use.cls.goes_by_names(use.config)
         self._places: dict[object, Places] = {}
         self.plans: Plans[RelayPlan] = Plans(self._plan, {})
         self.plans_elsewhere: Plans[RelayPlan] = Plans(self._plan_elsewhere, {})
@@ -40,6 +47,8 @@ class Shared:
 
     def close(self) -> None:
         self._stop_collecting()
+        if self.filters is not None:
+            self.filters.cleanup()
 
     def cluster(self) -> Cluster:
         """The configured cluster. Raises UpstreamError."""
@@ -64,13 +73,19 @@ class Shared:
             return EVERY_VERSION if self.config.unknown_apis == "forward" else None
         if key in self._denied or not api.is_declared:
             return None
-        return api.first, api.last
+        last = newest_by_name(api) if self._by_names else api.last
+        return (api.first, last) if last >= 0 else None
+
+    def shows(self, key: int) -> bool:
+        """Whether message filters are to see requests for this API."""
+        api = APIS.get(key)
+        return self.filters is not None and api is not None and key not in FOLLOWED and self.filters.wants(api.name)
 
     def _plan(self, key: int, version: int, _reading: Reading) -> RelayPlan:
-        return RelayPlan(key, version, self.versions)
+        return RelayPlan(key, version, self.versions, wanted=self.shows(key))
 
     def _plan_elsewhere(self, key: int, version: int, _reading: Reading) -> RelayPlan:
-        return RelayPlan(key, version, self.versions, wanted=key not in _ANYWHERE)
+        return RelayPlan(key, version, self.versions, wanted=key not in ANYWHERE or self.shows(key))
 
     def _collect(self) -> None:
         for plan in (*self.plans.values(), *self.plans_elsewhere.values()):

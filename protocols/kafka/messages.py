@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from l4proxy.codec import LocalProtocolError
@@ -18,7 +19,7 @@ from l4proxy.protocols.kafka import kafka_python, plain
 from l4proxy.protocols.kafka.api import Api
 from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable
 
-__all__ = ["HIDDEN", "decode_request", "decode_response", "encode_request", "encode_response", "shown"]
+__all__ = ["HIDDEN", "decode_request", "decode_response", "encode_body", "encode_request", "encode_response", "shown"]
 
 HIDDEN = {"auth_bytes", "hmac", "salt", "salted_password"}
 """Fields that hold secrets, or what proves that one knows them."""
@@ -45,13 +46,13 @@ def encode_request(
         name = None if client_id is None else client_id.encode()
         header += struct.pack(">h", -1) if name is None else struct.pack(">h", len(name)) + name
     tags = b"\0" if api.request_header(version) == 2 else b""
-    return _frame(header + tags + _encode(api, version, "request", fields))
+    return _frame(header + tags + encode_body(api, version, "request", fields))
 
 
 def encode_response(api: Api, version: int, correlation_id: int, /, **fields: Any) -> bytes:
     """A whole frame. Fields that are not given have their default values. Raises LocalProtocolError."""
     tags = b"\0" if api.response_header(version) else b""
-    return _frame(struct.pack(">i", correlation_id) + tags + _encode(api, version, "response", fields))
+    return _frame(struct.pack(">i", correlation_id) + tags + encode_body(api, version, "response", fields))
 
 
 def shown(values: Any, *, name: str = "") -> Any:
@@ -92,13 +93,17 @@ def _decode(api: Api, version: int, body: bytes, kind: str) -> dict[str, Any]:
     return values
 
 
-def _encode(api: Api, version: int, kind: str, fields: dict[str, Any]) -> bytes:
+def encode_body(api: Api, version: int, kind: str, fields: Mapping[str, Any]) -> bytes:
+    """Encode what follows the header of a ``request`` or ``response``. Raises LocalProtocolError."""
     if not api.knows(version):
         raise LocalProtocolError(f"{api.name} version {version} is not known here", code="unknown_version")
     schema = getattr(api, kind)
     try:
         if version > kafka_python.newest(api.key):
             return plain.encode(schema, version, fields)
-        return kafka_python.encode(api.key, kind, schema, version, fields)
+        try:
+            return kafka_python.encode(api.key, kind, schema, version, fields)
+        except LookupError:  # tagged fields that it does not know, and would lose
+            return plain.encode(schema, version, fields)
     except Exception as error:
         raise LocalProtocolError(f"{api.name} version {version}: {error!r}", code="unencodable") from error

@@ -32,7 +32,7 @@ from l4proxy.protocols.kafka.versions import Versions, cap, encode_refusal
 from l4proxy.protocols.kafka.walker import Walker
 from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, code_of, decode_uvarint, skip_tags
 
-__all__ = ["SMALL", "Relay", "RelayPlan", "RelayedCall"]
+__all__ = ["FOLLOWED", "SMALL", "Relay", "RelayPlan", "RelayedCall"]
 
 SMALL = 32 * 1024
 """Responses up to this size are collected to be rewritten; of larger ones no more is kept than has to be."""
@@ -62,7 +62,7 @@ P = TypeVar("P", bound="RelayPlan")
 class RelayPlan(Plan):
     """What becomes of requests of one API and version. ``wanted``: its owner is to see them and their responses."""
 
-    __slots__ = ("refused", "request_way", "response_way", "rewrite", "rewritten", "wanted")
+    __slots__ = ("refused", "request_way", "response_way", "rewrite", "rewritten", "unwanted_way", "wanted")
 
     def __init__(self, key: int, version: int, versions: Versions, *, wanted: bool = False) -> None:
         super().__init__(key, version, (None, None))
@@ -79,35 +79,43 @@ class RelayPlan(Plan):
         self.rewrite: Rewrite | None = None
         if self.api is not None and self.is_known:
             self.rewrite = rewrite_of(self.api, version)
-        self.request_way = STRAIGHT
-        self.response_way = STRAIGHT
-        if self.refused or wanted or key in _SEEN:
+        self.request_way = ACKS if key == PRODUCE.key else STRAIGHT
+        self.unwanted_way = STRAIGHT
+        """How a response goes that the owner does not want."""
+        if self.rewrite is not None:
+            self.unwanted_way = WHOLE if self.rewrite.part == "all" else PARTLY
+        self.response_way = self.unwanted_way
+        if self.refused or wanted or key in FOLLOWED:
             self.request_way = self.response_way = WHOLE
-        else:
-            if key == PRODUCE.key:
-                self.request_way = ACKS
-            if self.rewrite is not None:
-                self.response_way = WHOLE if self.rewrite.part == "all" else PARTLY
 
 
-_SEEN = {API_VERSIONS, SASL_HANDSHAKE.key, SASL_AUTHENTICATE.key}
+FOLLOWED = {API_VERSIONS, SASL_HANDSHAKE.key, SASL_AUTHENTICATE.key}
 """What a relay has to see to follow the connection."""
 
 
 class RelayedCall(Generic[P]):
     """A request that will be answered, or was."""
 
-    __slots__ = ("correlation_id", "plan", "reply", "response_way", "subject", "wanted")
+    __slots__ = ("correlation_id", "here", "is_answered", "plan", "reply", "response_way", "subject", "wanted")
 
     def __init__(self, plan: P, correlation_id: int) -> None:
         self.plan = plan
         self.correlation_id = correlation_id
         self.response_way = plan.response_way
         self.wanted = plan.wanted
+        self.is_answered = True
+        """False: a Produce request that wants no answer."""
+        self.here = False
+        """It is the owner's turn: the broker has not been asked, or has answered. Responses to later calls wait."""
         self.reply: bytes | None = None
         """What is sent to the client when it is its turn."""
         self.subject: Any = None
         """What the owner keeps with it."""
+
+    def pass_by(self) -> None:
+        """The owner does not want the response after all."""
+        self.wanted = False
+        self.response_way = self.plan.unwanted_way
 
 
 class Relay(Generic[P]):
@@ -115,8 +123,8 @@ class Relay(Generic[P]):
 
     All that is fed raises RemoteProtocolError for what cannot go on, and is of no use then."""
 
-    __slots__ = ("_calls", "_feeding", "_plans", "_raw", "_requests", "_responses", "_rounds", "_tokens", "client_id",
-                 "directory", "mechanism", "versions")  # fmt: skip
+    __slots__ = ("_calls", "_feeding", "_is_stalled", "_plans", "_raw", "_requests", "_responses", "_rounds", "_tokens",
+                 "client_id", "directory", "mechanism", "versions")  # fmt: skip
 
     def __init__(
         self,
@@ -135,6 +143,7 @@ class Relay(Generic[P]):
         self._responses = Passage(self._look_response, self._whole_response, **limits)
         self._calls: deque[RelayedCall[P]] = deque()
         """Those that wait for their answers, oldest first."""
+        self._is_stalled = False
         self._feeding = False
         """Within ``server_data``."""
         self.client_id = b""
@@ -164,6 +173,9 @@ class Relay(Generic[P]):
     def answered(self, call: RelayedCall[P], data: bytes, start: int, pos: int, stop: int) -> None:
         """The response to such a request, with the addresses that clients are told. Sooner or later ``give``."""
         self.give(call, data[start:stop])
+
+    def stalled(self, stalled: bool) -> None:
+        """The broker goes on answering, and what it says has to wait for an answer of the owner's; or no longer."""
 
     def refused(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> bytes:
         """A request that goes no further (``call.plan.refused``). Return an answer, a whole frame, or raise."""
@@ -248,6 +260,10 @@ class Relay(Generic[P]):
                 self._responses.after = self._take_replies
             else:
                 self.to_client(self._take_replies())
+                if self._is_stalled:
+                    self._is_stalled = False
+                    self.go_on_responses()
+                    self.stalled(self._is_stalled)
 
     def expect(self, call: RelayedCall[P], *, before: RelayedCall[P]) -> None:
         """The owner asks the broker something itself, in front of a request that is held: from within ``asked``, which
@@ -341,7 +357,8 @@ class Relay(Generic[P]):
         handler = _REQUESTS.get(plan.key)
         if handler is not None:
             handler(self, call, data, pos, stop)
-        if plan.key != PRODUCE.key or _PRODUCED.whole(plan.version)(data, pos, stop)[0]:
+        call.is_answered = plan.key != PRODUCE.key or bool(_PRODUCED.whole(plan.version)(data, pos, stop)[0])
+        if call.is_answered:
             self._calls.append(call)
         return self.asked(call, data, start, pos, stop) if plan.wanted else data[start:stop]
 
@@ -379,6 +396,11 @@ class Relay(Generic[P]):
         if not self._calls:
             raise RemoteProtocolError(f"a response of {size} bytes to no request", code="unexpected_response")
         call = self._calls[0]
+        if call.here:
+            self._is_stalled = True
+            self.hold_responses()
+            self.stalled(True)
+            return _RESPONSE_HEADER
         if call.plan.key == RAW_TOKEN:
             return COLLECT
         if end - pos < _RESPONSE_HEADER:
@@ -436,6 +458,7 @@ class Relay(Generic[P]):
                 pos -= start  # what is in front of the body keeps its size
                 data = frame(data, start + SIZE, stop, changes)
                 start, stop = 0, len(data)
+            call.here = True
             self.answered(call, data, start, pos, stop)
             return b""
         self._done()

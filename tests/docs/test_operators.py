@@ -216,7 +216,7 @@ def reasons_in(call: ast.Call) -> list[str]:
     called = name_of(call)
     if called == "_refuse":
         return [text for argument in call.args for text in constants(argument)]
-    if called == "RemoteProtocolError":
+    if called in ("RemoteProtocolError", "BadMessage"):
         return [text for keyword in call.keywords if keyword.arg == "code" for text in constants(keyword.value)]
     if called == "add" and ast.unparse(call.func).endswith("refused_total.add"):
         return [text for argument in call.args for text in constants(argument)]

@@ -1,0 +1,103 @@
+"""Message filters in front of a session, where a configuration has some.
+
+What nobody wants does not come here: the relay passes it on as it comes. A request that a filter wants goes through the
+filters before the broker gets it, and what is behind it waits until it has gone on or has been answered. The relay
+knows the order of all responses, so one that a filter gives, or holds, is sent when it is its turn among those that
+have never been seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.ordered_chain import OrderedMessageChain
+from l4proxy.plugins.kafka_proxy.message import BadMessage, KafkaRequest, KafkaResponse
+from l4proxy.protocols.kafka.relay import RelayedCall
+
+if TYPE_CHECKING:
+    from l4proxy.message_filters import MessageFilters, MessageFilterUse
+    from l4proxy.plugins.kafka_proxy.session import ProxySession
+    from l4proxy.protocols.kafka.relay import RelayPlan
+    from l4proxy.reason import CloseReason
+
+__all__ = ["Front"]
+
+
+class Front:
+    """The filters of one client."""
+
+    def __init__(self, session: ProxySession, filters: MessageFilters) -> None:
+        self._session = session
+        self._asking = False
+        self._forwarded: list[bytes] = []
+        """What goes to the broker for the request that is just being shown."""
+        self._chain = _Chain(
+            filters, session, forward=self._forward, deliver=self._deliver, on_blocked=session.filters_blocked
+        )
+
+    def asked(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> bytes:
+        """The client has sent a request (`Relay.asked`)."""
+        plan = call.plan
+        assert plan.api is not None
+        request = KafkaRequest(
+            plan.api,
+            plan.version,
+            call.correlation_id,
+            self._session.client_id,
+            data[start:stop],
+            pos - start,
+            expects_response=call.is_answered,
+            call=call,
+        )
+        call.subject = request
+        call.here = True
+        self._asking = True
+        try:
+            self._chain.request(request)
+        finally:
+            self._asking = False
+        forwarded, self._forwarded = self._forwarded, []
+        return b"".join(forwarded)
+
+    def answered(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> None:
+        """The broker has answered it (`Relay.answered`)."""
+        self._chain.respond(call.subject, KafkaResponse(frame=data[start:stop], at=pos - start))
+
+    def close(self, reason: CloseReason) -> None:
+        self._chain.close(reason)
+
+    def _forward(self, request: KafkaRequest) -> None:
+        call = request.call
+        assert call is not None
+        call.here = False
+        if request.expects_response and request._ignored >= self._chain.watchers(request):
+            self._chain.pass_by(request)
+            call.pass_by()
+        if self._asking:
+            self._forwarded.append(request.frame)
+        else:
+            self._session.to_broker(request.frame)
+
+    def _deliver(self, response: KafkaResponse) -> None:
+        call = response.request.call
+        assert call is not None
+        call.subject = None  # the two refer to each other
+        self._session.give(call, response.frame)
+
+
+class _Chain(OrderedMessageChain[KafkaRequest, KafkaResponse]):
+    """What a filter cannot read is not its fault."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, filters: MessageFilters, session: ProxySession, **callbacks: object) -> None:
+        self._session = session
+        super().__init__(filters, session.conn, **callbacks)  # type: ignore[arg-type]
+
+    def failed(self, use: MessageFilterUse, error: Exception) -> bool:
+        if not isinstance(error, RemoteProtocolError):
+            return super().failed(use, error)
+        self.ended = True
+        self._session.broken(error.who if isinstance(error, BadMessage) else "upstream", error)
+        return False
