@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from l4proxy import NoConfig
@@ -16,9 +16,11 @@ from l4proxy.endpoint import EndpointSpec
 from l4proxy.plugins.random_choice import RandomChoice
 
 if TYPE_CHECKING:
+    from l4proxy.endpoint import Target
     from l4proxy.server import Server
+    from l4proxy.tls import ClientTlsContext
 
-__all__ = ["HostRequest", "RequestedHosts", "host_cluster"]
+__all__ = ["HostRequest", "RequestedHosts", "host_cluster", "sibling_cluster"]
 
 
 @dataclass(slots=True)
@@ -48,11 +50,28 @@ def host_cluster(name: str, connect_timeout: float, max_connections: int, server
         discovery=Use(RequestedHosts.name, NoConfig(), cls=RequestedHosts),
         load_balancer=Use("random", NoConfig(), cls=RandomChoice),  # never asked
     )
+    return _own(settings, None, None, server)
+
+
+def sibling_cluster(configured: Cluster, suffix: str, server: Server) -> Cluster:
+    """A cluster of our own beside a configured one, with the same options, for hosts that its endpoints have named.
+    It is called ``NAME/suffix``, and is made the first time; after a reload, what the configured one has now holds."""
+    settings = replace(
+        configured.config,
+        name=f"{configured.name}/{suffix}",
+        endpoints=(),
+        discovery=Use(RequestedHosts.name, NoConfig(), cls=RequestedHosts),
+        load_balancer=Use("random", NoConfig(), cls=RandomChoice),  # never asked
+    )
+    return _own(settings, configured.tls, configured.source, server)
+
+
+def _own(settings: schema.Cluster, tls: ClientTlsContext | None, source: Target | None, server: Server) -> Cluster:
     clusters = server.clusters.own
-    cluster = clusters.get(name)
+    cluster = clusters.get(settings.name)
     if cluster is None:
-        parts = Parts(settings, RequestedHosts(NoConfig(), settings), (), None, None)
-        cluster = clusters[name] = Cluster(parts, server)
+        parts = Parts(settings, RequestedHosts(NoConfig(), settings), (), tls, source)
+        cluster = clusters[settings.name] = Cluster(parts, server)
     else:
-        cluster.take_over(Parts(settings, cluster.discovery, None, None, None))
+        cluster.take_over(Parts(settings, cluster.discovery, None, tls, source))
     return cluster

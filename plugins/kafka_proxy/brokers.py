@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from l4proxy import UpstreamError
 from l4proxy.address import Address
-from l4proxy.cluster import Cluster, Parts
-from l4proxy.config.types import Use
 from l4proxy.endpoint import EndpointSpec
-from l4proxy.filter import NoConfig
 from l4proxy.logging_setup import once_per
 from l4proxy.plugins.dns_resolver import DnsResolver
 from l4proxy.plugins.host_files import is_ip
 from l4proxy.plugins.kafka_proxy.question import ask_for_brokers
 from l4proxy.plugins.name_cache import KnownName, NameCache
 from l4proxy.plugins.names import one_endpoint
-from l4proxy.plugins.random_choice import RandomChoice
-from l4proxy.plugins.requested_hosts import RequestedHosts
+from l4proxy.plugins.requested_hosts import sibling_cluster
 
 if TYPE_CHECKING:
+    from l4proxy.cluster import Cluster
     from l4proxy.protocols.kafka.addresses import Broker
     from l4proxy.server import Server
 
@@ -63,7 +59,7 @@ class Brokers:
         )  # fmt: skip
         self._basis = (cluster.config, cluster.tls)
         """What the brokers' cluster was made from; a reload gives the configured one other parts."""
-        self._cluster = _broker_cluster(cluster, server)
+        self._cluster = sibling_cluster(cluster, "brokers", server)
         self._question: asyncio.Task[bool] | None = None
         self._ask_after = 0.0
 
@@ -117,7 +113,7 @@ class Brokers:
         """The cluster that the brokers are endpoints of, with the options that the configured one has now."""
         if self._basis != (configured.config, configured.tls):
             self._basis = (configured.config, configured.tls)
-            self._cluster = _broker_cluster(configured, self._server)
+            self._cluster = sibling_cluster(configured, "brokers", self._server)
         return self._cluster
 
     def endpoint(self, address: Address) -> EndpointSpec | None:
@@ -156,25 +152,6 @@ def _endpoint(address: Address, known: KnownName) -> EndpointSpec:
         raise UpstreamError("DF", f"dns_{known.error.code}", f"broker {address}: {known.error}")
     (spec,) = one_endpoint(address.host, address.port, 1, known.hosts, "all")
     return spec
-
-
-def _broker_cluster(configured: Cluster, server: Server) -> Cluster:
-    name = f"{configured.name}/brokers"
-    settings = replace(
-        configured.config,
-        name=name,
-        endpoints=(),
-        discovery=Use(RequestedHosts.name, NoConfig(), cls=RequestedHosts),
-        load_balancer=Use("random", NoConfig(), cls=RandomChoice),  # never asked
-    )
-    clusters = server.clusters.own
-    cluster = clusters.get(name)
-    if cluster is None:
-        parts = Parts(settings, RequestedHosts(NoConfig(), settings), (), configured.tls, configured.source)
-        cluster = clusters[name] = Cluster(parts, server)
-    else:
-        cluster.take_over(Parts(settings, cluster.discovery, None, configured.tls, configured.source))
-    return cluster
 
 
 def brokers_of(cluster: Cluster, server: Server) -> Brokers:

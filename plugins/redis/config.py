@@ -16,6 +16,8 @@ __all__ = ["CustomCommand", "MirrorConfig", "RedisProxyConfig", "RouteConfig", "
 
 UseRedisFilter = Annotated[Use, Plugin(Kind.MESSAGE_FILTER, "redis")]
 Amount = Annotated[int, Range(1)]
+Topology = Literal["servers", "cluster", "sentinel", "replication"]
+ReadPolicy = Literal["primary", "prefer_replica", "replica", "nearest", "any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,33 @@ class UpstreamConfig:
     """As whom to log in to its servers."""
     password: Secret | None = None
     """The password for it."""
+    topology: Topology | None = None
+    """How its servers belong together; what is not written here is as for the filter."""
+    read_policy: ReadPolicy | None = None
+    """Which servers answer commands that only read."""
+    max_lag: Duration | None = None
+    """How old a replica's data may be."""
+    primary_name: str | None = None
+    """What Sentinel calls its primary."""
+    sentinel_username: str | None = None
+    """As whom to log in to Sentinel."""
+    sentinel_password: Secret | None = None
+    """The password for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """All that is true of one cluster."""
+
+    cluster: ClusterName
+    username: str
+    password: Secret | None
+    topology: Topology
+    read_policy: ReadPolicy
+    max_lag: float
+    primary_name: str
+    sentinel_username: str
+    sentinel_password: Secret | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +139,29 @@ class RedisProxyConfig:
     """Clusters that get copies of what no route is for, if it writes."""
     upstreams: tuple[UpstreamConfig, ...] = ()
     """What is different about single clusters: `[{ cluster = "users", password = ... }]`."""
+    topology: Topology = "servers"
+    """How the servers of a cluster belong together. `servers`: they know nothing of each other; keys are divided among
+    them where the load balancer is `ring_hash` or `maglev`, and with others all have the same data. `cluster`: they are
+    nodes of a Redis Cluster. `sentinel`: they are Sentinels, and are asked for the primary and its replicas.
+    `replication`: one of them is the primary, the others are its replicas; which, is found out."""
+    read_policy: ReadPolicy = "primary"
+    """Which servers answer commands that only read: the `primary`; a replica, if there is one (`prefer_replica`); only
+    a `replica`; the one that answers fastest (`nearest`); `any` of them. A client stays with the same one while it can.
+    """
+    max_lag: Duration = Duration(10.0)
+    """A replica is not read from while what it lacks is older than this; 0: however old. It is found out to the
+    second."""
+    primary_name: str = "mymaster"
+    """What Sentinel calls the primary."""
+    sentinel_username: str = ""
+    """As whom to log in to Sentinel."""
+    sentinel_password: Secret | None = None
+    """The password for it; Sentinel has its own."""
+    topology_refresh: Annotated[Duration, Range(0.1)] = Duration(10.0)
+    """How often servers are asked who is there, if nothing speaks for it that this has changed; then it is at once."""
+    advertised_host: str = ""
+    """The host that clients are told who ask for the nodes of a Redis Cluster: this proxy, as its only one. Usually it
+    is the address that they have connected to."""
     filters: tuple[UseRedisFilter, ...] = ()
     """Message filters, in the order in which they see commands: `[{ use = "block" }]`."""
     max_held: Annotated[Size, Range(1024)] = Size(64 << 20)
@@ -164,6 +216,12 @@ class RedisProxyConfig:
                 raise ValueError(
                     f"upstreams[{at}].cluster: nothing goes to {one.cluster!r}{did_you_mean(one.cluster, names)}"
                 )
+        for upstream in self.all_upstreams():
+            if upstream.topology == "servers" and upstream.read_policy != "primary":
+                raise ValueError(
+                    f"read_policy: cluster {upstream.cluster!r} has no replicas (topology: is 'cluster', 'sentinel' or "
+                    "'replication' where there are some)"
+                )
 
     def _cluster_names(self) -> list[str]:
         """All clusters that are named, each once."""
@@ -174,13 +232,16 @@ class RedisProxyConfig:
     def _all_mirrors(self) -> list[tuple[MirrorConfig, ...]]:
         return [self.mirrors, *(route.mirrors for route in self.routes)]
 
-    def all_upstreams(self) -> list[UpstreamConfig]:
+    def all_upstreams(self) -> list[Upstream]:
         """All clusters, each with what is true of it."""
         return [self.upstream(name) for name in self._cluster_names()]
 
-    def upstream(self, name: str) -> UpstreamConfig:
+    def upstream(self, name: str) -> Upstream:
         own = next((one for one in self.upstreams if one.cluster == name), None)
-        return own or UpstreamConfig(ClusterName(name), self.username, self.password)
+        login = own or self
+        inherited = ("topology", "read_policy", "max_lag", "primary_name", "sentinel_username", "sentinel_password")
+        values = {of: getattr(self if getattr(login, of) is None else login, of) for of in inherited}
+        return Upstream(ClusterName(name), login.username, login.password, **values)
 
     @property
     def server_protocol(self) -> int:

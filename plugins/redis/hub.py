@@ -34,6 +34,8 @@ class Hub:
         self.table = CommandTable(custom.command() for custom in config.custom_commands)
         self.pools = Pools(config, self.stats, server)
         self.scripts = Scripts()
+        self.server = server
+        self.clock = server.loop.time
         self.timers = server.timers
         self.poller = server.poller
         self.identity = Identity(database=b"%d" % config.database)
@@ -52,8 +54,11 @@ class Hub:
         self._begun = True
         self.router = Router(self.table, make_routes(self))
         only = self.router.only
-        self.direct = only.target if only is not None and not only.target.routed and not only.mirrors else None
+        self.direct = only.target if only is not None and only.is_plain else None
         """The one cluster whose servers all have the same data; None: it matters where a command goes."""
+        last = self.router.default
+        self.poses_as_cluster = last is not None and last.target.redirects
+        """Clients that ask for the nodes of a Redis Cluster are told of the proxy."""
         self.limits = self.config.limits(whole=bool(self.config.filters) or self.direct is None)
         """Of what clients send."""
 
@@ -82,6 +87,6 @@ class Hub:
     def close(self) -> None:
         if self.filters is not None:
             self.filters.cleanup()
-        for target in self.router.targets if self._begun else ():
+        for target in self.router.all_targets if self._begun else ():
             target.close()
         self.pools.close()

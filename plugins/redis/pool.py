@@ -30,8 +30,12 @@ SPARE_CONNECTIONS = 4
 class Pool:
     """All connections of one identity to one endpoint, or to any of a cluster's where they all have the same data."""
 
-    def __init__(self, pools: Pools, cluster: Cluster, endpoint: Endpoint | None, identity: Identity) -> None:
+    def __init__(
+        self, pools: Pools, cluster: Cluster, endpoint: Endpoint | None, identity: Identity, name: str = ""
+    ) -> None:
         self.pools = pools
+        self.name = name or cluster.name
+        """Of the cluster, in statistics."""
         self.cluster = cluster
         self.endpoint = endpoint
         self.identity = identity
@@ -122,10 +126,10 @@ class Pool:
     # What connections tell
 
     def command_stats(self, command: str) -> CommandStats:
-        return self.pools.command_stats(self.cluster.name, command)
+        return self.pools.command_stats(self.name, command)
 
     def endpoint_stats(self, connection: ServerConnection) -> EndpointCommandStats:
-        return self.pools.endpoint_stats(self.cluster.name, connection.endpoint_name)
+        return self.pools.endpoint_stats(self.name, connection.endpoint_name)
 
     def count_errors(self, connection: ServerConnection, stats: CommandStats, errors: list[bytes]) -> None:
         """Replies that were errors; the list is emptied."""
@@ -160,11 +164,11 @@ class Pools:
         self._timer: Timer | None = None
         self._stop_collecting = server.stats.on_collect(self._collect)
 
-    def get(self, cluster: Cluster, identity: Identity, endpoint: Endpoint | None = None) -> Pool:
+    def get(self, cluster: Cluster, identity: Identity, endpoint: Endpoint | None = None, name: str = "") -> Pool:
         key = (cluster, endpoint, identity)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(self, cluster, endpoint, identity)
+            pool = self._pools[key] = Pool(self, cluster, endpoint, identity, name)
             if self._timer is None:
                 self._timer = self._timers.call_later(SWEEP, self._sweep)
         return pool

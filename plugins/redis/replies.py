@@ -13,6 +13,7 @@ __all__ = [
     "CROSS_SLOT",
     "LOST",
     "MOVED_AWAY",
+    "NOT_SETTLED",
     "NO_HELLO_NOW",
     "NO_PASSWORD",
     "NO_ROUTE",
@@ -30,6 +31,7 @@ __all__ = [
 ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
 MOVED_AWAY = b"-TRYAGAIN the keys of this transaction have moved to another server\r\n"
+NOT_SETTLED = b"-TRYAGAIN servers do not agree on which of them has this key\r\n"
 NO_HELLO_NOW = b"-ERR HELLO is not possible while the server knows something of this connection\r\n"
 NO_PASSWORD = (
     b"-ERR AUTH <password> called without any password configured for the default user. "

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.lanes import Lanes
 from l4proxy.plugins.redis.receivers import NOBODY, Unheard
 from l4proxy.plugins.redis.replies import (
     ABORTED,
@@ -30,7 +31,7 @@ from l4proxy.plugins.redis.replies import (
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
 from l4proxy.plugins.redis.router import Answer, Scatter, Single
 from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
-from l4proxy.plugins.redis.slots import MAX_TRIES, PAUSE, Block, Gather, Joined, Sent, Slot
+from l4proxy.plugins.redis.slots import ASKING, MAX_TRIES, PAUSE, Block, Gather, Joined, Sent, Slot
 from l4proxy.plugins.redis.special import Handler, request_of, send_to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, one_by_one
@@ -59,8 +60,8 @@ MULTI = encode_command(b"MULTI")
 class RoutedSession(Session):
     """Made for each client, where it matters which server a command goes to."""
 
-    __slots__ = ("_elsewhere", "_flush_later", "_flushing", "_links", "_order", "_own_target", "_promised", "_spoilt",
-                 "_tries", "_unplaced")  # fmt: skip
+    __slots__ = ("_ask_first", "_elsewhere", "_flush_later", "_flushing", "_links", "_order", "_own_target",
+                 "_promised", "_spoilt", "_tries", "_unplaced", "lanes")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self._order: deque[Slot] = deque()
@@ -74,9 +75,12 @@ class RoutedSession(Session):
         """Its commands so far, which have no keys."""
         self._spoilt = False
         """A command of the transaction was for another server: it is to be aborted."""
+        self.lanes = Lanes()
         self._own_target: Target | None = None
         self._elsewhere: Advice | None = None
         """Where the server of its own connection has sent it."""
+        self._ask_first = False
+        """The next command to its own connection is there by ``ASK``."""
         self._tries = 0
         super().__init__(hub, conn)
         self._slow = self._closely = not hub.router.ready
@@ -205,6 +209,7 @@ class RoutedSession(Session):
 
     def slot_part(self, slot: Slot, data: bytes, link: SharedConnection) -> None:
         """A part of a long reply. It waits for its turn, and if it is very long, so does the server."""
+        slot.begun = True
         if self._order and self._order[0] is slot and not slot.parts:
             slot.client.part(data)
             if self._pauses & CLIENT_FULL:
@@ -262,6 +267,7 @@ class RoutedSession(Session):
         endpoint = plan.shard.primary
         if elsewhere is not None and elsewhere.endpoint is not None:
             endpoint = elsewhere.endpoint
+            self._ask_first = elsewhere.asking
         self._own_target = plan.target
         return plan.target.pool(self.identity, endpoint), endpoint
 
@@ -284,7 +290,10 @@ class RoutedSession(Session):
         except UpstreamError as error:
             plan = Answer(of_upstream_error(error))
         if isinstance(plan, Single) and plan.key:
-            if plan.shard.primary is own.endpoint:
+            if self._ask_first:
+                own.send(self.hub.asking, ASKING, hidden=True)
+            if self._ask_first or plan.shard.primary is own.endpoint:
+                self._ask_first = False
                 return send_to_own(self, own, treatment, (run[0], run[1], plan.command, *run[3:]))
             plan = Answer(CROSS_SLOT)
         if isinstance(plan, Single) or (isinstance(plan, Scatter) and not plan.commands[0].key):
@@ -358,7 +367,7 @@ class RoutedSession(Session):
     def own_reply(self, asked: Asked, data: bytes) -> None:
         own, target = self._own, self._own_target
         if data[:1] == b"-" and own is not None and target is not None and asked.task is not None:
-            advice = target.advice(data)
+            advice = target.advice(data, own.endpoint)
             if advice is not None and own.stateful:
                 data = MOVED_AWAY
             elif advice is not None and self._tries < MAX_TRIES:

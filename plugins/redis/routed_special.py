@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from l4proxy.plugins.redis.only_node import answer_about_cluster
 from l4proxy.plugins.redis.replies import OK, error_reply
-from l4proxy.plugins.redis.special import HANDLERS, STAYS, Handler, client, to_own
+from l4proxy.plugins.redis.special import HANDLERS, STAYS, Handler, client, pass_on, to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import arguments
 
@@ -58,6 +59,15 @@ def asking(session: Session, treatment: Treatment, run: Task) -> None:
     session.reply(run, OK)
 
 
+def about_cluster(session: Session, treatment: Treatment, run: Task) -> None:
+    data = answer_about_cluster(session, run)
+    if data is None:
+        pass_on(session, treatment, run)
+    else:
+        session.done()
+        session.reply(run, data)
+
+
 def own(session: Session, treatment: Treatment, run: Task) -> None:
     if treatment.name == "ASKING":
         asking(session, treatment, run)
@@ -72,4 +82,5 @@ ROUTED_HANDLERS: dict[Role, Handler] = {
     Role.WAIT: wait,
     Role.CLIENT: routed_client,
     Role.OWN: own,
+    Role.CLUSTER: about_cluster,
 }

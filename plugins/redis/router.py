@@ -83,6 +83,11 @@ class Route(NamedTuple):
     """Where commands go that only read."""
     mirrors: tuple[Mirror, ...] = ()
 
+    @property
+    def is_plain(self) -> bool:
+        """It does not matter which command it is."""
+        return not (self.target.routed or self.mirrors or self.reads)
+
     def key(self, key: bytes) -> bytes:
         """What the servers know a key as."""
         return key if self.instead is None else self.instead + key[len(self.prefix) :]
@@ -103,6 +108,10 @@ class Router:
         self.only = self.first if len(routes) == 1 and not self.first.prefix and self.first.instead is None else None
         """The only route, where it changes nothing."""
         self.targets = list(dict.fromkeys(route.target for route in routes))
+        """Whose keys these are; others read or get copies of them."""
+        self._needed = list(dict.fromkeys((*self.targets, *(route.reads for route in routes if route.reads))))
+        mirrors = (mirror.target for route in routes for mirror in route.mirrors)
+        self.all_targets = list(dict.fromkeys((*self._needed, *mirrors)))
 
     @property
     def default(self) -> Route | None:
@@ -183,11 +192,11 @@ class Router:
     @property
     def ready(self) -> bool:
         """Whether it is known where keys are, or has taken too long to find out."""
-        return all(target.ready or target.given_up for target in self.targets)
+        return all(target.ready or target.given_up for target in self._needed)
 
     def when_ready(self, call: Callable[[], None]) -> None:
         """Call later; it may have to be asked again."""
-        for target in self.targets:
+        for target in self._needed:
             if not target.ready and not target.given_up:
                 target.when_ready(call)
                 return
@@ -231,8 +240,8 @@ class Router:
             return Answer(b"*2\r\n$1\r\n0\r\n*0\r\n")  # there are fewer shards than when it began
         target, shard = shards[at]
         if cursor is None:
-            return Single(target, shard, command, reads=True)  # the server says what is wrong with it
-        one = Single(target, shard, encode_command(words[0], b"%d" % inner, *words[2:]), reads=True)
+            return Single(target, shard, command)  # the server says what is wrong with it
+        one = Single(target, shard, encode_command(words[0], b"%d" % inner, *words[2:]))
         return Scatter([one], partial(_next_cursor, at, len(shards)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.cluster_target import ClusterTarget
 from l4proxy.plugins.redis.router import Mirror, Route
 from l4proxy.plugins.redis.target import HashTarget, Servers, Target
 
@@ -45,6 +46,8 @@ def make_routes(hub: Hub) -> list[Route]:
 def _target(hub: Hub, name: str) -> Target:
     """What kind of cluster it is, its own configuration says."""
     settings = hub.config.upstream(name)
+    if settings.topology == "cluster":
+        return ClusterTarget(hub, settings)
     try:
         cluster = hub.clusters.find(name)
     except UpstreamError:

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.receivers import NOBODY
-from l4proxy.plugins.redis.replies import UNREADABLE, of_upstream_error
+from l4proxy.plugins.redis.replies import MOVED_AWAY, NOT_SETTLED, UNREADABLE, of_upstream_error
+from l4proxy.plugins.redis.target import Advice
 from l4proxy.protocols.redis.reply import split_replies
 from l4proxy.protocols.redis.request import encode_command
+from l4proxy.protocols.redis.topology import redirection
 from l4proxy.protocols.redis.values import Value, decode, encode
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.redis.lanes import Lane
     from l4proxy.plugins.redis.routed import RoutedSession
     from l4proxy.plugins.redis.router import Scatter, Single
     from l4proxy.plugins.redis.shared import Receiver, SharedConnection
     from l4proxy.plugins.redis.treatment import Treatment
     from l4proxy.stream import Stream
 
-__all__ = ["MAX_TRIES", "PAUSE", "Block", "Gather", "Joined", "Sent", "Slot"]
+__all__ = ["ASKING", "MAX_TRIES", "PAUSE", "Block", "Gather", "Joined", "Sent", "Slot"]
 
 ASKING = encode_command(b"ASKING")
 MAX_TRIES = 6
@@ -47,11 +50,13 @@ class Joined:
 class Slot:
     """One command's place in the order of replies. ``client`` is who gets the reply when it is its turn."""
 
-    __slots__ = ("client", "data", "done", "held", "parts", "size")
+    __slots__ = ("begun", "client", "data", "done", "held", "parts", "size")
 
     def __init__(self, client: Receiver) -> None:
         self.client = client
         self.done = False
+        self.begun = False
+        """A part of its reply has come."""
         self.data = b""
         self.parts: list[bytes] = []
         """The beginning of a long reply, until it is its turn."""
@@ -63,7 +68,7 @@ class Slot:
 class Sent:
     """One command on its way to a server: receives its reply, and sends it elsewhere where that is what it says."""
 
-    __slots__ = ("_done", "_joined", "_parts", "_session", "_slot", "_treatment", "_tries", "single")
+    __slots__ = ("_done", "_joined", "_parts", "_session", "_slot", "_treatment", "_tries", "lane", "single")
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class Sent:
     ) -> None:
         """``done`` is given the reply; of a long one only the end, where there is a ``slot`` that takes its parts."""
         self.single = single
+        self.lane: Lane | None = None
         self._session = session
         self._treatment = treatment
         self._done = done
@@ -86,28 +92,60 @@ class Sent:
     def send(self) -> None:
         """To whichever server of its shard may answer it."""
         single, session = self.single, self._session
+        if session.lanes.holds(self):
+            return
         try:
             endpoint, replica = single.shard.primary, False
             if single.reads:
                 endpoint, replica = single.target.node(single.shard, session.conn.id)
-            self.send_to(endpoint, replica=replica)
+            self._send_to(endpoint, replica=replica)
         except UpstreamError as error:
-            self._done(of_upstream_error(error))
+            self._finish(of_upstream_error(error))
 
-    def send_to(self, endpoint: Endpoint | None, *, replica: bool = False, asking: bool = False) -> None:
+    def send_again(self) -> None:
+        """Where its key is may have changed."""
+        try:
+            self.single = self._session.hub.router.again(self.single)
+        except UpstreamError as error:
+            if self._tries < MAX_TRIES and not self._session.closing:
+                self._try_again(Advice())
+            else:
+                self._finish(of_upstream_error(error))
+        else:
+            self.send()
+
+    def _send_to(self, endpoint: Endpoint | None, *, replica: bool = False, asking: bool = False) -> None:
         """Raises UpstreamError."""
         session = self._session
         joined = self._joined = session.join(self.single.target, endpoint, replica=replica)
-        self._tries += 1
         joined.outstanding += 1
         if asking:
             joined.link.send(NOBODY, session.hub.asking, 1, ASKING)
         joined.link.send(self, self._treatment, 1, self.single.command)
 
+    def _try_again(self, advice: Advice) -> None:
+        """As a server has advised, or after a pause; behind others of the client that were sent elsewhere before."""
+        self._tries += 1
+        if not self._session.lanes.enter(self, advice.endpoint):
+            return
+        if advice.endpoint is None:
+            self._session.hub.timers.call_later(PAUSE * 2 ** (self._tries - 1), self.send_again)
+            return
+        try:
+            self._send_to(advice.endpoint, asking=advice.asking)
+        except UpstreamError as error:
+            self._finish(of_upstream_error(error))
+
     def replied(self, data: bytes, count: int) -> None:
-        self._left()
-        if data[:1] != b"-" or self._parts or not self._goes_elsewhere(data):
-            self._done(b"".join([*self._parts, data]) if self._parts else data)
+        by = self._left()
+        if data[:1] != b"-" or self._parts:
+            self._finish(b"".join([*self._parts, data]) if self._parts else data)
+            return
+        advice = self.single.target.advice(data, by)
+        if advice is not None and self._tries < MAX_TRIES and not self._session.closing:
+            self._try_again(advice)
+        else:
+            self._finish(NOT_SETTLED if advice is not None and advice.endpoint is not None else data)
 
     def part(self, data: bytes) -> None:
         if self._slot is not None and self._joined is not None:
@@ -120,54 +158,35 @@ class Sent:
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         """What the server cannot have done, or what changes nothing, may be asked again."""
-        self._left()
-        target = self.single.target
-        if self._joined is not None and self._joined.link.endpoint is not None:
-            target.lost(self._joined.link.endpoint)
-        if (
-            target.may_move
-            and (self.single.reads or not sent)
-            and self._tries < MAX_TRIES
-            and not self._session.closing
-        ):
-            self._send_later()
+        target, by = self.single.target, self._left()
+        if by is not None:
+            target.lost(by)
+        may_be_asked_again = target.may_move and (self.single.reads or not sent) and not self._begun
+        if may_be_asked_again and self._tries < MAX_TRIES and not self._session.closing:
+            self._try_again(Advice())
         else:
-            self._done(error)
+            self._finish(error)
 
     def broken(self) -> None:
         self._session.broken()
 
-    def _left(self) -> None:
-        if self._joined is not None:
-            self._joined.outstanding -= 1
+    @property
+    def _begun(self) -> bool:
+        """A part of its reply has come."""
+        return bool(self._parts or (self._slot is not None and self._slot.begun))
 
-    def _goes_elsewhere(self, error: bytes) -> bool:
-        """Whether an error says that the command belongs elsewhere, or should be sent again; then it is."""
-        if self._tries >= MAX_TRIES or self._session.closing:
-            return False
-        advice = self.single.target.advice(error)
-        if advice is None:
-            return False
-        if advice.endpoint is None:
-            self._send_later()
-            return True
-        try:
-            self.send_to(advice.endpoint, asking=advice.asking)
-        except UpstreamError:
-            return False
-        return True
+    def _left(self) -> Endpoint | None:
+        """It is not under way any more. Return the server that it was sent to."""
+        joined = self._joined
+        if joined is None:
+            return None
+        joined.outstanding -= 1
+        return joined.link.endpoint
 
-    def _send_later(self) -> None:
-        self._session.hub.timers.call_later(PAUSE * 2 ** (self._tries - 1), self._send_again)
-
-    def _send_again(self) -> None:
-        """Where its key is may have changed."""
-        try:
-            self.single = self._session.hub.router.again(self.single)
-        except UpstreamError as error:
-            self._done(of_upstream_error(error))
-        else:
-            self.send()
+    def _finish(self, data: bytes) -> None:
+        if self.lane is not None:
+            self._session.lanes.leave(self)
+        self._done(data)
 
 
 class Gather:
@@ -238,7 +257,7 @@ class Block:
         replies = split_replies(self._data, self._count)
         if not self._goes_elsewhere(replies):
             for slot, reply in zip(self._slots, replies, strict=True):
-                self._session.answer(slot, reply)
+                self._session.answer(slot, MOVED_AWAY if redirection(reply) is not None else reply)
 
     def part(self, data: bytes) -> None:
         self._data += data
@@ -256,7 +275,7 @@ class Block:
         moved = next((reply for reply in replies if reply.startswith(b"-MOVED")), None)
         if moved is None or self._tries >= MAX_TRIES or not replies[-1].startswith(b"-EXECABORT"):
             return False
-        advice = self._one.target.advice(moved)
+        advice = self._one.target.advice(moved, self._joined.link.endpoint)
         if advice is None or advice.endpoint is None:
             return False
         try:

@@ -93,6 +93,8 @@ def script(session: Session, treatment: Treatment, run: Task) -> bool:
 
 def about_cluster(session: Session, treatment: Treatment, run: Task) -> bool:
     """Where the client's server is one, that knows what there is to say about a cluster."""
+    if session.hub.poses_as_cluster:
+        return False
     pass_on(session, treatment, run)
     return True
 

@@ -2,7 +2,7 @@
 
 What a cluster is made of, its own configuration says: servers that all have the same data (one shard, and any of them
 will do), servers among which keys are divided by a balancer that hashes, a Redis Cluster, or a primary with its
-replicas. The last two can change at any time, and have to be watched (``cluster_map``, ``replication``).
+replicas. The last two can change at any time, and have to be watched (``watched``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from l4proxy.protocols.redis.slots import hash_tag
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster
     from l4proxy.endpoint import Endpoint
-    from l4proxy.plugins.redis.config import UpstreamConfig
+    from l4proxy.plugins.redis.config import Upstream
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.identity import Identity
     from l4proxy.plugins.redis.pool import Pool
@@ -64,7 +64,7 @@ class Target:
     readonly_handshake: ClassVar[bool] = False
     """Whether replicas have to be told (``READONLY``) that a connection wants to read from them."""
 
-    def __init__(self, hub: Hub, config: UpstreamConfig) -> None:
+    def __init__(self, hub: Hub, config: Upstream) -> None:
         self.hub = hub
         self.config = config
         self.name = config.cluster
@@ -85,11 +85,17 @@ class Target:
         return client._replace(username=config.username.encode(), password=config.password.reveal().encode())
 
     def pool(self, client: Identity, endpoint: Endpoint | None, *, replica: bool = False) -> Pool:
-        """Connections to one endpoint; None: to any. Raises UpstreamError."""
+        """Connections to one endpoint; None: to any of those configured. Raises UpstreamError."""
         identity = self.identity(client)
         if replica and self.readonly_handshake:
             identity = identity._replace(readonly=True)
-        return self.hub.pools.get(self.cluster, identity, endpoint)
+        cluster = self.cluster if endpoint is None else self.servers
+        return self.hub.pools.get(cluster, identity, endpoint, self.name)
+
+    @property
+    def servers(self) -> Cluster:
+        """Whose endpoints the shards have. Raises UpstreamError."""
+        return self.cluster
 
     # What subclasses say
 
@@ -144,8 +150,8 @@ class Target:
 
     # Changes
 
-    def advice(self, error: bytes) -> Advice | None:
-        """Where a command goes that was answered with ``error``; None: that is the answer."""
+    def advice(self, error: bytes, by: Endpoint | None) -> Advice | None:
+        """Where a command goes that was answered with ``error`` by a server; None: that is the answer."""
         return None
 
     def lost(self, endpoint: Endpoint) -> None:
@@ -171,7 +177,7 @@ class HashTarget(Target):
     """Servers that know nothing of each other. The balancer (``ring_hash``, ``maglev``) divides the keys among them, by
     what stands between ``{`` and ``}`` where a key has that."""
 
-    def __init__(self, hub: Hub, config: UpstreamConfig) -> None:
+    def __init__(self, hub: Hub, config: Upstream) -> None:
         super().__init__(hub, config)
         self._shards: dict[Endpoint, Shard] = {}
 
@@ -200,10 +206,16 @@ def unserved(what: str) -> UpstreamError:
 
 
 def choose_node(
-    shard: Shard, usable: list[Endpoint], policy: str, latency: Callable[[Endpoint], float], client: int
+    shard: Shard,
+    usable: list[Endpoint],
+    policy: str,
+    latency: Callable[[Endpoint], float],
+    client: int,
+    present: bool = True,
 ) -> tuple[Endpoint | None, bool]:
-    """Which server of a shard to read from, by the read policy; ``usable`` are its replicas that may answer. Raises
-    UpstreamError where only a replica may, and there is none."""
+    """Which server of a shard to read from, by the read policy, and whether that is a replica. ``usable`` are the
+    replicas that may answer; ``present`` says whether the primary is there. Raises UpstreamError where only a replica
+    may, and there is none."""
     primary = shard.primary
     if policy == "primary" or (not usable and policy != "replica"):
         return primary, False
@@ -211,6 +223,6 @@ def choose_node(
         if not usable:
             raise unserved(f"shard {shard.name} has no replica that may be read from")
         return usable[client % len(usable)], True
-    everybody = [*([primary] if primary is not None else []), *usable]
+    everybody = [*([primary] if primary is not None and present else []), *usable]
     chosen = min(everybody, key=latency) if policy == "nearest" else everybody[client % len(everybody)]
     return chosen, chosen is not primary

@@ -1,0 +1,232 @@
+"""Clusters that have to be asked which servers they have, and again whenever something speaks for it that this has
+changed: a redirection, a lost connection, a server that is not what it was.
+
+A subclass asks in its own way (``_inquire``). When that brings nothing, another server is asked after a short pause;
+what was known goes on being used."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from l4proxy.address import Address
+from l4proxy.endpoint import EndpointSpec
+from l4proxy.errors import UpstreamError
+from l4proxy.logging_setup import once_per
+from l4proxy.plugins.host_files import is_ip
+from l4proxy.plugins.redis.replicas import ReplicaWatch
+from l4proxy.plugins.redis.target import Advice, Shard, Target, choose_node, unserved
+from l4proxy.plugins.requested_hosts import sibling_cluster
+
+if TYPE_CHECKING:
+    from l4proxy.cluster import Cluster
+    from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.redis.config import Upstream
+    from l4proxy.plugins.redis.hub import Hub
+    from l4proxy.protocols.redis.topology import Node
+    from l4proxy.timers import Timer
+
+__all__ = ["WatchedTarget"]
+
+log = logging.getLogger("l4proxy.redis")
+
+MIN_PAUSE = 0.1
+"""Seconds between two questions, whatever speaks for another."""
+LOG_PAUSE = 10.0
+_LATER = frozenset((b"-TRYAGAIN", b"-CLUSTERDOWN", b"-LOADING", b"-MASTERDOWN", b"-READONLY"))
+"""Errors that will pass: the command was not done, and may be sent again."""
+
+
+class WatchedTarget(Target):
+    """Base of `ClusterTarget`, `SentinelTarget` and `ReplicationTarget`."""
+
+    may_move = True
+    own_servers: ClassVar[bool] = True
+    """Its servers are others than those that the configuration has."""
+
+    def __init__(self, hub: Hub, config: Upstream) -> None:
+        super().__init__(hub, config)
+        self._shards: list[Shard] = []
+        self._settled = False
+        """Something is known."""
+        self._companion: tuple[Cluster, object] | None = None
+        self._asked: object | None = None
+        """Of the question under way, until it is answered."""
+        self._again = False
+        self._failures = 0
+        """Questions in a row without an answer."""
+        self._last = 0.0
+        self._timer: Timer | None = None
+        self._limit: Timer | None = None
+        self._closed = False
+        self._problem = ""
+        self._lost: set[Endpoint] = set()
+        """Endpoints to which connections were lost since it was last heard which there are."""
+        self.watch = ReplicaWatch(self) if config.read_policy != "primary" else None
+        self._ask()
+
+    # Asking
+
+    def _inquire(self, found: Callable[[], None], failed: Callable[[str], None]) -> None:
+        """Ask, and take over what is answered; call one of the two then. Raises UpstreamError."""
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """Ask soon which servers there are: it may have changed."""
+        if self._asked is not None:
+            self._again = True
+        elif not self._closed and not self._failures:
+            self._later(max(0.0, self._last + MIN_PAUSE - self.hub.clock()))
+
+    def _later(self, pause: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.hub.timers.call_later(pause, self._ask) if not self._closed else None
+
+    def _ask(self) -> None:
+        self._last = self.hub.clock()
+        self._again = False
+        asked = self._asked = object()
+        try:
+            self._limit = self.hub.timers.call_later(
+                self.cluster.config.connect_timeout, partial(self._failed, asked, "no answer in time")
+            )
+            self._inquire(partial(self._found, asked), partial(self._failed, asked))
+        except UpstreamError as error:
+            self._failed(asked, str(error))
+
+    def _over(self, asked: object) -> bool:
+        if self._asked is not asked or self._closed:
+            return False
+        self._asked = None
+        if self._limit is not None:
+            self._limit.cancel()
+        return True
+
+    def _found(self, asked: object) -> None:
+        if not self._over(asked):
+            return
+        if self._problem:
+            log.info("cluster %s: its servers are known again", self.name)
+        self._failures, self._problem, self._settled, self.given_up = 0, "", True, False
+        self.settled()
+        self._later(MIN_PAUSE if self._again else self.hub.config.topology_refresh * random.uniform(0.9, 1.1))
+
+    def _failed(self, asked: object, problem: str) -> None:
+        if not self._over(asked):
+            return
+        self._problem = problem
+        if times := once_per(LOG_PAUSE, f"{self.name} topology"):
+            log.warning("cluster %s: it is not known which servers it has: %s (%d times)", self.name, problem, times)
+        self._later(min(MIN_PAUSE * 2**self._failures, self.hub.config.topology_refresh))
+        self._failures = min(self._failures + 1, 10)
+
+    def settled(self) -> None:
+        """Whoever waits may go on, if all is known by now."""
+        if self.ready:
+            self._go_on()
+
+    def is_asked(self, asked: object) -> bool:
+        """Whether that question is still the one under way."""
+        return self._asked is asked
+
+    # Servers
+
+    @property
+    def servers(self) -> Cluster:
+        """Endpoints at the addresses that were named; their cluster has the options of the configured one."""
+        configured = self.cluster
+        if not self.own_servers:
+            return configured
+        basis = (configured.config, configured.tls)
+        if self._companion is None or self._companion[1] != basis:
+            self._companion = (sibling_cluster(configured, "servers", self.hub.server), basis)
+        return self._companion[0]
+
+    def _endpoints(self, nodes: Iterable[Node], by: Endpoint | None) -> dict[Node, Endpoint]:
+        """From now on these are the servers. ``by`` has named them."""
+        servers, specs = self.servers, {}
+        for node in nodes:
+            spec = _spec(node.host or _host(by), node.port, node.hostname)
+            if spec is not None:
+                specs[node] = spec
+            elif times := once_per(LOG_PAUSE, f"{self.name} {node.host}"):
+                log.warning("cluster %s: %r is not an IP address (%d times)", self.name, node.host, times)
+        servers.endpoints.update(specs.values())
+        self._lost.clear()
+        return {node: servers.endpoints.current[spec.name] for node, spec in specs.items()}
+
+    def _endpoint(self, host: str, port: int, by: Endpoint | None) -> Endpoint | None:
+        """The server at an address or name, also one that is new."""
+        servers = self.servers.endpoints
+        for endpoint in servers.current.values():
+            if endpoint.hostname == host and endpoint.spec.addresses[0].port == port:
+                return endpoint
+        spec = _spec(host or _host(by), port, "")
+        if spec is None:
+            return None
+        if spec.name not in servers.current:
+            servers.update([*(one.spec for one in servers.current.values()), spec])
+        return servers.current[spec.name]
+
+    def lost(self, endpoint: Endpoint) -> None:
+        self._lost.add(endpoint)
+        self.refresh()
+
+    def advice(self, error: bytes, by: Endpoint | None) -> Advice | None:
+        if error.partition(b" ")[0].rstrip() not in _LATER:
+            return None
+        self.refresh()
+        return Advice()
+
+    # Shards
+
+    @property
+    def ready(self) -> bool:
+        return self._settled and (self.watch is None or self.watch.begun)
+
+    def shards(self) -> list[Shard]:
+        return self._shards
+
+    def default_shard(self) -> Shard:
+        """One whose primary is there, as far as is known."""
+        for shard in self._shards:
+            if shard.primary is not None and shard.primary not in self._lost:
+                return shard
+        if self._shards:
+            return self._shards[0]
+        raise self.unknown()
+
+    def unknown(self) -> UpstreamError:
+        return unserved(
+            f"cluster {self.name}: it is not known which servers it has: {self._problem or 'no answer yet'}"
+        )
+
+    def node(self, shard: Shard, client: int) -> tuple[Endpoint | None, bool]:
+        if self.watch is None:
+            return shard.primary, False
+        present = shard.primary is not None and shard.primary not in self._lost
+        usable = [endpoint for endpoint in self.watch.usable(shard) if endpoint not in self._lost]
+        return choose_node(shard, usable, self.config.read_policy, self.watch.latency, client, present)
+
+    def close(self) -> None:
+        self._closed = True
+        for timer in (self._timer, self._limit):
+            if timer is not None:
+                timer.cancel()
+        if self.watch is not None:
+            self.watch.close()
+
+
+def _host(endpoint: Endpoint | None) -> str:
+    return endpoint.spec.addresses[0].host if endpoint is not None else ""
+
+
+def _spec(host: str, port: int, hostname: str) -> EndpointSpec | None:
+    """None: that is no IP address."""
+    if not is_ip(host) or not 0 < port < 65536:
+        return None
+    return EndpointSpec.of_address(Address(host, port), hostname=hostname)
