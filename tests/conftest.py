@@ -19,6 +19,7 @@ pytest_plugins = [
     "services.nginx",
     "services.postgres",
     "services.redis",
+    "services.redis_cluster",
 ]
 
 

@@ -342,7 +342,7 @@ class DedicatedConnection(ServerConnection):
             self.watching = False
         elif treatment.role is Role.MONITOR:
             self.monitoring = True
-        elif treatment.role is Role.OWN:
+        elif treatment.role is Role.OWN and treatment.name != "ASKING":  # that is for the next command only
             self.kept = True
 
     # The end

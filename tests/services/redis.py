@@ -18,7 +18,7 @@ from l4proxy.protocols.redis.values import decode
 from services.needs import program
 from services.process import HOST, accepts, free_port, running
 
-__all__ = ["RedisConnection", "RedisServer", "redis", "redis_server", "redis_three", "redis_twins"]
+__all__ = ["ORDERED", "RedisConnection", "RedisServer", "redis", "redis_server", "redis_three", "redis_twins"]
 
 ORDERED = ("--hash-max-listpack-value", "100000", "--zset-max-listpack-value", "100000")
 """Options of servers that answer the same commands with the same bytes: no order in them is by chance."""

@@ -1,0 +1,143 @@
+"""A Redis Cluster of three primaries, each with a replica, that can lose nodes and get them back."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.needs import program
+from services.process import HOST, accepts, free_port, running
+from services.redis import ORDERED, RedisServer
+
+__all__ = ["RedisCluster", "redis_cluster", "wait_for"]
+
+PRIMARIES = 3
+NODE_TIMEOUT = 1500  # milliseconds until a node is taken for dead
+PATIENCE = 60.0
+
+
+def wait_for(what: str, met: Callable[[], object]) -> None:
+    """Wait until something is so; servers need their time."""
+    end = time.monotonic() + PATIENCE
+    while not met():
+        if time.monotonic() > end:
+            raise AssertionError(f"not in time: {what}")
+        time.sleep(0.05)
+
+
+class RedisCluster:
+    """Made by the fixture. Its nodes keep nothing on disk but who they are."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.ports = [free_port() for _ in range(2 * PRIMARIES)]
+        self._bus = {port: free_port() for port in self.ports}
+        self._stacks: dict[int, contextlib.ExitStack] = {}
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    @property
+    def addresses(self) -> list[str]:
+        return [f"{HOST}:{port}" for port in self.ports]
+
+    def node(self, port: int) -> RedisServer:
+        return RedisServer(HOST, port, self._directory)
+
+    def ask(self, port: int, *words: str) -> str:
+        """What ``redis-cli`` prints."""
+        return self.node(port).command(*words)
+
+    def start(self, port: int) -> None:
+        """Start a node, with what it knew of the cluster."""
+        home = self._directory / str(port)
+        home.mkdir(exist_ok=True)
+        argv = [program("redis-server"), "--bind", HOST, "--port", str(port), "--dir", str(home)]
+        argv += ["--cluster-enabled", "yes", "--cluster-port", str(self._bus[port]), "--save", "", "--appendonly", "no"]
+        argv += ["--cluster-node-timeout", str(NODE_TIMEOUT), "--repl-diskless-sync-delay", "0", *ORDERED]
+        stack = self._stacks[port] = contextlib.ExitStack()
+        self._processes[port] = stack.enter_context(running(argv, log=home / "log", ready=lambda: accepts(port)))
+
+    def kill(self, port: int) -> None:
+        """It is gone at once, with all its connections."""
+        self._processes[port].send_signal(signal.SIGKILL)
+        self._processes[port].wait()
+        self._stacks.pop(port).close()
+
+    def form(self) -> None:
+        first, *others = self.ports
+        for port in others:
+            self.ask(first, "cluster", "meet", HOST, str(port), str(self._bus[port]))
+        for number, port in enumerate(self.ports[:PRIMARIES]):
+            begin, end = 16384 * number // PRIMARIES, 16384 * (number + 1) // PRIMARIES - 1
+            self.ask(port, "cluster", "addslotsrange", str(begin), str(end))
+        wait_for("all know each other", lambda: all(self._knows(port) == len(self.ports) for port in self.ports))
+        for primary, replica in zip(self.ports[:PRIMARIES], self.ports[PRIMARIES:], strict=True):
+            self.ask(replica, "cluster", "replicate", self.ask(primary, "cluster", "myid"))
+        self.settle()
+
+    def _knows(self, port: int) -> int:
+        return self.ask(port, "cluster", "nodes").count("connected")
+
+    def settle(self) -> None:
+        """Wait until all is well: every primary has a replica that has its data."""
+        wait_for("the cluster is well", self._is_well)
+
+    def _is_well(self) -> bool:
+        states = [self.ask(port, "cluster", "info") for port in self.ports]
+        links = "".join(self.ask(port, "info", "replication") for port in self.ports)
+        return (
+            all("cluster_state:ok" in state for state in states)
+            and links.count("master_link_status:up") == PRIMARIES
+            and all(self.ask(port, "cluster", "nodes").count("fail") == 0 for port in self.ports)
+        )
+
+    def primary_of(self, key: str) -> int:
+        """The port of the node that has a key."""
+        slot = int(self.ask(self.ports[0], "cluster", "keyslot", key))
+        for line in self.ask(self._alive(), "cluster", "nodes").splitlines():
+            _id, address, flags, _primary, _ping, _pong, _epoch, _link, *slots = line.split()
+            if "master" in flags and "fail" not in flags and any(_has(one, slot) for one in slots):
+                return int(address.partition("@")[0].rpartition(":")[2])
+        raise LookupError(f"nobody has slot {slot}")
+
+    def _alive(self) -> int:
+        return next(iter(self._stacks))
+
+    def replica_of(self, port: int) -> int:
+        """The port of the replica of a primary."""
+        (line,) = self.ask(port, "cluster", "replicas", self.ask(port, "cluster", "myid")).splitlines()
+        return int(line.split()[1].partition("@")[0].rpartition(":")[2])
+
+    def fail_over(self, port: int) -> int:
+        """Make a primary's replica the primary; its port."""
+        replica = self.replica_of(port)
+        self.ask(replica, "cluster", "failover")
+        wait_for("the replica has taken over", lambda: "role:master" in self.ask(replica, "info", "replication"))
+        return replica
+
+    def close(self) -> None:
+        for stack in self._stacks.values():
+            stack.close()
+
+
+def _has(slots: str, slot: int) -> bool:
+    first, _, last = slots.partition("-")
+    return first.isdigit() and int(first) <= slot <= int(last or first)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A running cluster. Which node has which role changes with the tests."""
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        for port in cluster.ports:
+            cluster.start(port)
+        cluster.form()
+        yield cluster
+    finally:
+        cluster.close()
