@@ -64,7 +64,10 @@ class Partition:
         stats.produced_batches_total += batches
         stats.produced_bytes_total += size
         if batches:
-            self.topic.tally.count(batches, records, size, attributes)
+            tally = self.topic.tally
+            if tally is None:
+                tally = self.topic.tally = BatchTally()
+            tally.count(batches, records, size, attributes)
         return records
 
     def _is_repeated(self, producer: int, epoch: int, sequence: int) -> bool:
@@ -113,8 +116,9 @@ class Topic:
         """Of each partition, the last one that it was seen to have."""
         self.has_errors = False
         """Whether that had error codes of partitions."""
-        self.tally = BatchTally()
-        self.stats = owner.registry.group(TopicStats, topic=self.label)
+        self.tally: BatchTally | None = None
+        self.stats: TopicStats | None = None
+        """None while there was nothing to count: a Metadata response may name thousands of topics."""
 
     def partition(self, index: int) -> Partition:
         partition = self.partitions.get(index)
@@ -127,6 +131,12 @@ class Topic:
         """What it is called in metrics."""
         return self.owner.prefix + self.name
 
+    def counted(self) -> TopicStats:
+        """Its metrics."""
+        if self.stats is None:
+            self.stats = self.owner.registry.group(TopicStats, topic=self.label)
+        return self.stats
+
     def _stats_of(self, index: int) -> PartitionStats:
         return self.owner.registry.group(PartitionStats, topic=self.label, partition=str(index))
 
@@ -137,8 +147,9 @@ class Topic:
         self.name = topic_text(key, self.topic_id)
         before = self.stats
         self.discard()
-        self.stats = self.owner.registry.group(TopicStats, topic=self.label)
-        _add_up(self.stats, before)
+        self.stats = None
+        if before is not None:
+            _add_up(self.counted(), before)
         for partition in self.partitions.values():
             counted = partition.stats
             partition.stats = self._stats_of(partition.index)
@@ -146,7 +157,8 @@ class Topic:
 
     def discard(self) -> None:
         """Show its metrics no more."""
-        self.owner.registry.discard(self.stats)
+        if self.stats is not None:
+            self.owner.registry.discard(self.stats)
         for partition in self.partitions.values():
             self.owner.registry.discard(partition.stats)
             if partition.end_stats is not None:
@@ -162,12 +174,16 @@ class Topic:
                     partition.end_stats = registry.group(PartitionEndStats, topic=label, partition=str(partition.index))
                 if partition.end_stats.label_values[1] != OTHER:
                     partition.end_stats.partition_end_offset = partition.end
-        self.tally.fold(self.stats)
+        if self.tally is not None:
+            self.tally.fold(self.counted())
 
     def lead(self, layout: Layout) -> list[tuple[int, int, int]]:
         """Metadata told who leads which partition. Return where that is another one than before: index, old, new."""
         self.has_errors = any(error for error, _, _, _ in layout)
         self.layout = layout
+        if not self.leaders:
+            self.leaders = {index: leader for _, index, leader, _ in layout if leader >= 0}
+            return []
         changed = []
         for _, index, leader, _ in layout:
             if leader >= 0:  # else it has none at the moment
@@ -175,7 +191,8 @@ class Topic:
                 if before != leader:
                     changed.append((index, before, leader))
                 self.leaders[index] = leader
-        self.stats.leader_changes_total += len(changed)
+        if changed:
+            self.counted().leader_changes_total += len(changed)
         return changed
 
 

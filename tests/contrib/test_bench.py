@@ -114,6 +114,14 @@ def test_wrong_use(arguments: list[str], error: str) -> None:
     assert error in done.stderr
 
 
+def test_reading_kafka() -> None:
+    command = [sys.executable, str(BENCH / "kafka_reading.py"), "--rounds", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["CPU", "Produce", "Fetch", "Metadata"], (
+        done.stderr
+    )
+
+
 def test_reading_captures() -> None:
     command = [sys.executable, str(BENCH / "capture.py"), "--megabytes", "3", "--rounds", "1"]
     done = subprocess.run(command, capture_output=True, text=True)

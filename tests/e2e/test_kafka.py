@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from e2e.kafka_jobs import CODECS, Job, consume, consumer, java_clients, kafkajs, producer
 from e2e.kafka_watch import Watched, watch
 from proxy_process import wait_until
 from services.certs import Certs
@@ -19,7 +20,6 @@ from services.needs import needs, program
 
 confluent = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 
-CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 CLUSTERS = ("kafka", "older_kafka")
 
 
@@ -46,31 +46,6 @@ def create(bootstrap: str, topic: str, partitions: int = 3, replicas: int = 1, *
     admin = AdminClient({"bootstrap.servers": bootstrap, **options})
     for made in admin.create_topics([NewTopic(topic, partitions, replicas)]).values():
         made.result(30)
-
-
-def producer(bootstrap: str, **options: Any) -> Any:
-    return confluent.Producer({"bootstrap.servers": bootstrap, "client.id": "producer", "linger.ms": 5, **options})
-
-
-def consumer(bootstrap: str, group: str, topic: str, **options: Any) -> Any:
-    defaults = {"auto.offset.reset": "earliest", "enable.auto.commit": False, "session.timeout.ms": 6000}
-    if options.get("group.protocol") == "consumer":
-        del defaults["session.timeout.ms"]
-    made = confluent.Consumer({"bootstrap.servers": bootstrap, "group.id": group, **defaults, **options})
-    made.subscribe([topic])
-    return made
-
-
-def consume(made: Any, count: int) -> int:
-    """Read until there were so many records, and return how many there were."""
-    seen = 0
-    for _ in range(300):
-        if seen >= count:
-            break
-        messages = made.consume(min(500, count - seen), 0.2)
-        assert not [message.error() for message in messages if message.error()]
-        seen += len(messages)
-    return seen
 
 
 def ends(cluster: KafkaCluster, topic: str, partitions: int) -> dict[int, int]:
@@ -240,6 +215,17 @@ def test_kcat(cluster: KafkaCluster, watched: Watched, topic: str) -> None:
     listed = subprocess.run([*kcat, "-L", "-J"], capture_output=True, text=True, check=True, timeout=60)
     assert [one["name"] for one in json.loads(listed.stdout)["brokers"]] == [watched.bootstrap]
     assert watched.metrics()["software_connections_total", "librdkafka", "2.0.2"] > 0
+
+
+@pytest.mark.parametrize("job", [java_clients, kafkajs], ids=lambda job: job.__name__)
+def test_clients_in_other_languages(cluster: KafkaCluster, watched: Watched, topic: str, job: Job) -> None:
+    create(watched.bootstrap, topic)
+    consumed = job(cluster, watched.bootstrap, topic)
+    at_broker = ends(cluster, topic, 3)
+    assert consumed == sum(at_broker.values())
+    assert watched.of_partitions("produced_records_total", topic) == at_broker
+    assert watched.of_partitions("fetched_records_total", topic) == at_broker
+    assert watched.lag(f"group-{topic}", topic) == dict.fromkeys(range(3), 0)
 
 
 def test_without_acknowledgements(cluster: KafkaCluster, watched: Watched, topic: str) -> None:

@@ -158,6 +158,12 @@ def test_topics_have_ids_as_soon_as_they_are_made(speech: Speech) -> None:
     assert speech.value("errors_total", "CreateTopics", "TOPIC_ALREADY_EXISTS") == 1
 
 
+def test_topics_that_are_only_named_have_no_metrics(speech: Speech) -> None:
+    metadata(speech.client())
+    assert not speech.values("produced_batch_bytes")
+    assert not speech.values("leader_changes_total")
+
+
 def test_leaders(speech: Speech) -> None:
     client = speech.client()
     for leaders in ((1, 2), (1, 2), (1, -1), (1, 3), (1, 3)):
