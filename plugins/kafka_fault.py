@@ -15,7 +15,7 @@ from l4proxy.plugins.kafka_proxy.refusing import complete, refuse
 from l4proxy.protocols.kafka.apis import BY_NAME
 from l4proxy.protocols.kafka.errors import ERRORS
 from l4proxy.protocols.kafka.names import TOPIC, names_of
-from l4proxy.protocols.kafka.relay import FOLLOWED
+from l4proxy.protocols.kafka.relay_plan import FOLLOWED
 from l4proxy.stats import Stats, counter, gauge
 
 if TYPE_CHECKING:

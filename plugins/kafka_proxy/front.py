@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.ordered_chain import OrderedMessageChain
 from l4proxy.plugins.kafka_proxy.message import BadMessage, KafkaRequest, KafkaResponse
-from l4proxy.protocols.kafka.relay import RelayedCall
+from l4proxy.protocols.kafka.relay_plan import RelayedCall
 
 if TYPE_CHECKING:
     from l4proxy.message_filters import MessageFilters, MessageFilterUse
     from l4proxy.plugins.kafka_proxy.session import ProxySession
-    from l4proxy.protocols.kafka.relay import RelayPlan
     from l4proxy.reason import CloseReason
 
 __all__ = ["Front"]
@@ -36,7 +35,7 @@ class Front:
             filters, session, forward=self._forward, deliver=self._deliver, on_blocked=session.filters_blocked
         )
 
-    def asked(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def asked(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         """The client has sent a request (`Relay.asked`)."""
         plan = call.plan
         assert plan.api is not None
@@ -60,7 +59,7 @@ class Front:
         forwarded, self._forwarded = self._forwarded, []
         return b"".join(forwarded)
 
-    def answered(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> None:
+    def answered(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> None:
         """The broker has answered it (`Relay.answered`)."""
         self._chain.respond(call.subject, KafkaResponse(frame=data[start:stop], at=pos - start))
 

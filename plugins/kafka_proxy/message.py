@@ -13,7 +13,7 @@ from l4proxy.protocols.kafka.wire import UNREADABLE
 
 if TYPE_CHECKING:
     from l4proxy.protocols.kafka.api import Api
-    from l4proxy.protocols.kafka.relay import RelayedCall
+    from l4proxy.protocols.kafka.relay_plan import RelayedCall
 
 __all__ = ["BadMessage", "KafkaFilter", "KafkaRequest", "KafkaResponse"]
 
@@ -44,7 +44,7 @@ class KafkaRequest(Request):
         at: int,
         *,
         expects_response: bool = True,
-        call: RelayedCall[Any] | None = None,
+        call: RelayedCall | None = None,
     ) -> None:
         """``frame`` with its size; its body begins at ``at``."""
         super().__init__(api.name, expects_response=expects_response)

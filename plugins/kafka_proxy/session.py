@@ -18,7 +18,8 @@ from l4proxy.plugins.kafka_proxy.question import ASK_FOR_BROKERS, METADATA_VERSI
 from l4proxy.plugins.kafka_proxy.shared import ANYWHERE, Shared
 from l4proxy.protocols.detect import DETECTORS
 from l4proxy.protocols.kafka.declarations.cluster import METADATA
-from l4proxy.protocols.kafka.relay import Relay, RelayedCall, RelayPlan
+from l4proxy.protocols.kafka.relay import Relay
+from l4proxy.protocols.kafka.relay_plan import RelayedCall
 from l4proxy.protocols.kafka.sasl import principal
 from l4proxy.reason import CloseReason
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from l4proxy.plugins.kafka_proxy.places import Places
 
 __all__ = ["CROWDED", "ProxySession"]
-
-ProxyCall = RelayedCall[RelayPlan]
 
 OTHER_PROTOCOLS = {"http", "ssh", "proxy_protocol", *DETECTORS} - {"kafka", "tls"}
 """What is recognised where Kafka is expected."""
@@ -44,7 +43,7 @@ HERE = 1
 ELSEWHERE = 2
 
 
-class ProxySession(Relay[RelayPlan]):
+class ProxySession(Relay):
     """``elsewhere``: the connection may be to another broker than the client has meant. Then ``endpoint`` is set when
     it is there."""
 
@@ -80,7 +79,7 @@ class ProxySession(Relay[RelayPlan]):
         self._paused = 0
         """Why the client is not read."""
         self._front = Front(self, shared.filters) if shared.filters else None
-        self._held: tuple[ProxyCall, bytes, int] | None = None
+        self._held: tuple[RelayedCall, bytes, int] | None = None
         """The request for which a client that is elsewhere has to be with its own broker."""
         self._principal = ""
 
@@ -128,7 +127,7 @@ class ProxySession(Relay[RelayPlan]):
 
     # Finding the right broker
 
-    def asked(self, call: ProxyCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def asked(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         if self.elsewhere and call.plan.key not in ANYWHERE:
             where = self._where()
             if where == UNKNOWN:
@@ -140,7 +139,7 @@ class ProxySession(Relay[RelayPlan]):
                 return b""
         return self._show(call, data, start, pos, stop)
 
-    def answered(self, call: ProxyCall, data: bytes, start: int, pos: int, stop: int) -> None:
+    def answered(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> None:
         if self._front is not None and call.subject is not None:
             self._front.answered(call, data, start, pos, stop)
             return
@@ -153,7 +152,7 @@ class ProxySession(Relay[RelayPlan]):
             self.to_broker(self._show(held, request, 0, at, len(request)))
             self.resume(ASKING)
 
-    def _show(self, call: ProxyCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def _show(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         """A request goes to the broker, unless message filters have something to say to it."""
         if self._front is None or not self.shared.shows(call.plan.key):
             return data[start:stop]
@@ -198,7 +197,7 @@ class ProxySession(Relay[RelayPlan]):
 
     # What is seen of the client
 
-    def refused(self, call: ProxyCall, data: bytes, pos: int, stop: int) -> bytes:
+    def refused(self, call: RelayedCall, data: bytes, pos: int, stop: int) -> bytes:
         from l4proxy.protocols.kafka.refusal import CLUSTER_AUTHORIZATION_FAILED, encode_error
 
         plan = call.plan

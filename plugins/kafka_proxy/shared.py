@@ -11,7 +11,7 @@ from l4proxy.plugins.kafka_proxy.stats import KafkaProxyStats
 from l4proxy.protocols.kafka.apis import APIS, BY_NAME
 from l4proxy.protocols.kafka.names import newest_by_name
 from l4proxy.protocols.kafka.plan import Plans, Reading
-from l4proxy.protocols.kafka.relay import FOLLOWED, RelayPlan
+from l4proxy.protocols.kafka.relay_plan import FOLLOWED, RelayPlan
 
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster

@@ -12,148 +12,79 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.detect import DETECTORS
-from l4proxy.protocols.kafka.addresses import Directory, Rewrite, rewrite_of
+from l4proxy.protocols.kafka.addresses import Directory
 from l4proxy.protocols.kafka.api import API_VERSIONS
-from l4proxy.protocols.kafka.apis import APIS
 from l4proxy.protocols.kafka.declarations.records import PRODUCE
-from l4proxy.protocols.kafka.declarations.security import SASL_AUTHENTICATE, SASL_HANDSHAKE
 from l4proxy.protocols.kafka.frames import MAX_FRAME, SIZE
+from l4proxy.protocols.kafka.introductions import Introductions
 from l4proxy.protocols.kafka.passage import COLLECT, MAX_MESSAGE, PASS, READ, Passage
-from l4proxy.protocols.kafka.plan import Plan
-from l4proxy.protocols.kafka.sasl import rounds
+from l4proxy.protocols.kafka.relay_plan import (
+    ACKS,
+    FOLLOWED,
+    PARTLY,
+    STRAIGHT,
+    WHOLE,
+    RelayedCall,
+    RelayPlan,
+    read_acks,
+)  # fmt: skip
 from l4proxy.protocols.kafka.splice import Change, frame
 from l4proxy.protocols.kafka.tails import read_head, read_tail
 from l4proxy.protocols.kafka.versions import Versions, cap, encode_refusal
 from l4proxy.protocols.kafka.walker import Walker
-from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, code_of, decode_uvarint, skip_tags
+from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, code_of, skip_tags
 
-__all__ = ["FOLLOWED", "SMALL", "Relay", "RelayPlan", "RelayedCall"]
+__all__ = ["SMALL", "Relay"]
 
 SMALL = 32 * 1024
 """Responses up to this size are collected to be rewritten; of larger ones no more is kept than has to be."""
 HEADER_LIMIT = 128 * 1024
 """Bytes of a Produce request in front of its ``acks``: two names of up to 32 KiB, and tags that nobody uses."""
-PRODUCE_TRANSACTIONAL = 3
-PRODUCE_FLEXIBLE = 9
-
-# How requests go, and how responses do.
-STRAIGHT = 0
-ACKS = 1
-"""Produce: whether it is answered stands behind its header."""
-WHOLE = 2
-PARTLY = 3
-"""A response whose head or tail is rewritten."""
+RAW_TOKEN = 0x7FFF
+"""Stands for a bare token where the key of an API is expected."""
+_ACKS = Walker(PRODUCE.request, "acks")
 
 _request_header = struct.Struct(">Iih").unpack_from
+_key = struct.Struct(">Ii").unpack_from
 _correlation_id = struct.Struct(">i").unpack_from
 _int16 = struct.Struct(">h").unpack_from
 _REQUEST_HEADER = 10
 _RESPONSE_HEADER = 4
 _NO_CLIENT_ID = 8
 
-P = TypeVar("P", bound="RelayPlan")
 
-
-class RelayPlan(Plan):
-    """What becomes of requests of one API and version. ``wanted``: its owner is to see them and their responses."""
-
-    __slots__ = ("refused", "request_way", "response_way", "rewrite", "rewritten", "unwanted_way", "wanted")
-
-    def __init__(self, key: int, version: int, versions: Versions, *, wanted: bool = False) -> None:
-        super().__init__(key, version, (None, None))
-        self.wanted = wanted
-        self.refused = ""
-        """Why such a request goes no further: ``unknown_api``, ``unsupported_version``; empty where it does."""
-        allowed = versions(key)
-        if allowed is None:
-            self.refused = "unknown_api" if self.api is None else "refused_api"
-        elif not allowed[0] <= version <= allowed[1]:
-            self.refused = "unsupported_version"
-        self.rewritten = 0
-        """Responses in which something was changed; whoever counts them sets it to 0."""
-        self.rewrite: Rewrite | None = None
-        if self.api is not None and self.is_known:
-            self.rewrite = rewrite_of(self.api, version)
-        self.request_way = ACKS if key == PRODUCE.key else STRAIGHT
-        self.unwanted_way = STRAIGHT
-        """How a response goes that the owner does not want."""
-        if self.rewrite is not None:
-            self.unwanted_way = WHOLE if self.rewrite.part == "all" else PARTLY
-        self.response_way = self.unwanted_way
-        if self.refused or wanted or key in FOLLOWED:
-            self.request_way = self.response_way = WHOLE
-
-
-FOLLOWED = {API_VERSIONS, SASL_HANDSHAKE.key, SASL_AUTHENTICATE.key}
-"""What a relay has to see to follow the connection."""
-
-
-class RelayedCall(Generic[P]):
-    """A request that will be answered, or was."""
-
-    __slots__ = ("correlation_id", "here", "is_answered", "plan", "reply", "response_way", "subject", "wanted")
-
-    def __init__(self, plan: P, correlation_id: int) -> None:
-        self.plan = plan
-        self.correlation_id = correlation_id
-        self.response_way = plan.response_way
-        self.wanted = plan.wanted
-        self.is_answered = True
-        """False: a Produce request that wants no answer."""
-        self.here = False
-        """It is the owner's turn: the broker has not been asked, or has answered. Responses to later calls wait."""
-        self.reply: bytes | None = None
-        """What is sent to the client when it is its turn."""
-        self.subject: Any = None
-        """What the owner keeps with it."""
-
-    def pass_by(self) -> None:
-        """The owner does not want the response after all."""
-        self.wanted = False
-        self.response_way = self.plan.unwanted_way
-
-
-class Relay(Generic[P]):
+class Relay(Introductions):
     """Fed with what both ends send; returns what goes on. A subclass is its owner, and overrides what it has a part in.
 
     All that is fed raises RemoteProtocolError for what cannot go on, and is of no use then."""
 
-    __slots__ = ("_calls", "_feeding", "_is_stalled", "_plans", "_raw", "_requests", "_responses", "_rounds", "_tokens",
-                 "client_id", "directory", "mechanism", "versions")  # fmt: skip
+    __slots__ = ("_calls", "_feeding", "_is_stalled", "_plans", "_requests", "_responses", "directory", "versions")
 
     def __init__(
         self,
-        plans: dict[int, P],
+        plans: Mapping[int, RelayPlan],
         versions: Versions,
         directory: Directory,
         *,
         max_frame: int = MAX_FRAME,
         max_message: int = MAX_MESSAGE,
     ) -> None:
+        super().__init__()
         self._plans = plans
         self.versions = versions
         self.directory = directory
         limits = {"max_frame": max_frame, "max_message": max_message}
         self._requests = Passage(self._look_request, self._whole_request, **limits)
         self._responses = Passage(self._look_response, self._whole_response, **limits)
-        self._calls: deque[RelayedCall[P]] = deque()
+        self._calls: deque[RelayedCall] = deque()
         """Those that wait for their answers, oldest first."""
         self._is_stalled = False
         self._feeding = False
         """Within ``server_data``."""
-        self.client_id = b""
-        """Of the last request that was seen."""
-        self.mechanism = ""
-        """Of SASL; empty before it is settled."""
-        self._raw = 0
-        """Frames of the client that will be bare SASL tokens."""
-        self._rounds = 0
-        """Tokens that the client has sent."""
 
     # What an owner may have a part in
 
@@ -164,38 +95,26 @@ class Relay(Generic[P]):
     def to_broker(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def asked(self, call: RelayedCall[P], data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def asked(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         """A request whose plan says ``wanted``: ``data[start:stop]`` is the frame, its body begins at ``pos``. Return
         what goes to the broker now: the frame, another one, or nothing. Then the request is answered (``give``), or it
         is held: until it goes ``to_broker``, or is answered, nothing more must be looked at (``hold``)."""
         return data[start:stop]
 
-    def answered(self, call: RelayedCall[P], data: bytes, start: int, pos: int, stop: int) -> None:
+    def answered(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> None:
         """The response to such a request, with the addresses that clients are told. Sooner or later ``give``."""
         self.give(call, data[start:stop])
 
     def stalled(self, stalled: bool) -> None:
         """The broker goes on answering, and what it says has to wait for an answer of the owner's; or no longer."""
 
-    def refused(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> bytes:
+    def refused(self, call: RelayedCall, data: bytes, pos: int, stop: int) -> bytes:
         """A request that goes no further (``call.plan.refused``). Return an answer, a whole frame, or raise."""
         plan = call.plan
         text = f"{self.client_id.decode(errors='backslashreplace')} asks for {plan.name} version {plan.version}"
         if plan.api is None:
             raise RemoteProtocolError(text, code="unknown_api")
         raise RemoteProtocolError(text, code="unsupported_version")
-
-    def introduced(self, name: bytes, version: bytes) -> None:
-        """The client has told its software."""
-
-    def authenticating(self, token: bytes, first: bool) -> None:
-        """The client sends a SASL token of ``mechanism``."""
-
-    def authenticated(self, error: int, last: bool) -> None:
-        """The broker has answered it. ``last``: with no error, the client is authenticated."""
-
-    def mechanism_refused(self, mechanism: str) -> None:
-        """The broker does not take it."""
 
     # Bytes
 
@@ -252,7 +171,7 @@ class Relay(Generic[P]):
             if data:
                 self.to_client(data)
 
-    def give(self, call: RelayedCall[P], reply: bytes) -> None:
+    def give(self, call: RelayedCall, reply: bytes) -> None:
         """Answer a call, when it is its turn; ``reply`` is a whole frame."""
         call.reply = reply
         if self._calls and self._calls[0] is call:
@@ -265,7 +184,7 @@ class Relay(Generic[P]):
                     self.go_on_responses()
                     self.stalled(self._is_stalled)
 
-    def expect(self, call: RelayedCall[P], *, before: RelayedCall[P]) -> None:
+    def expect(self, call: RelayedCall, *, before: RelayedCall) -> None:
         """The owner asks the broker something itself, in front of a request that is held: from within ``asked``, which
         returns the owner's request, or later. ``answered`` is called with the response; what it gives would go to the
         client, so that will be ``b""``."""
@@ -276,7 +195,7 @@ class Relay(Generic[P]):
         except ValueError:  # it will not be answered
             self._calls.append(call)
 
-    def use_plans(self, plans: dict[int, P]) -> None:
+    def use_plans(self, plans: Mapping[int, RelayPlan]) -> None:
         """From the next request on."""
         self._plans = plans
 
@@ -295,7 +214,7 @@ class Relay(Generic[P]):
     def _look_request(self, data: bytes, pos: int, end: int, size: int) -> int:
         if end - pos < _REQUEST_HEADER and end - pos < size:
             return min(_REQUEST_HEADER, size)
-        if self._raw:
+        if self._tokens_to_come:
             return COLLECT
         if size < _REQUEST_HEADER:
             if size < _NO_CLIENT_ID:
@@ -308,7 +227,7 @@ class Relay(Generic[P]):
             return COLLECT
         if way == ACKS:
             at = pos + _REQUEST_HEADER + (id_size if id_size > 0 else 0)
-            acks = _acks(data, at, end, plan.version)
+            acks = read_acks(data, at, end, plan.version)
             if acks is None:
                 return self._more_of(size, end - pos)
             if not acks:
@@ -327,8 +246,11 @@ class Relay(Generic[P]):
 
     def _whole_request(self, data: bytes, pos: int, stop: int) -> bytes:
         start = pos - SIZE
-        if self._raw:
-            return self._raw_token(data[pos:stop], data[start:stop])
+        if self._tokens_to_come:
+            self._tokens_to_come -= 1
+            self._calls.append(RelayedCall(self._plans[RAW_TOKEN << 16], 0))
+            self.see_token(data[pos:stop])
+            return data[start:stop]
         try:
             (key_and_version, correlation_id) = _key(data, pos)
             plan = self._plans[key_and_version]
@@ -350,45 +272,34 @@ class Relay(Generic[P]):
         except UNREADABLE as error:
             raise RemoteProtocolError(f"a request cannot be read: {error}", code=code_of(error)) from error
 
-    def _ask(self, call: RelayedCall[P], data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def _ask(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         plan = call.plan
+        if plan.key == PRODUCE.key:
+            (acks,) = _ACKS.whole(plan.version)(data, pos, stop)
+            call.is_answered = acks != 0
         if plan.refused:
             return self._refuse(call, data, start, pos, stop)
-        handler = _REQUESTS.get(plan.key)
-        if handler is not None:
-            handler(self, call, data, pos, stop)
-        call.is_answered = plan.key != PRODUCE.key or bool(_PRODUCED.whole(plan.version)(data, pos, stop)[0])
+        if plan.key in FOLLOWED:
+            self.see_request(call, data, pos, stop)
         if call.is_answered:
             self._calls.append(call)
         return self.asked(call, data, start, pos, stop) if plan.wanted else data[start:stop]
 
-    def _refuse(self, call: RelayedCall[P], data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def _refuse(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         plan = call.plan
         if not self._calls and plan.api is None:
             for name, detector in DETECTORS.items():
                 if name != "kafka" and detector(data[start:stop]):
                     raise RemoteProtocolError(f"this is {name}, not Kafka", code=name)
-        if plan.key == API_VERSIONS and plan.refused == "unsupported_version":
+        if plan.key == API_VERSIONS:
             reply = encode_refusal(call.correlation_id)
         else:
             reply = self.refused(call, data, pos, stop)
-            if plan.key == PRODUCE.key and not _acks(data, pos - 1 if plan.tagged_request else pos, stop, plan.version):
+            if not call.is_answered:
                 return b""
         self._calls.append(call)
         self.give(call, reply)
         return b""
-
-    def _api_versions(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> None:
-        name, version = _SOFTWARE.whole(call.plan.version)(data, pos, stop)
-        if name is not None:
-            self.introduced(name, version)
-
-    def _handshake(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> None:
-        (call.subject,) = _MECHANISM.whole(call.plan.version)(data, pos, stop)
-
-    def _authenticate(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> None:
-        (token,) = _TOKEN.whole(call.plan.version)(data, pos, stop)
-        self._token(token or b"")
 
     # Responses
 
@@ -438,16 +349,15 @@ class Relay(Generic[P]):
         start = pos - SIZE
         plan = call.plan
         if plan.key == RAW_TOKEN:
-            self._token_answered(0)
+            self.see_answer(0)
             self._done()
             return data[start:stop]
         pos += _RESPONSE_HEADER
         try:
             if plan.tagged_response:
                 pos = skip_tags(data, pos)
-            handler = _RESPONSES.get(plan.key)
-            if handler is not None:
-                handler(self, call, data, pos, stop)
+            if plan.key in FOLLOWED:
+                self.see_response(call, data, pos, stop)
             changes = self._changes(plan, data, pos, stop)
             plan.rewritten += bool(changes)
         except UNREADABLE as error:
@@ -464,82 +374,9 @@ class Relay(Generic[P]):
         self._done()
         return frame(data, start + SIZE, stop, changes) if changes else data[start:stop]
 
-    def _changes(self, plan: P, data: bytes, pos: int, stop: int) -> list[Change]:
+    def _changes(self, plan: RelayPlan, data: bytes, pos: int, stop: int) -> list[Change]:
         if plan.rewrite is not None:
             return plan.rewrite.changes(data, pos, stop, self.directory)
         if plan.key == API_VERSIONS:
             return cap(plan.version, data, pos, stop, self.versions)
         return []
-
-    # SASL
-
-    def _handshaken(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> None:
-        (error,) = _ERROR.whole(call.plan.version)(data, pos, stop)
-        mechanism = (call.subject or b"").decode(errors="backslashreplace")
-        if error:
-            self.mechanism_refused(mechanism)
-            return
-        self.mechanism = mechanism
-        self._rounds = 0
-        if not call.plan.version:
-            self._raw = rounds(mechanism)
-
-    def _token(self, token: bytes) -> None:
-        self._rounds += 1
-        self.authenticating(token, self._rounds == 1)
-
-    def _raw_token(self, token: bytes, whole: bytes) -> bytes:
-        self._raw -= 1
-        self._calls.append(RelayedCall(self._plans[RAW_TOKEN << 16], 0))
-        self._token(token)
-        return whole
-
-    def _token_answered(self, error: int) -> None:
-        last = self._rounds >= rounds(self.mechanism)
-        self.authenticated(error, last)
-        if error or last:
-            self._rounds = 0
-
-    def _authenticated(self, call: RelayedCall[P], data: bytes, pos: int, stop: int) -> None:
-        (error,) = _OUTCOME.whole(call.plan.version)(data, pos, stop)
-        self._token_answered(error)
-
-
-RAW_TOKEN = 0x7FFF
-"""Stands for a bare token where the key of an API is expected."""
-_key = struct.Struct(">Ii").unpack_from
-_SOFTWARE = Walker(APIS[API_VERSIONS].request, "client_software_name client_software_version")
-_MECHANISM = Walker(SASL_HANDSHAKE.request, "mechanism")
-_ERROR = Walker(SASL_HANDSHAKE.response, "error_code")
-_PRODUCED = Walker(PRODUCE.request, "acks")
-_TOKEN = Walker(SASL_AUTHENTICATE.request, "auth_bytes")
-_OUTCOME = Walker(SASL_AUTHENTICATE.response, "error_code")
-
-Handler = Callable[[Any, RelayedCall[Any], bytes, int, int], None]
-_REQUESTS: dict[int, Handler] = {
-    API_VERSIONS: Relay._api_versions,
-    SASL_HANDSHAKE.key: Relay._handshake,
-    SASL_AUTHENTICATE.key: Relay._authenticate,
-}
-_RESPONSES: dict[int, Handler] = {
-    SASL_HANDSHAKE.key: Relay._handshaken,
-    SASL_AUTHENTICATE.key: Relay._authenticated,
-}
-
-
-def _acks(data: bytes, pos: int, end: int, version: int) -> int | None:
-    """The ``acks`` of a Produce request whose client id ends at ``pos``; None where it does not lie before ``end``."""
-    try:
-        if version >= PRODUCE_FLEXIBLE:
-            pos = skip_tags(data, pos) if data[pos] else pos + 1
-            size, pos = decode_uvarint(data, pos)
-            pos += size - 1 if size else 0
-        elif version >= PRODUCE_TRANSACTIONAL:
-            (size,) = _int16(data, pos)
-            pos += 2 + max(size, 0)
-        if pos + 2 > end:
-            return None
-        (acks,) = _int16(data, pos)
-    except (IndexError, struct.error):
-        return None
-    return int(acks)

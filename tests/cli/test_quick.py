@@ -60,7 +60,7 @@ WATCH = """
 import argparse
 from typing import Any
 from l4proxy import hookimpl
-from l4proxy.cli.quick import CLUSTER, Draft, QuickCommand, add_shared_options, widened
+from l4proxy.cli.quick import CLUSTER, Draft, QuickCommand, add_shared_options
 
 class Watch(QuickCommand):
     "Watch a protocol."

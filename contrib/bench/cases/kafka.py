@@ -52,7 +52,11 @@ class Kafka(Case):
         super().__init__(name, title, columns)
 
     def peers(self, chosen: Sequence[Peer]) -> Sequence[Peer]:
-        ours = (L4proxy("kafka", filters=("kafka",)), L4proxy("l4proxy"))
+        ours = (
+            L4proxy("kafka", filters=("kafka",)),
+            L4proxy("kafka_proxy", terminal="kafka_proxy"),
+            L4proxy("l4proxy"),
+        )
         others = [peer for peer in chosen if not isinstance(peer, L4proxy)]
         return [*(ours if len(others) < len(chosen) else ()), *others]
 

@@ -17,19 +17,22 @@ PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 
 class L4proxy(Peer):
     """The checkout that this file is in, run by the same Python as the bench, with ``readers`` byte-reading filters and
-    those that are named in front of the last one."""
+    those that are named in front of the last one, which is ``terminal`` where the job is none of HTTP's."""
 
-    def __init__(self, name: str = "l4proxy", readers: int = 0, filters: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str = "l4proxy", readers: int = 0, filters: Sequence[str] = (), terminal: str = "tcp_proxy"
+    ) -> None:
         super().__init__(name)
         self.readers = readers
         self.filters = filters
+        self.terminal = terminal
 
     def missing(self) -> str:
         return "" if importlib.util.find_spec("pluggy") else f"{sys.executable} lacks pluggy (pip install -e .)"
 
     def command(self, job: Job, directory: Path) -> list[str]:
         readers = [{"use": "bench_reader"}] * self.readers + [{"use": name} for name in self.filters]
-        terminal: dict[str, object] = {"use": "tcp_proxy", "cluster": "upstream"}
+        terminal: dict[str, object] = {"use": self.terminal, "cluster": "upstream"}
         if job.http:
             terminal = {"use": "http", "cluster": "upstream", "filters": [{"use": "bench_http"}] * job.filters}
             if job.routes:

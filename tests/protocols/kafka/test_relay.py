@@ -16,7 +16,8 @@ from l4proxy.protocols.kafka import plain
 from l4proxy.protocols.kafka.api import Api
 from l4proxy.protocols.kafka.apis import APIS, BY_NAME
 from l4proxy.protocols.kafka.plan import Plans, Reading
-from l4proxy.protocols.kafka.relay import Relay, RelayedCall, RelayPlan
+from l4proxy.protocols.kafka.relay import Relay
+from l4proxy.protocols.kafka.relay_plan import RelayedCall, RelayPlan
 
 HEADER = {0: 4, 1: 5}
 
@@ -38,7 +39,7 @@ class Places:
         return self.host, 9000 + node
 
 
-class Between(Relay[RelayPlan]):
+class Between(Relay):
     """Remembers everything. ``wanted`` APIs are held, or answered with ``answers``."""
 
     def __init__(self, *wanted: str, host: bytes = b"proxy", **limits: int) -> None:
@@ -52,10 +53,10 @@ class Between(Relay[RelayPlan]):
         self.client = b""
         self.broker = b""
         self.seen: list[str] = []
-        self.held: list[tuple[RelayedCall[RelayPlan], bytes]] = []
+        self.held: list[tuple[RelayedCall, bytes]] = []
         self.holds = False
         self.holds_responses = False
-        self.responses: list[tuple[RelayedCall[RelayPlan], bytes]] = []
+        self.responses: list[tuple[RelayedCall, bytes]] = []
 
     def to_client(self, data: bytes) -> None:
         self.client += data
@@ -71,7 +72,7 @@ class Between(Relay[RelayPlan]):
         for chunk in chunks:
             self.client += self.server_data(chunk)
 
-    def asked(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def asked(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         self.seen.append(f"request {call.plan.name}")
         if self.holds:
             self.held.append((call, data[start:stop]))
@@ -79,7 +80,7 @@ class Between(Relay[RelayPlan]):
             return b""
         return data[start:stop]
 
-    def answered(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> None:
+    def answered(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> None:
         self.seen.append(f"response {call.plan.name}")
         if self.holds_responses:
             self.responses.append((call, data[start:stop]))
@@ -332,13 +333,13 @@ def test_a_held_response_holds_up_those_behind_it() -> None:
 class Curious(Between):
     """Asks for Metadata before it lets a ListGroups through."""
 
-    def asked(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> bytes:
+    def asked(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> bytes:
         self.held.append((call, data[start:stop]))
         self.hold()
         self.expect(RelayedCall(self._plans[3 << 16 | 1], -9), before=call)
         return request("Metadata", 1, -9, topics=[])
 
-    def answered(self, call: RelayedCall[RelayPlan], data: bytes, start: int, pos: int, stop: int) -> None:
+    def answered(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> None:
         if call.correlation_id == -9:
             self.give(call, b"")
             self.to_broker(self.held[0][1])
