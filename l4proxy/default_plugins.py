@@ -89,6 +89,8 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("redis_local_ratelimit", Kind.MESSAGE_FILTER, "local_ratelimit", "redis"),
     DefaultPlugin("redis_rename", Kind.MESSAGE_FILTER, "rename", "redis"),
     DefaultPlugin("redis_ttl", Kind.MESSAGE_FILTER, "ttl", "redis"),
+    DefaultPlugin("redis_watch", Kind.FILTER, "redis"),
+    DefaultPlugin("redis_watch", Kind.INSPECTOR, "redis"),
     DefaultPlugin("ring_hash", Kind.LOAD_BALANCER, "ring_hash"),
     DefaultPlugin("round_robin", Kind.LOAD_BALANCER, "round_robin"),
     DefaultPlugin("sni_dynamic_forward", Kind.FILTER, "sni_dynamic_forward"),

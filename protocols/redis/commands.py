@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, TypeAlias
 
 from l4proxy.codec import RemoteProtocolError
@@ -116,8 +116,8 @@ class CommandTable:
     def find(self, name: str) -> Command | None:
         """By its name, in capitals; ``CONFIG|GET`` is a subcommand. None: it is not known."""
         command = self._commands.get(name)
-        if command is None and (row := COMMANDS.get(name)) is not None:
-            command = self._commands[name] = _command(name, row)
+        if command is None and name in COMMANDS:
+            command = self._commands[name] = _command(name)
         return command
 
     def of(self, arguments: Sequence[bytes]) -> Command:
@@ -162,10 +162,11 @@ def _text(name: bytes) -> str:
     return name.decode("latin-1").upper()
 
 
-def _command(name: str, row: Row) -> Command:
-    arity, flags, categories, keys, tips, since = row
+@cache
+def _command(name: str) -> Command:
+    arity, flags, categories, keys, tips, since = COMMANDS[name]
     said = dict(tip.split(":") for tip in tips.split() if ":" in tip)
-    subcommands = {sub: _command(sub, COMMANDS[sub]) for sub in COMMANDS if sub.startswith(f"{name}|")}
+    subcommands = {sub: _command(sub) for sub in COMMANDS if sub.startswith(f"{name}|")}
     return Command(
         name,
         arity,

@@ -38,6 +38,7 @@ def here(tmp_path: Path, certs: Certs, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(certs.server.key, "key.pem")
     Path("l4proxy.toml").write_text(blocks(OPERATORS, "toml")[0].text)
     Path("kafka.toml").write_text(blocks("contrib/guides/kafka.md", "toml")[0].text)
+    Path("redis.toml").write_text(blocks("contrib/guides/redis-watch.md", "toml")[0].text)
     Path("filters").mkdir()
     Path("filters/shout.py").write_text(blocks("README.md", "python")[0].text)
     Path("installed").mkdir()

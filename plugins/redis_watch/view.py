@@ -1,0 +1,249 @@
+"""What is known of one Redis, or of several that serve together: shared by all observers that have the same name."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from l4proxy.plugins.redis_watch.asked import Asked, Plan
+from l4proxy.plugins.redis_watch.sketch import BigKey, BigKeys, HotKeys, Tally
+from l4proxy.plugins.redis_watch.stats import (
+    PREFIXES,
+    CommandStats,
+    EndpointStats,
+    PrefixStats,
+    RedisWatchStats,
+    WatchedClientStats,
+)
+from l4proxy.protocols.redis.commands import CommandTable, Head
+from l4proxy.stats import OTHER
+from l4proxy.stats_registry import StatsRegistry
+
+if TYPE_CHECKING:
+    from l4proxy.plugins.redis_watch.config import RedisWatchConfig
+    from l4proxy.plugins.redis_watch.conversation import RedisConversation
+
+__all__ = ["Client", "SlowCommand", "View", "view_of"]
+
+MAX_ENDPOINTS = 1000
+"""Servers that a table shows."""
+MAX_CLIENTS = 10_000
+"""Clients that are told apart at a time; the others are one."""
+LIVE = 60.0
+"""Seconds that the time of live traffic may be off from the system's."""
+LONGEST_KEY = 128
+"""Bytes of a key that are looked at."""
+SHOWN_COMMAND = 128
+"""Characters of a slow command that are kept."""
+
+
+class Client:
+    """Connections of one name, or address."""
+
+    __slots__ = ("connections", "host", "name", "seen", "stats")
+
+    def __init__(self, name: str, stats: WatchedClientStats) -> None:
+        self.name = name
+        self.stats = stats
+        self.connections = 0
+        self.seen = 0.0
+        self.host = ""
+
+
+class SlowCommand(NamedTuple):
+    number: int
+    at: float
+    seconds: float
+    client: str
+    address: str
+    command: str
+
+
+class View:
+    """Everything that is known, and counted, under one name."""
+
+    def __init__(self, registry: StatsRegistry, config: RedisWatchConfig) -> None:
+        name = config.name
+        self.name = name
+        self.registry = registry
+        self.stats = registry.group(RedisWatchStats, name=name)
+        self.table = CommandTable()
+        self.plans: dict[str, Plan] = {}
+        self.endpoints: dict[str, EndpointStats] = {}
+        self.clients: dict[str, Client] = {}
+        self.prefixes: dict[bytes, PrefixStats] = {}
+        self.conversations: set[RedisConversation] = set()
+        self.now = 0.0
+        """The time of what was seen last: a recording has its own."""
+        self._is_live = False
+        self._other_prefixes: PrefixStats | None = None
+        self._slow_commands = 0
+        self.change(config)
+        registry.on_collect(self.collect)
+
+    def change(self, config: RedisWatchConfig) -> None:
+        """Begin to look at keys anew, by these options."""
+        self.config = config
+        self.slow_seconds = config.slow_log or float("inf")
+        self.prefix_end = config.prefix_end.encode()
+        self.looks_at_keys = bool(config.hot_keys)
+        self.hot, self.hot_before = HotKeys(config.hot_keys), HotKeys(0)
+        self.hot_since = self.hot_before_since = self.hot_until = 0.0
+        self.big = BigKeys(config.big_keys, config.big_from)
+        self.slow: deque[SlowCommand] = deque(maxlen=config.slow_log_length)
+
+    def plan(self, head: Head) -> Plan:
+        """What is done with commands that begin so. It is the head's ``note`` from now on."""
+        name = head.name if head.command.name else "(unknown)"
+        plan = self.plans.get(name)
+        if plan is None:
+            stats = self.registry.group(CommandStats, name=self.name, command=name)
+            plan = self.plans[name] = Plan(name, head.command, stats)
+        head.note = plan
+        return plan
+
+    def endpoint(self, address: str) -> EndpointStats:
+        stats = self.endpoints.get(address)
+        if stats is None:
+            stats = self.registry.group(EndpointStats, name=self.name, endpoint=address)
+            if len(self.endpoints) < MAX_ENDPOINTS:
+                self.endpoints[address] = stats
+        return stats
+
+    # Keys
+
+    def used_one(self, key: bytes, plan: Plan, size: int, reply_size: int, at: float) -> None:
+        """A command about this key was answered. The hot path."""
+        if len(key) > LONGEST_KEY:
+            key = key[:LONGEST_KEY]
+        hot = self.hot
+        hot.uses += 1
+        tally = hot.tallies.get(key)
+        if tally is not None:
+            tally.count += 1
+        else:
+            hot.add(key)
+        if self.prefix_end:
+            begin, end, _ = key.partition(self.prefix_end)
+            prefix = self.prefixes.get(begin if end else b"") or self._new_prefix(begin if end else b"")
+            prefix.keys_total += 1
+            prefix.request_bytes_total += size
+            prefix.reply_bytes_total += reply_size
+        if size > self.big.floor or reply_size > self.big.floor:
+            self.big.offer(key, BigKey(max(size, reply_size), plan.name, at))
+
+    def used(self, keys: list[bytes], plan: Plan, size: int, reply_size: int, at: float) -> None:
+        """The same for any number of keys. How much of the bytes belongs to which is not known."""
+        if len(keys) == 1:
+            self.used_one(keys[0], plan, size, reply_size, at)
+            return
+        for key in keys:
+            self.used_one(key, plan, 0, 0, at)
+
+    def _new_prefix(self, begin: bytes) -> PrefixStats:
+        """One that is not known. There are as many as have metrics of their own; the others are one."""
+        if self._other_prefixes is not None and len(self.prefixes) >= PREFIXES:
+            return self._other_prefixes
+        shown = begin.decode(errors="backslashreplace") or "(none)"
+        stats = self.registry.group(PrefixStats, name=self.name, prefix=shown)
+        if stats.label_values == (OTHER, OTHER):
+            self._other_prefixes = stats
+        else:
+            self.prefixes[begin] = stats
+        return stats
+
+    def prefix_stats(self) -> list[PrefixStats]:
+        """Of all prefixes, those without metrics of their own together."""
+        return [*self.prefixes.values(), *([self._other_prefixes] if self._other_prefixes is not None else [])]
+
+    def turn(self, at: float) -> None:
+        """Begin a new window: ``hot_until`` has come."""
+        window = self.config.hot_window
+        if self.hot_until and at < self.hot_until + window:
+            self.hot_before, self.hot_before_since = self.hot, self.hot_since
+        else:
+            self.hot_before = HotKeys(0)
+        self.hot = HotKeys(self.config.hot_keys)
+        self.hot_since, self.hot_until = at, at + window
+
+    def hottest(self) -> dict[bytes, Tally]:
+        """The keys of this window and the one before."""
+        found = {key: Tally(one.count, one.unsure) for key, one in self.hot_before.tallies.items()}
+        for key, one in self.hot.tallies.items():
+            before = found.setdefault(key, Tally(0, 0))
+            before.count += one.count
+            before.unsure += one.unsure
+        return found
+
+    @property
+    def hot_uses(self) -> int:
+        """Of all keys in that time."""
+        return self.hot.uses + self.hot_before.uses
+
+    @property
+    def hot_seconds(self) -> float:
+        """The time that ``hottest`` is about."""
+        since = self.hot_before_since if self.hot_before.tallies else self.hot_since
+        return max(self.now - since, 1.0)
+
+    # Clients
+
+    def enter(self, name: str, host: str, at: float) -> Client:
+        """A connection goes by this name from now on."""
+        if len(self.clients) >= MAX_CLIENTS and name not in self.clients:
+            name = OTHER
+        client = self.clients.get(name)
+        if client is None:
+            stats = self.registry.group(WatchedClientStats, name=self.name, client=name)
+            client = self.clients[name] = Client(name, stats)
+        client.connections += 1
+        client.seen = at
+        client.host = host
+        return client
+
+    def leave(self, client: Client, at: float) -> None:
+        client.connections -= 1
+        client.seen = at
+
+    # Slow commands
+
+    def was_slow(self, asked: Asked, client: str, address: str, seconds: float) -> None:
+        self._slow_commands += 1
+        text = asked.text()
+        text = text if len(text) <= SHOWN_COMMAND else text[: SHOWN_COMMAND - 1] + "…"
+        self.slow.append(SlowCommand(self._slow_commands, asked.at, seconds, client, address, text))
+
+    # What is not counted as it happens
+
+    def seen(self, at: float) -> None:
+        """Something was seen. For what is rare: it is here that live traffic is told from a recording's."""
+        self.now = max(self.now, at)
+        self._is_live = abs(time.time() - at) < LIVE
+
+    def fold(self) -> None:
+        for conversation in self.conversations:
+            conversation.fold()
+
+    def collect(self) -> None:
+        """Bring the metrics up to date that are not counted as things happen."""
+        self.now = max([self.now, *(conversation.now for conversation in self.conversations)])
+        at = max(self.now, time.time()) if self._is_live else self.now
+        self.fold()
+        self.stats.in_flight = sum(conversation.in_flight for conversation in self.conversations)
+        self.stats.subscribers = sum(conversation.is_subscriber for conversation in self.conversations)
+        self.stats.connections_resp3 = sum(one.state.protocol == 3 for one in self.conversations)
+        self.stats.connections_resp2 = len(self.conversations) - self.stats.connections_resp3
+        forget_after = self.config.forget_after
+        for name, client in list(self.clients.items()):
+            if not client.connections and forget_after and at - client.seen > forget_after:
+                del self.clients[name]
+                self.registry.discard(client.stats)
+
+
+def view_of(registry: StatsRegistry, config: RedisWatchConfig) -> View:
+    """The view that all observers of this name share."""
+    view = registry.shared((View, config.name), lambda: View(registry, config))
+    if view.config != config:
+        view.change(config)
+    return view
