@@ -56,8 +56,8 @@ class Forwarding:
             headers.append("Forwarded", self.added.fields[0][1])
             return
         scheme = request.field("x-forwarded-proto")
-        if scheme in ("http", "https"):
-            request.scheme = scheme
+        if scheme is not None and (known := scheme.lower()) in ("http", "https"):
+            request.scheme = known
         headers.append("X-Forwarded-For", self._peer or "unknown")
         if scheme is None:
             headers["X-Forwarded-Proto"] = self._scheme

@@ -2,7 +2,8 @@
 
 A pipelined request waits in the codec until the response to the one before it has been sent; while anything waits
 there the client is not read. When a response ends the connection takes the next cycle, in a loop and not by recursion,
-however many requests came in one read and however quickly they are answered.
+however many requests came in one read and however quickly they are answered. What comes behind a request for a tunnel
+is never read as a request: it is the beginning of the tunnel, or, when there is none, closes the connection.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class Http1Server(ServerConnection, ServerStream):
             elif not self._held:
                 self._held = True
                 self._host.hold_client()
+                if (request := self._request) is not None and (request.upgrade or request.kind == "CONNECT"):
+                    self._close = True  # if it is no tunnel, these bytes are nobody's
 
     def _head_begun(self) -> None:
         """A part of a head has come: the rest has to follow in time, however slowly the client sends (slowloris)."""
@@ -142,10 +145,14 @@ class Http1Server(ServerConnection, ServerStream):
             if policy == "reject":
                 violation("underscore_in_name")
             block = section.hyphened
+        if line.scheme == "https" != self.scheme:
+            violation("https_on_plain_port")
         self._close = self._draining or not section.persists
         last = events[-1]
         end = isinstance(last, End)
         tunnel = section.upgrade or line.method == "CONNECT"
+        if tunnel and self.codec.buffered:
+            self._close = True
         length = None if section.chunked or tunnel else section.content_length or 0
         request = HttpRequest(
             line.method, line.target, block, line.scheme or self.scheme, line.version, length, section.upgrade, head

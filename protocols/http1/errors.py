@@ -38,6 +38,7 @@ RULES: dict[str, tuple[int, str]] = {
     "missing_host": (400, "an HTTP/1.1 request needs a Host field"),
     "several_hosts": (400, "there is more than one Host field"),
     "bad_host": (400, "the Host field, or the authority of the target, is not a host with an optional port"),
+    "https_on_plain_port": (403, "the target is an https one, and the connection is not encrypted"),
     # Where the body ends
     "bad_content_length": (400, "Content-Length is not a plain decimal number"),
     "several_content_lengths": (400, "there is more than one Content-Length"),
