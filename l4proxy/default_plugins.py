@@ -41,6 +41,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_bandwidth_limit", Kind.MESSAGE_FILTER, "bandwidth_limit", "http"),
     DefaultPlugin("http_basic_auth", Kind.MESSAGE_FILTER, "basic_auth", "http"),
     DefaultPlugin("http_buffer", Kind.MESSAGE_FILTER, "buffer", "http"),
+    DefaultPlugin("http_commands", Kind.COMMAND, "forward"),
     DefaultPlugin("http_commands", Kind.COMMAND, "http"),
     DefaultPlugin("http_commands", Kind.COMMAND, "route"),
     DefaultPlugin("http_compression", Kind.MESSAGE_FILTER, "compression", "http"),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BasicAuth", "BasicAuthConfig", "Passwords"]
 
+SITE = 401, "WWW-Authenticate", "authorization"
+PROXY = 407, "Proxy-Authenticate", "proxy-authorization"
+"""RFC 9110 sections 11.6 and 11.7."""
 KNOWN = 1024
 """Right credentials that are remembered, by their hash, so that a slow password hash is computed once."""
 
@@ -35,6 +38,8 @@ class BasicAuthConfig:
     """What a browser shows when it asks."""
     forward_user: str = "x-user"
     """A field that tells the upstream who it is; empty: none."""
+    proxy: bool = False
+    """Ask as a forward proxy does, which leaves the password of the site to the site: `Proxy-Authorization`, 407."""
 
     def __post_init__(self) -> None:
         if bool(self.users) == bool(self.file):
@@ -121,18 +126,18 @@ class BasicAuth(HttpFilter[BasicAuthConfig]):
         config, headers = self.config, request.headers
         if config.forward_user:
             headers.discard(config.forward_user)
-        user = self.shared.user(request.field("authorization") or "")
+        status, challenge, credentials = PROXY if config.proxy else SITE
+        user = self.shared.user(request.field(credentials) or "")
         if user is None:
             self.shared.stats.denied_total += 1
-            challenge = {"WWW-Authenticate": f'Basic realm="{config.realm}", charset="UTF-8"'}
-            self.reply(
-                request, HttpResponse(401, "a user name and password are needed\n", challenge, details="basic_auth")
-            )
+            fields = {challenge: f'Basic realm="{config.realm}", charset="UTF-8"'}
+            text = "a user name and password are needed\n"
+            self.reply(request, HttpResponse(status, text, fields, details="basic_auth"))
             return None
         self.shared.stats.allowed_total += 1
         if config.forward_user:
             headers[config.forward_user] = user
-            del headers["authorization"]
+            del headers[credentials]
         return request
 
 

@@ -1,4 +1,4 @@
-"""The commands of HTTP: ``l4proxy http`` and ``l4proxy route``."""
+"""The commands of HTTP: ``l4proxy http``, ``l4proxy forward`` and ``l4proxy route``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from l4proxy.cli.command import Command
-from l4proxy.cli.quick import Draft, QuickCommand
+from l4proxy.cli.quick import Draft, QuickCommand, add_shared_options
 from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.hookspecs import hookimpl
 from l4proxy.terminal import BOLD, DIM, GREEN, painter
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.config import HttpConfig, Route
     from l4proxy.plugins.http.message import HttpRequest
 
-__all__ = ["Http", "RouteCommand"]
+__all__ = ["ForwardCommand", "Http", "RouteCommand"]
 
 LINE = (
     "%START_TIME_LOCAL(%H:%M:%S)% %RESPONSE_CODE% %REQ(:METHOD)% %REQ(:AUTHORITY)%%REQ(:PATH):120%"
@@ -67,6 +67,76 @@ class Http(QuickCommand):
         if not args.access_log and not args.quiet:
             draft.config["access_log"] = [{"use": "file", "path": "-", "format": LINE}]
         return draft
+
+
+class ForwardCommand(QuickCommand):
+    """Proxy the web for clients that ask for it (http_proxy), to the hosts that are allowed.
+
+    Requests and tunnels (CONNECT), which HTTPS goes through. Hosts have to be allowed by name, or all with '*';
+    tunnels go to port 443 and requests to port 80, unless told otherwise. Whatever the name, addresses that are not
+    public (this host, its networks) are refused.
+
+    examples:
+      l4proxy forward 127.0.0.1:3128 --allow '*.example.com' --allow pypi.org
+      l4proxy forward :3128 --allow '*' --users htpasswd
+      https_proxy=http://127.0.0.1:3128 curl https://pypi.org/
+    """
+
+    name = "forward"
+    terminal_filter = "http"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("listen", metavar="LISTEN", help="where to listen: 127.0.0.1:3128, :3128 (every interface)")
+        parser.add_argument(
+            "--allow",
+            metavar="HOST",
+            action="append",
+            required=True,
+            help="a host that clients may go to; '*.example.com': all below it, '*': all; may be repeated",
+        )
+        parser.add_argument("--ports", metavar="N,...", default="80", help="ports for requests (default 80)")
+        parser.add_argument(
+            "--connect-ports", metavar="N,...", default="443", help="ports for tunnels (default 443; '': no tunnels)"
+        )
+        parser.add_argument("--allow-private", action="store_true", help="also addresses that are not public")
+        parser.add_argument("--users", metavar="FILE", help="ask for a password; as htpasswd -s writes them")
+        parser.add_argument("--quiet", action="store_true", help="no line per request")
+        add_shared_options(parser)
+
+    def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
+        forward = {
+            "allow": args.allow,
+            "ports": _ports("--ports", args.ports),
+            "connect_ports": _ports("--connect-ports", args.connect_ports),
+            "allow_private": args.allow_private,
+        }
+        filters = [{"use": "basic_auth", "file": args.users, "proxy": True, "forward_user": ""}] if args.users else []
+        routes = [{"name": "forward", "forward": forward}]
+        return {"use": "http", "routes": routes, "filters": filters, "forwarded": "off", "via": "l4proxy"}
+
+    def draft(self, args: argparse.Namespace) -> Draft:
+        args.upstream = args.allow  # what the banner shows as the other end
+        draft = super().draft(args)
+        del draft.config["clusters"]
+        path = f"listeners[0].filters[{len(args.use)}]"
+        forward = f"{path}.routes[0].forward"
+        draft.options |= {f"{forward}.allow[{at}]": f"--allow {text}" for at, text in enumerate(args.allow)}
+        draft.options |= {
+            f"{forward}.ports": "--ports",
+            f"{forward}.connect_ports": "--connect-ports",
+            f"{path}.filters[0]": "--users",
+        }
+        if not args.access_log and not args.quiet:
+            draft.config["access_log"] = [{"use": "file", "path": "-", "format": LINE}]
+        return draft
+
+
+def _ports(option: str, text: str) -> list[int]:
+    """Raises ConfigError."""
+    try:
+        return [int(one) for one in text.split(",")] if text else []
+    except ValueError:
+        raise ConfigError([ConfigProblem(option, f"{text!r} is not ports (write 80,8080)")]) from None
 
 
 class RouteCommand(Command):
@@ -177,6 +247,8 @@ def _action(route: Route, parameters: dict[str, str]) -> Iterator[str]:
         yield "clusters " + ", ".join(f"{one.cluster} {100 * one.weight / total:.0f} %" for one in route.clusters)
     if route.cluster_header:
         yield f"the cluster that {route.cluster_header} names, of {', '.join(route.allowed_clusters)}"
+    if route.forward:
+        yield f"forwarded to the host that it names, of {', '.join(map(str, route.forward.allow))}"
     if route.redirect:
         yield f"redirect with {route.redirect.code}"
     if route.respond:
@@ -203,4 +275,5 @@ def _filters(config: HttpConfig, route: Route) -> Iterator[str]:
 @hookimpl
 def register_commands(register: Register[Any]) -> None:
     register(Http)
+    register(ForwardCommand)
     register(RouteCommand)

@@ -21,6 +21,7 @@ from l4proxy.plugins.http.stats import CLASSES, HttpRouteStats
 if TYPE_CHECKING:
     from l4proxy.plugins.http.config import DirectResponse, Redirect, Route
     from l4proxy.plugins.http.exchange import Exchange
+    from l4proxy.plugins.http.forward import ForwardHosts
     from l4proxy.plugins.http.layer import Layer
     from l4proxy.plugins.http.pool import ClusterPool
     from l4proxy.plugins.http.routes import CompiledRoute
@@ -70,12 +71,22 @@ class Action:
             one is not None for one in (config.rewrite_prefix, config.rewrite_path, config.rewrite_host)
         )
         self.prepares = self.rewrites or self.request_changes is not None
+        self.forward: ForwardHosts | None = None
+        if config.forward is not None:
+            from l4proxy.plugins.http.forward import ForwardHosts
+
+            self.forward = ForwardHosts(config.forward, layer)
         self._names = [config.cluster] if config.cluster else [one.cluster for one in config.clusters]
         self._bounds = list(accumulate(one.weight for one in config.clusters))
         self._allowed = frozenset(config.allowed_clusters)
         self._pool: ClusterPool | None = None
         self.variant = layer.filters.variant(config.filters, config.without) if config.filters or config.without else 0
         """Which list of filters its requests meet."""
+
+    def close(self) -> None:
+        """No request will come any more."""
+        if self.forward is not None:
+            self.forward.close()
 
     def take_responses(self) -> list[tuple[str, int]]:
         """Put what was counted since the last time into the statistics, and return it."""
@@ -89,6 +100,8 @@ class Action:
 
     def choose_pool(self, exchange: Exchange) -> ClusterPool | None:
         """The cluster's pool; None: the exchange has been answered."""
+        if self.forward is not None:
+            return self.forward.choose_pool(exchange)
         pool = self._pool
         if pool is not None and not pool.cluster.removed:
             return pool

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
+from l4proxy.address import Address
 from l4proxy.config.types import ClusterName, Duration, FilePath, Network, Percent, Plugin, Range, Size, Use
 from l4proxy.errors import did_you_mean
+from l4proxy.plugins.host_files import is_ip
 from l4proxy.plugins.http.conditions import safe_regex
 from l4proxy.plugins.http.field_changes import compile_changes
 from l4proxy.plugins.http.http2_config import Http2Options
 from l4proxy.plugins.http.patterns import path_segments
+from l4proxy.plugins.name_patterns import NamePattern
 from l4proxy.registry import Kind
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "DirectResponse",
     "FieldChanges",
     "FieldMatch",
+    "Forward",
     "HashPart",
     "HttpConfig",
     "HttpLimits",
@@ -35,6 +39,7 @@ Amount = Annotated[int, Range(1)]
 Count = Annotated[int, Range(0)]
 Timeout = Annotated[Duration, Range(0)]
 
+ACTIONS = ("cluster", "clusters", "cluster_header", "forward", "redirect", "respond")
 METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 
 
@@ -166,6 +171,42 @@ class HashPart:
             raise ValueError("ttl: is of a cookie")
 
 
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Hosts that clients may go to through this proxy. Nothing else is forwarded."""
+
+    example: ClassVar[str] = '{ allow = ["*.example.com", "pypi.org"] }'
+
+    allow: tuple[NamePattern, ...]
+    """Names: exact, `*.example.com` for all below it, or `*` for all; and addresses (`192.0.2.7`, `[2001:db8::7]`)."""
+    ports: tuple[Annotated[int, Range(1, 65535)], ...] = (80,)
+    """Ports for requests."""
+    connect_ports: tuple[Annotated[int, Range(1, 65535)], ...] = (443,)
+    """Ports for tunnels (CONNECT). Empty: no tunnels."""
+    allow_private: bool = False
+    """Connect also to addresses that are not public: loopback, private and link-local networks and the like. Whoever
+    controls a name decides its address, and could reach what is only meant for this host or its network."""
+    connect_timeout: Annotated[Duration, Range(0.001)] = Duration(5.0)
+    """How long a look-up may take, and then a host to accept."""
+    max_connections: Annotated[int, Range(1)] = 1024
+    """Connections at a time to all hosts; more wait."""
+    servers: tuple[Address, ...] = ()
+    """Name servers to ask (`192.0.2.53:53`) instead of the system's."""
+    max_names: Annotated[int, Range(1)] = 1024
+    """Names of which the addresses are kept."""
+    name: str = "forward"
+    """What logs and statistics show as the cluster, and `upstreams` calls it."""
+
+    def __post_init__(self) -> None:
+        if not self.allow:
+            raise ValueError("allow: name at least one host")
+        if not self.name:
+            raise ValueError("name: cannot be empty")
+        for server in self.servers:
+            if not is_ip(server.host):
+                raise ValueError(f"servers: {server} is not the address of a name server (such as 192.0.2.53:53)")
+
+
 RetryOn = Literal[
     "5xx",
     "gateway-error",
@@ -251,6 +292,8 @@ class Route:
     """Or to the cluster that this header field names, of those that `allowed_clusters` has."""
     allowed_clusters: tuple[ClusterName, ...] = ()
     """What `cluster_header` may name."""
+    forward: Forward | None = None
+    """Or to the host that it names itself, as clients of a forward proxy do; tunnels (CONNECT), too."""
     redirect: Redirect | None = None
     """Or answer with a redirect."""
     respond: DirectResponse | None = None
@@ -294,12 +337,13 @@ class Route:
             value = getattr(self, key)
             if value is not None and not value.startswith("/") and value != "*":
                 raise ValueError(f"{key}: {value!r} does not begin with a slash")
-        actions = [
-            key for key in ("cluster", "clusters", "cluster_header", "redirect", "respond") if getattr(self, key)
-        ]
+        actions = [key for key in ACTIONS if getattr(self, key)]
         if len(actions) != 1:
             given = f"{actions[1]}: not beside {actions[0]}" if actions else "cluster: where shall it go?"
-            raise ValueError(f"{given} (write one of cluster, clusters, cluster_header, redirect, respond)")
+            raise ValueError(f"{given} (write one of {', '.join(ACTIONS)})")
+        for key in ("rewrite_prefix", "rewrite_path", "rewrite_host"):
+            if self.forward and getattr(self, key) is not None:
+                raise ValueError(f"{key}: not beside forward")
         if self.rewrite_prefix is not None and self.prefix is None:
             raise ValueError("rewrite_prefix: needs a prefix")
         if self.clusters and not sum(one.weight for one in self.clusters):
@@ -439,6 +483,10 @@ class HttpConfig:
     def __post_init__(self) -> None:
         if not (self.cluster or self.routes or self.virtual_hosts):
             raise ValueError("cluster: write cluster, or routes, or virtual_hosts")
+        forwards = [(path, route.forward) for path, route in self._all_routes() if route.forward]
+        for path, forward in forwards:
+            if any(other.name == forward.name and other != forward for _, other in forwards):
+                raise ValueError(f"{path}.forward.name: another route has {forward.name!r}, with other options")
         names = [use.name for use in self.filters]
         for path, route in self._all_routes():
             for at, name in enumerate(route.without):

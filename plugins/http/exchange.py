@@ -334,13 +334,17 @@ class Exchange:
         pool = self.pool
         assert pool is not None
         cluster = pool.cluster
-        if cluster.on_demand is not None:
+        action = self.action
+        if action is not None and action.forward is not None:
+            if (finding := action.forward.find(self)) is not None:
+                self.host.conn.spawn(finding)
+        elif cluster.on_demand is not None:
             host, _, port = self.request.authority.rpartition(":")
             name = host if port.isdecimal() and host else self.request.authority
             wanted = ConnectRequest(
                 original_destination=self.host.conn.destination, server_name=name.strip("[]").lower()
             )
-            cluster.on_demand.find(wanted, self._found_endpoint)
+            cluster.on_demand.find(wanted, self.found_endpoint)
         else:
             self.host.conn.spawn(self._wait_for_endpoints())
 
@@ -353,16 +357,17 @@ class Exchange:
         while not pool.cluster.ready and _monotonic() < end and not self.finished:
             await asyncio.sleep(0.02)
         if not self.finished:
-            self._found_endpoint(pool.cluster.balancer.choose(None))
+            self.found_endpoint(pool.cluster.balancer.choose(None))
 
-    def _found_endpoint(self, endpoint: Endpoint | None) -> None:
+    def found_endpoint(self, endpoint: Endpoint | None) -> None:
+        """What was looked for, or None: there is none."""
         if self.finished or self.pool is None:
             return
         if endpoint is None:
             self.on_no_connection(self.pool.cluster.no_endpoint())
             return
         self.endpoint = endpoint
-        self._wait = self.pool.pool(endpoint).acquire(self)
+        self._wait = self.pool.pool(endpoint).acquire(self, fresh=self.attempts > 1)
 
     def on_connection(self, connection: ClientConnection) -> None:
         self._wait = None

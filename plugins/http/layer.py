@@ -54,6 +54,7 @@ class Layer:
         self._only = self.hosts.only
         self._attention = ("%", "\\", "/.") if config.normalize_path else ("%", "\\")
         self._merges = config.merge_slashes
+        self.via = config.via
         self.changes_responses = bool(config.server or config.via)
         self._stop_collecting = server.stats.on_collect(self._collect)
 
@@ -61,6 +62,9 @@ class Layer:
         """The last connection is gone."""
         self._collect()
         self._stop_collecting()
+        for table in self.hosts.tables:
+            for route in table.routes:
+                route.action.close()
         self.filters.cleanup()
 
     def _collect(self) -> None:
@@ -112,9 +116,6 @@ class Layer:
         if self.max_body and request.content_length and request.content_length > self.max_body:
             exchange.fail(413, "body_too_large", "the request's body is too large (max_body)")
             return
-        if request.kind == "CONNECT":
-            exchange.fail(405, "connect_not_allowed", "this proxy opens no tunnels")
-            return
         index = request.block.index
         if self.explains and "x-l4proxy-explain" in index and host.peer.host in self.explainers:
             exchange.notes = []
@@ -122,8 +123,14 @@ class Layer:
             host.forwarding.tell(request)
         else:
             request.added = host.forwarding.added
+        if self.via:
+            version = "2" if request.version == "HTTP/2" else request.version.removeprefix("HTTP/")
+            request.headers.append("Via", f"{version} {self.via}")
         table = self._only or self.hosts.find(index.get("host", ""))
         route = None if table is None else table.find(request, host.client_of(request))
+        if request.kind == "CONNECT" and (route is None or route.config.forward is None):
+            exchange.fail(405, "connect_not_allowed", "no route opens tunnels (forward)")
+            return
         if route is None:
             exchange.flags = ("NR",)
             exchange.fail(404, "route_not_found", "no route takes this request")
@@ -180,7 +187,8 @@ class Layer:
             elif config.server:
                 response.headers["Server"] = config.server
             if config.via:
-                response.headers.append("Via", f"{response.version.removeprefix('HTTP/')} {config.via}")
+                version = "2" if response.version == "HTTP/2" else response.version.removeprefix("HTTP/")
+                response.headers.append("Via", f"{version} {config.via}")
 
     def error(self, exchange: Exchange, status: int, details: str, message: str) -> HttpResponse:
         """An answer of the proxy's own."""

@@ -223,11 +223,15 @@ class ClusterPool:
         self.responses = dict.fromkeys(CLASSES[1:], 0)
         """Responses by class of status that the statistics have not yet."""
         self.watching = False
+        self._counted = (0, 0)
+        """What the statistics, which pools of one cluster share, have of ``active`` and ``pending``."""
         server.stats.on_collect(self._collect)
 
     def _collect(self) -> None:
-        self.stats.requests_active = self.active
-        self.stats.requests_pending = self.pending
+        active, pending = self._counted
+        self._counted = self.active, self.pending
+        self.stats.requests_active += self.active - active
+        self.stats.requests_pending += self.pending - pending
         for status_class, count in self.responses.items():
             if count:
                 self.stats.responses_total.add(status_class, count)
@@ -278,10 +282,20 @@ class ClusterPool:
         return self.retrying < max(options.max_retries, int(self.active * options.retry_budget / 100))
 
 
-def cluster_pool(cluster: Cluster, options: Upstream, server: Server) -> ClusterPool:
+class TunnelPool(ClusterPool):
+    """Connections that each carry one tunnel (CONNECT), and then are no more."""
+
+    def make(self, stream: Stream, endpoint: Endpoint, pool: EndpointPool) -> ClientConnection:
+        from l4proxy.plugins.http.tunnel_client import TunnelClient
+
+        return TunnelClient(stream, endpoint, pool)
+
+
+def cluster_pool(cluster: Cluster, options: Upstream, server: Server, *, tunnels: bool = False) -> ClusterPool:
     """The pool of a cluster. All who have the same options share it, and it outlives reloads, as the cluster does."""
-    key = ClusterPool, options
+    make = TunnelPool if tunnels else ClusterPool
+    key = make, options
     pool: ClusterPool | None = cluster.kept.get(key)
     if pool is None:
-        pool = cluster.kept[key] = ClusterPool(cluster, options, server)
+        pool = cluster.kept[key] = make(cluster, options, server)
     return pool

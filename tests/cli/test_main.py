@@ -55,7 +55,7 @@ def test_help(l4proxy, words: list[str]) -> None:
     assert "  tcp          Proxy a TCP service, without a configuration file.\n" in out
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
     assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
-    assert listed[:2] == ["tcp", "http"], "those of plugins stand behind the first one"
+    assert listed[:3] == ["tcp", "forward", "http"], "those of plugins stand behind the first one"
     assert "--plugin-dir DIR" in out
     assert max(map(len, out.splitlines())) <= 80
 

@@ -48,7 +48,7 @@ def upstream() -> Iterator[int]:
 
 
 def test_there_are_ten_recipes() -> None:
-    assert len(RECIPES) == 10
+    assert len(RECIPES) == 11
     assert {block.heading for block in RECIPES} == ANSWERS.keys()
 
 

@@ -128,8 +128,9 @@ def test_connect_is_not_for_everybody() -> None:
 
 
 def test_server_and_via() -> None:
-    reply, _ = ask(server="edge", via="here", answer=ok(b"", "Server: secret/1.2"))
+    reply, seen = ask(server="edge", via="here", answer=ok(b"", "Server: secret/1.2"))
     assert (reply.field("server"), reply.field("via")) == ("edge", "1.1 here")
+    assert seen[0].field("via") == "1.1 here"
     assert ask(server="-", answer=ok(b"", "Server: secret/1.2"))[0].field("server") is None
 
 
