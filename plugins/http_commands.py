@@ -70,7 +70,7 @@ class Http(QuickCommand):
 
 
 class ForwardCommand(QuickCommand):
-    """Proxy the web for clients that ask for it (http_proxy), to the hosts that are allowed.
+    """Be a forward proxy (http_proxy) to the hosts that are allowed.
 
     Requests and tunnels (CONNECT), which HTTPS goes through. Hosts have to be allowed by name, or all with '*';
     tunnels go to port 443 and requests to port 80, unless told otherwise. Whatever the name, addresses that are not

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from l4proxy.config.types import Percent
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
+from l4proxy.protocols.trace_context import SAMPLED, TraceContext, parse_traceparent
 
 __all__ = ["RequestId", "RequestIdConfig"]
-
-_TRACE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +21,17 @@ class RequestIdConfig:
     respond: bool = False
     """Tell it to the client, too."""
     trace: bool = False
-    """Begin a W3C trace (`traceparent`) where a request belongs to none; one that is there is passed on."""
+    """Begin a W3C trace (`traceparent`) where a request belongs to none, or `keep` is off. One that is there is passed
+    on as it is, whether it is sampled or not; what is none is dropped, and its `tracestate` with it."""
+    sample: Percent = Percent(100.0)
+    """Share of the traces begun here that say that they are sampled: all steps record them, or none does."""
 
 
 class RequestId(HttpFilter[RequestIdConfig]):
     """Give each request an `x-request-id`, a random UUID, and if wanted a trace context.
 
-    Access logs print it with `%REQ(x-request-id)%` or `%STREAM_ID%`, and the trace with `%TRACE_ID%`.
+    Access logs print it with `%REQ(x-request-id)%` or `%STREAM_ID%`, and of the trace `%TRACE_ID%`, `%SPAN_ID%` and
+    `%TRACE_SAMPLED%`.
     """
 
     name = "request_id"
@@ -37,8 +40,8 @@ class RequestId(HttpFilter[RequestIdConfig]):
         config, headers = self.config, request.headers
         if not (config.keep and request.field("x-request-id")):
             headers["x-request-id"] = new_id()
-        if config.trace and not _TRACE.fullmatch(request.field("traceparent") or ""):
-            headers["traceparent"] = f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-01"
+        if config.trace and not (config.keep and parse_traceparent(request.field("traceparent"))):
+            headers["traceparent"] = str(new_trace(config.sample))
             headers.discard("tracestate")
         return request
 
@@ -47,6 +50,12 @@ class RequestId(HttpFilter[RequestIdConfig]):
             request: Any = response.request
             response.headers["x-request-id"] = request.field("x-request-id") or ""
         return response
+
+
+def new_trace(percent: float) -> TraceContext:
+    """A trace that begins here."""
+    flags = SAMPLED if random.random() * 100 < percent else 0
+    return TraceContext(f"{random.getrandbits(128) or 1:032x}", f"{random.getrandbits(64) or 1:016x}", flags)
 
 
 def new_id() -> str:

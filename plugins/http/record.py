@@ -13,6 +13,7 @@ from l4proxy.access_log.operator_table import Attribute, Reader
 from l4proxy.access_log.operators import OPERATORS
 from l4proxy.access_log.record import AccessRecord
 from l4proxy.protocols.grpc import status_name
+from l4proxy.protocols.trace_context import TraceContext, parse_traceparent
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
@@ -185,10 +186,15 @@ def _ms(start: float, end: float) -> int | None:
     return round((end - start) * 1000) if start and end else None
 
 
-def _trace_id(record: Any) -> str | None:
-    request = getattr(record, "request", None)
-    parent = None if request is None else request.field("traceparent")
-    return parent.split("-")[1] if parent and parent.count("-") >= 3 else None
+def _of_trace(read: Callable[[TraceContext], str]) -> Reader:
+    """Of the trace context as the upstream gets it."""
+
+    def of_record(record: Any) -> str | None:
+        request = getattr(record, "request", None)
+        context = None if request is None else parse_traceparent(request.field("traceparent"))
+        return None if context is None else read(context)
+
+    return of_record
 
 
 def _grpc_status(record: Any) -> str | None:
@@ -227,5 +233,7 @@ _add(
     lambda r: None if (q := getattr(r, "request", None)) is None else q.field("x-request-id"),
     "The request's id.",
 )
-_add("TRACE_ID", _trace_id, "The trace that the request belongs to (W3C traceparent).")
+_add("TRACE_ID", _of_trace(lambda t: t.trace_id), "The trace that the request belongs to (W3C traceparent).")
+_add("SPAN_ID", _of_trace(lambda t: t.parent_id), "The step of it that the upstream takes for its parent.")
+_add("TRACE_SAMPLED", _of_trace(lambda t: "01"[t.sampled]), "1 where the trace says that it is recorded, 0 where not.")
 _add("GRPC_STATUS", _grpc_status, "How a gRPC call ended: OK, UNAVAILABLE ...; nothing for other requests.")
