@@ -20,6 +20,7 @@ pytest_plugins = [
     "services.postgres",
     "services.redis",
     "services.redis_cluster",
+    "services.redis_replicas",
 ]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.redis.inquiry import inquire
 from l4proxy.plugins.redis.replies import RefusedCommand
 from l4proxy.plugins.redis.target import Advice, Shard
@@ -83,7 +82,7 @@ class ClusterTarget(WatchedTarget):
                 return
             try:
                 self._take_over(read(value), by)
-            except RemoteProtocolError as error:
+            except ValueError as error:
                 failed(str(error))
             else:
                 found()
@@ -100,7 +99,7 @@ class ClusterTarget(WatchedTarget):
 
     def _take_over(self, shards: list[ShardMap], by: Endpoint | None) -> None:
         if not any(told.slots for told in shards):
-            raise RemoteProtocolError("it has no slots", code="bad_topology")
+            raise ValueError("no slots are served yet")
         nodes = [node for told in shards for node in (told.primary, *told.replicas) if node is not None]
         endpoints = self._endpoints(nodes, by)
         slots: list[Shard | None] = [None] * SLOTS

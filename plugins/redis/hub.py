@@ -43,10 +43,12 @@ class Hub:
         self.logs_in = any(one.password is not None for one in config.all_upstreams())
         """The proxy logs in itself, and clients cannot."""
         self.filters = MessageFilters("redis", config.filters, server) if config.filters else None
-        names = (b"ASKING", b"CLIENT", b"CLUSTER", b"DISCARD", b"INFO", b"MULTI", b"PING", b"SCRIPT")
-        treatments = map(self._own, names)
-        self.asking, self.client, self.cluster, self.discard, self.info, self.multi, self.ping, self.script = treatments
+        self.asking, self.client, self.cluster, self.discard, self.info, self.multi, self.ping, self.script = map(
+            self._own, (b"ASKING", b"CLIENT", b"CLUSTER", b"DISCARD", b"INFO", b"MULTI", b"PING", b"SCRIPT")
+        )
         """For what the proxy sends of its own accord."""
+        self.sentinel = self._own(b"SENTINEL")
+        self.sentinel.name = "SENTINEL"
         self._begun = False
 
     def _begin(self) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.cluster_target import ClusterTarget
+from l4proxy.plugins.redis.replicated import ReplicationTarget, SentinelTarget
 from l4proxy.plugins.redis.router import Mirror, Route
 from l4proxy.plugins.redis.target import HashTarget, Servers, Target
+from l4proxy.plugins.redis.watched import WatchedTarget
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.config import MirrorConfig
@@ -17,6 +19,11 @@ __all__ = ["make_routes"]
 
 HASHING = frozenset(("ring_hash", "maglev"))
 """Balancers that divide keys among servers."""
+_WATCHED: dict[str, type[WatchedTarget]] = {
+    "cluster": ClusterTarget,
+    "sentinel": SentinelTarget,
+    "replication": ReplicationTarget,
+}
 
 
 def make_routes(hub: Hub) -> list[Route]:
@@ -46,8 +53,8 @@ def make_routes(hub: Hub) -> list[Route]:
 def _target(hub: Hub, name: str) -> Target:
     """What kind of cluster it is, its own configuration says."""
     settings = hub.config.upstream(name)
-    if settings.topology == "cluster":
-        return ClusterTarget(hub, settings)
+    if settings.topology != "servers":
+        return _WATCHED[settings.topology](hub, settings)
     try:
         cluster = hub.clusters.find(name)
     except UpstreamError:

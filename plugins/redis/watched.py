@@ -46,6 +46,8 @@ class WatchedTarget(Target):
     may_move = True
     own_servers: ClassVar[bool] = True
     """Its servers are others than those that the configuration has."""
+    longest_refresh: ClassVar[float] = float("inf")
+    """Seconds after which servers are asked at the latest, whatever is configured."""
 
     def __init__(self, hub: Hub, config: Upstream) -> None:
         super().__init__(hub, config)
@@ -113,7 +115,7 @@ class WatchedTarget(Target):
             log.info("cluster %s: its servers are known again", self.name)
         self._failures, self._problem, self._settled, self.given_up = 0, "", True, False
         self.settled()
-        self._later(MIN_PAUSE if self._again else self.hub.config.topology_refresh * random.uniform(0.9, 1.1))
+        self._later(MIN_PAUSE if self._again else self._refresh * random.uniform(0.9, 1.1))
 
     def _failed(self, asked: object, problem: str) -> None:
         if not self._over(asked):
@@ -121,8 +123,12 @@ class WatchedTarget(Target):
         self._problem = problem
         if times := once_per(LOG_PAUSE, f"{self.name} topology"):
             log.warning("cluster %s: it is not known which servers it has: %s (%d times)", self.name, problem, times)
-        self._later(min(MIN_PAUSE * 2**self._failures, self.hub.config.topology_refresh))
+        self._later(min(MIN_PAUSE * 2**self._failures, self._refresh))
         self._failures = min(self._failures + 1, 10)
+
+    @property
+    def _refresh(self) -> float:
+        return min(self.hub.config.topology_refresh, self.longest_refresh)
 
     def settled(self) -> None:
         """Whoever waits may go on, if all is known by now."""

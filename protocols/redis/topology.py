@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.slots import SLOTS
 from l4proxy.protocols.redis.values import Value
 
@@ -60,7 +59,7 @@ def _ranges(numbers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def read_shards(value: Value, *, tls: bool = False) -> list[ShardMap]:
     """The answer to ``CLUSTER SHARDS``. ``tls``: ports for TLS are wanted, where there are such. Raises
-    RemoteProtocolError."""
+    ValueError."""
     try:
         return [_shard(_fields(one), tls) for one in value]
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
@@ -85,7 +84,7 @@ def _shard(told: dict[str, Value], tls: bool) -> ShardMap:
 
 
 def read_slots(value: Value) -> list[ShardMap]:
-    """The answer to ``CLUSTER SLOTS``, where a server does not know ``CLUSTER SHARDS``. Raises RemoteProtocolError."""
+    """The answer to ``CLUSTER SLOTS``, where a server does not know ``CLUSTER SHARDS``. Raises ValueError."""
     shards: dict[str, ShardMap] = {}
     try:
         for first, last, *nodes in value:
@@ -105,8 +104,8 @@ def _node(host: Value, port: Value, id: Value = b"", metadata: Value = (), *_: V
     return Node(_text(id) or f"{address}:{port}", address, int(port), name)
 
 
-def _unreadable(command: str, error: Exception) -> RemoteProtocolError:
-    return RemoteProtocolError(f"the answer to {command} cannot be read: {error}", code="bad_topology")
+def _unreadable(command: str, error: Exception) -> ValueError:
+    return ValueError(f"the answer to {command} cannot be read: {error}")
 
 
 class Redirection(NamedTuple):
@@ -173,7 +172,7 @@ def read_replication(text: bytes) -> Replication | None:
 
 def read_sentinel(primary: Value, replicas: Sequence[Value]) -> tuple[Node, list[Node], int]:
     """The answers to ``SENTINEL MASTER name`` and ``SENTINEL REPLICAS name``, and the epoch of the configuration: of
-    two Sentinels that say different things, the one with the higher epoch knows. Raises RemoteProtocolError."""
+    two Sentinels that say different things, the one with the higher epoch knows. Raises ValueError."""
     try:
         told = _fields(primary)
         nodes = [_sentinel_node(_fields(one)) for one in replicas]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from l4proxy.protocols.redis.slots import slot_of
 from services.needs import program
 from services.process import HOST, accepts, free_port, running
 from services.redis import ORDERED, RedisServer
@@ -59,6 +60,7 @@ class RedisCluster:
         argv = [program("redis-server"), "--bind", HOST, "--port", str(port), "--dir", str(home)]
         argv += ["--cluster-enabled", "yes", "--cluster-port", str(self._bus[port]), "--save", "", "--appendonly", "no"]
         argv += ["--cluster-node-timeout", str(NODE_TIMEOUT), "--repl-diskless-sync-delay", "0", *ORDERED]
+        argv += ["--cluster-allow-replica-migration", "no"]
         stack = self._stacks[port] = contextlib.ExitStack()
         self._processes[port] = stack.enter_context(running(argv, log=home / "log", ready=lambda: accepts(port)))
 
@@ -93,24 +95,33 @@ class RedisCluster:
         return (
             all("cluster_state:ok" in state for state in states)
             and links.count("master_link_status:up") == PRIMARIES
+            and links.count("state=online") == PRIMARIES
             and all(self.ask(port, "cluster", "nodes").count("fail") == 0 for port in self.ports)
         )
 
     def primary_of(self, key: str) -> int:
         """The port of the node that has a key."""
-        slot = int(self.ask(self.ports[0], "cluster", "keyslot", key))
+        return self.owners()[slot_of(key.encode())]
+
+    def owners(self) -> dict[int, int]:
+        """The port of the node that has a slot, for all slots."""
+        owners: dict[int, int] = {}
         for line in self.ask(self._alive(), "cluster", "nodes").splitlines():
             _id, address, flags, _primary, _ping, _pong, _epoch, _link, *slots = line.split()
-            if "master" in flags and "fail" not in flags and any(_has(one, slot) for one in slots):
-                return int(address.partition("@")[0].rpartition(":")[2])
-        raise LookupError(f"nobody has slot {slot}")
+            port = int(address.partition("@")[0].rpartition(":")[2])
+            for one in slots if "master" in flags and "fail" not in flags else ():
+                first, _, last = one.partition("-")
+                owners.update(dict.fromkeys(range(int(first), int(last or first) + 1), port) if first.isdigit() else {})
+        return owners
 
     def _alive(self) -> int:
         return next(iter(self._stacks))
 
     def replica_of(self, port: int) -> int:
         """The port of the replica of a primary."""
-        (line,) = self.ask(port, "cluster", "replicas", self.ask(port, "cluster", "myid")).splitlines()
+        own = self.ask(port, "cluster", "myid")
+        wait_for("its replica is known", lambda: self.ask(port, "cluster", "replicas", own).count("slave") == 1)
+        (line,) = self.ask(port, "cluster", "replicas", own).splitlines()
         return int(line.split()[1].partition("@")[0].rpartition(":")[2])
 
     def fail_over(self, port: int) -> int:
@@ -123,11 +134,6 @@ class RedisCluster:
     def close(self) -> None:
         for stack in self._stacks.values():
             stack.close()
-
-
-def _has(slots: str, slot: int) -> bool:
-    first, _, last = slots.partition("-")
-    return first.isdigit() and int(first) <= slot <= int(last or first)
 
 
 @pytest.fixture(scope="session")

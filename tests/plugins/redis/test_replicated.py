@@ -1,0 +1,142 @@
+"""``redis_proxy`` in front of a real primary with replicas, with and without Sentinels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from l4proxy.plugins.redis.proxy import RedisProxy
+from l4proxy.protocols.redis.values import Failure, Simple
+from l4proxy.testing import Proxy, StartProxy
+from redis_load import Load
+from services.needs import needs
+from services.redis import RedisConnection
+from services.redis_cluster import wait_for
+from services.redis_replicas import RedisReplicas
+
+OK = Simple(b"OK")
+pytestmark = needs("redis-server")
+
+
+def start(proxy: StartProxy, servers: RedisReplicas, topology: str, **options: Any) -> Proxy:
+    servers.settle()
+    endpoints = servers.sentinel_addresses if topology == "sentinel" else servers.addresses
+    clusters = {"cache": {"endpoints": endpoints, "connect_timeout": "2s"}}
+    options = {"topology_refresh": "60s", **options}
+    return proxy(RedisProxy, cluster="cache", topology=topology, clusters=clusters, **options)
+
+
+def asked(proxy: Proxy, port: int) -> float:
+    return proxy.stat("l4proxy_redis_endpoint_commands_total", endpoint=f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("topology", ["sentinel", "replication"])
+@pytest.mark.parametrize("policy", ["primary", "prefer_replica", "replica", "nearest", "any"])
+def test_reads_by_policy(policy: str, topology: str, proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    through = start(proxy, redis_replicas, topology, read_policy=policy)
+    for port in redis_replicas.ports:
+        _gets(redis_replicas, port)
+    clients = [RedisConnection(through.address[1]) for _ in range(6)]
+    assert clients[0].ask("SET", f"policy:{policy}", "x") == OK
+    for client in clients:
+        wait_for("the replica has it", lambda client=client: client.ask("GET", f"policy:{policy}") == b"x")
+    used = {port for port in redis_replicas.ports if _gets(redis_replicas, port)}
+    assert clients[0].ask("GET", "no") is None
+    for client in clients:
+        client.close()
+    primary = redis_replicas.primary
+    expected = {"primary": {primary}, "prefer_replica": set(redis_replicas.replicas)}.get(policy)
+    if policy == "replica":
+        expected = set(redis_replicas.replicas)
+    if policy == "any":
+        expected = set(redis_replicas.ports)
+    assert used == expected or (policy == "nearest" and len(used) >= 1)
+
+
+def _gets(servers: RedisReplicas, port: int) -> int:
+    """How many GET a server has had since this was asked last."""
+    told = servers.ask(port, "info", "commandstats")
+    servers.ask(port, "config", "resetstat")
+    return told.count("cmdstat_get:")
+
+
+def test_state_of_connections(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    """With one primary, all is as with one server."""
+    through = start(proxy, redis_replicas, "sentinel", read_policy="prefer_replica")
+    with RedisConnection(through.address[1]) as client:
+        assert client.ask("WAIT", "0", "10") >= 0
+        assert client.ask("MSETNX", "state:a", "1", "state:b", "2") == 1
+        assert client.ask("MULTI") == OK
+        assert client.ask("GET", "state:a") == Simple(b"QUEUED")
+        assert client.ask("DEL", "state:a", "state:b") == Simple(b"QUEUED")
+        assert client.ask("EXEC") == [b"1", 2]
+        assert client.ask("SELECT", "3") == OK
+        assert client.ask("SET", "state:c", "3", "EX", "100") == OK
+        wait_for("the replica has it", lambda: client.ask("GET", "state:c") == b"3")
+        client.ask("HELLO", "3")
+        assert client.ask("CLIENT", "TRACKING", "ON") == OK
+
+
+@pytest.mark.parametrize("topology", ["sentinel", "replication"])
+def test_a_failover_under_load(topology: str, proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    """Another server is made the primary. The old one goes on for a while, and what is written there is lost: that
+    concerns the values, but neither the order of replies nor their number."""
+    through = start(proxy, redis_replicas, topology)
+    before = redis_replicas.primary
+    with Load(through.address[1]) as load:
+        assert redis_replicas.ask(redis_replicas.sentinels[0], "sentinel", "failover", "mymaster") == "OK"
+        wait_for("another is the primary", lambda: redis_replicas.primary != before)
+        with RedisConnection(through.address[1]) as client:
+            after = redis_replicas.primary
+            wait_for("the proxy knows", lambda: [client.ask("SET", "failover", "x"), asked(through, after)][1])
+            redis_replicas.settle()  # the old one says READONLY from now on
+            assert client.ask("SET", "failover", "y") == OK
+    assert not [wrong for wrong in load.wrong if wrong[0][0] not in ("GET", "INCR")]
+    assert all(error.startswith("ERR upstream failure") for error in load.errors), load.errors
+
+
+def test_a_primary_that_dies(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    through = start(proxy, redis_replicas, "sentinel", read_policy="prefer_replica", max_lag="0s")
+    before = redis_replicas.primary
+    with RedisConnection(through.address[1]) as client:
+        assert client.ask("SET", "dies", "x") == OK
+        wait_for("the replica has it", lambda: client.ask("GET", "dies") == b"x")
+        redis_replicas.kill(before)
+        assert client.ask("GET", "dies") == b"x"  # replicas answer
+        wait_for("there is another", lambda: client.ask("SET", "dies", "y") == OK)
+        assert redis_replicas.primary != before
+    redis_replicas.start(before, redis_replicas.primary)
+    redis_replicas.settle()
+
+
+def test_a_replica_that_is_too_far_behind_is_not_read(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    through = start(proxy, redis_replicas, "sentinel", read_policy="replica", max_lag="2s")
+    primary, replicas = redis_replicas.primary, redis_replicas.replicas
+    with RedisConnection(through.address[1]) as client:
+        client.ask("SET", "lag", "1")
+        wait_for("it is read", lambda: client.ask("GET", "lag") == b"1")
+        for port in replicas:  # they lose their primary, and answer what they have
+            redis_replicas.ask(port, "replicaof", "127.0.0.1", "1")
+        unavailable = Failure(b"ERR no upstream host")
+        wait_for("neither is read", lambda: client.ask("GET", "lag") == unavailable)
+        for port in replicas:
+            redis_replicas.ask(port, "replicaof", "127.0.0.1", str(primary))
+        wait_for("they are again", lambda: client.ask("GET", "lag") == b"1")
+    redis_replicas.settle()
+
+
+def test_a_sentinel_that_is_gone(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    redis_replicas.settle()
+    endpoints = ["127.0.0.1:1", redis_replicas.sentinel_addresses[1]]
+    clusters = {"cache": {"endpoints": endpoints, "connect_timeout": "5s"}}
+    through = proxy(RedisProxy, cluster="cache", topology="sentinel", clusters=clusters)
+    with RedisConnection(through.address[1]) as client:
+        assert client.ask("SET", "gone", "x") == OK
+
+
+def test_a_name_that_sentinels_do_not_know(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    clusters = {"cache": {"endpoints": redis_replicas.sentinel_addresses, "connect_timeout": "300ms"}}
+    through = proxy(RedisProxy, cluster="cache", topology="sentinel", primary_name="other", clusters=clusters)
+    with RedisConnection(through.address[1]) as client:
+        assert client.ask("GET", "a") == Failure(b"ERR no upstream host")
