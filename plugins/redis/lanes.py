@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
-    from l4proxy.plugins.redis.slots import Sent
+    from l4proxy.plugins.redis.sent import Sent
     from l4proxy.plugins.redis.target import Target
 
 __all__ = ["Lane", "Lanes"]

@@ -1,7 +1,7 @@
 """A client whose commands go to several servers, each where its keys are.
 
-Each command has a *slot* in the order of replies, and waits there until those before it are answered. What stands in a
-slot may be one command for one server, several whose replies become one, or an answer of the proxy's own (``slots``).
+Each command has its *turn* in the order of replies, and its reply waits until those before it were given. Behind a turn
+there may be one command for one server, several whose replies become one, or an answer of the proxy's own (``sent``).
 
 What needs a connection of the client's own gets one to the server that has its keys. A transaction goes where its first
 key is; one of which a command is for another server is aborted, as it would be by a Redis Cluster. What a client
@@ -30,8 +30,8 @@ from l4proxy.plugins.redis.replies import (
 )
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
 from l4proxy.plugins.redis.router import Answer, Scatter, Single
+from l4proxy.plugins.redis.sent import ASKING, MAX_TRIES, PAUSE, Block, Gather, Joined, Sent, Turn
 from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
-from l4proxy.plugins.redis.slots import ASKING, MAX_TRIES, PAUSE, Block, Gather, Joined, Sent, Slot
 from l4proxy.plugins.redis.special import Handler, request_of, send_to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, one_by_one
@@ -64,7 +64,7 @@ class RoutedSession(Session):
                  "_promised", "_spoilt", "_tries", "_unplaced", "lanes")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
-        self._order: deque[Slot] = deque()
+        self._order: deque[Turn] = deque()
         """Commands whose replies the client has not got."""
         self._flushing = False
         self._flush_later = False
@@ -130,29 +130,29 @@ class RoutedSession(Session):
 
     def _share(self, receiver: Receiver, treatment: Treatment, run: Task) -> None:
         for command in one_by_one((run[0], run[1], run[2])):
-            slot = self._slot(receiver)
+            turn = self._turn(receiver)
             try:
                 plan = self.hub.router.plan(treatment, command)
             except UpstreamError as error:
-                self.answer(slot, of_upstream_error(error))
+                self.answer(turn, of_upstream_error(error))
                 continue
             match plan:
                 case Single():
-                    Sent(self, plan, treatment, partial(self.answer, slot), slot).send()
+                    Sent(self, plan, treatment, partial(self.answer, turn), turn).send()
                     for mirror in plan.mirrors:
                         self._mirror(mirror, plan, treatment)
                 case Scatter():
-                    Gather(self, slot, plan, treatment)
+                    Gather(self, turn, plan, treatment)
                 case Answer():
-                    self.answer(slot, plan.data)
+                    self.answer(turn, plan.data)
         if self._outstanding > self.hub.config.max_pipeline:
             self._pause(PIPELINE)
 
-    def _slot(self, receiver: Receiver) -> Slot:
+    def _turn(self, receiver: Receiver) -> Turn:
         self._outstanding += 1
-        slot = Slot(receiver)
-        self._order.append(slot)
-        return slot
+        turn = Turn(receiver)
+        self._order.append(turn)
+        return turn
 
     def _mirror(self, mirror: Mirror, plan: Single, treatment: Treatment) -> None:
         """Send a copy; what is answered is for nobody."""
@@ -173,8 +173,8 @@ class RoutedSession(Session):
         if placed is None:
             return False
         one, sent = placed
-        slots = [self._slot(self._replied_to(task)) for task in block for _ in range(task[1])]
-        transaction = Block(self, one, slots, sent)
+        turns = [self._turn(self._replied_to(task)) for task in block for _ in range(task[1])]
+        transaction = Block(self, one, turns, sent)
         try:
             transaction.send(one.shard.primary)
         except UpstreamError as error:
@@ -193,13 +193,13 @@ class RoutedSession(Session):
 
     # Replies
 
-    def answer(self, slot: Slot, data: bytes) -> None:
+    def answer(self, turn: Turn, data: bytes) -> None:
         """The reply to a command is there, whether it is its turn or not."""
-        slot.data = data
-        slot.done = True
+        turn.data = data
+        turn.done = True
         if len(self._order) == 1:
             self.flush()
-        elif not self._flush_later and self._order and self._order[0] is slot:
+        elif not self._flush_later and self._order and self._order[0] is turn:
             self._flush_later = True
             self.hub.poller.defer(self._flush_deferred)
 
@@ -207,19 +207,19 @@ class RoutedSession(Session):
         self._flush_later = False
         self.flush()
 
-    def slot_part(self, slot: Slot, data: bytes, link: SharedConnection) -> None:
+    def turn_part(self, turn: Turn, data: bytes, link: SharedConnection) -> None:
         """A part of a long reply. It waits for its turn, and if it is very long, so does the server."""
-        slot.begun = True
-        if self._order and self._order[0] is slot and not slot.parts:
-            slot.client.part(data)
+        turn.begun = True
+        if self._order and self._order[0] is turn and not turn.parts:
+            turn.client.part(data)
             if self._pauses & CLIENT_FULL:
                 self._exceed(0, link)
             return
-        slot.parts.append(data)
-        slot.size += len(data)
-        if slot.size > self.hub.config.reply_buffer and slot.held is None:
-            slot.held = link
-            link.hold(slot)
+        turn.parts.append(data)
+        turn.size += len(data)
+        if turn.size > self.hub.config.reply_buffer and turn.held is None:
+            turn.held = link
+            link.hold(turn)
 
     def flush(self) -> None:
         """Give the client the replies whose turn it is; what is its own in one piece."""
@@ -228,34 +228,34 @@ class RoutedSession(Session):
         self._flushing = True
         order, own = self._order, []
         while order and order[0].done:
-            slot = order.popleft()
-            data = b"".join([*slot.parts, slot.data]) if slot.parts else slot.data
-            self._release(slot)
-            if slot.client is self:
+            turn = order.popleft()
+            data = b"".join([*turn.parts, turn.data]) if turn.parts else turn.data
+            self._release(turn)
+            if turn.client is self:
                 own.append(data)
                 continue
             if own:
                 self.replied(b"".join(own), len(own))
                 own = []
-            slot.client.replied(data, 1)
+            turn.client.replied(data, 1)
         if own:
             self.replied(b"".join(own), len(own))
         self._flushing = False
         if order and (order[0].done or order[0].parts):
             self._begin_turn(order[0])
 
-    def _begin_turn(self, slot: Slot) -> None:
-        if slot.done:
+    def _begin_turn(self, turn: Turn) -> None:
+        if turn.done:
             self.flush()
             return
-        parts, slot.parts = slot.parts, []
-        self._release(slot)
-        slot.client.part(b"".join(parts))
+        parts, turn.parts = turn.parts, []
+        self._release(turn)
+        turn.client.part(b"".join(parts))
 
-    def _release(self, slot: Slot) -> None:
-        if slot.held is not None:
-            slot.held.release(slot)
-            slot.held = None
+    def _release(self, turn: Turn) -> None:
+        if turn.held is not None:
+            turn.held.release(turn)
+            turn.held = None
 
     # A connection of its own
 
@@ -388,8 +388,8 @@ class RoutedSession(Session):
 
     def closed(self, reason: CloseReason) -> None:
         super().closed(reason)
-        for slot in self._order:
-            self._release(slot)
+        for turn in self._order:
+            self._release(turn)
         self._order.clear()
 
     handlers: ClassVar[dict[Role, Handler]] = ROUTED_HANDLERS

@@ -1,5 +1,5 @@
-"""Commands of a client whose servers are several: on their way to one, to several, or as a block, and what stands in
-their place in the order of replies until they are answered."""
+"""Commands of a client whose servers are several, on their way to one of them, to several, or as a block; and the turns
+that they have in the order of replies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.treatment import Treatment
     from l4proxy.stream import Stream
 
-__all__ = ["ASKING", "MAX_TRIES", "PAUSE", "Block", "Gather", "Joined", "Sent", "Slot"]
+__all__ = ["ASKING", "MAX_TRIES", "PAUSE", "Block", "Gather", "Joined", "Sent", "Turn"]
 
 ASKING = encode_command(b"ASKING")
 MAX_TRIES = 6
@@ -47,7 +47,7 @@ class Joined:
         self.outstanding = 0
 
 
-class Slot:
+class Turn:
     """One command's place in the order of replies. ``client`` is who gets the reply when it is its turn."""
 
     __slots__ = ("begun", "client", "data", "done", "held", "parts", "size")
@@ -68,7 +68,7 @@ class Slot:
 class Sent:
     """One command on its way to a server: receives its reply, and sends it elsewhere where that is what it says."""
 
-    __slots__ = ("_done", "_joined", "_parts", "_session", "_slot", "_treatment", "_tries", "lane", "single")
+    __slots__ = ("_done", "_joined", "_parts", "_session", "_treatment", "_tries", "_turn", "lane", "single")
 
     def __init__(
         self,
@@ -76,15 +76,15 @@ class Sent:
         single: Single,
         treatment: Treatment,
         done: Callable[[bytes], None],
-        slot: Slot | None = None,
+        turn: Turn | None = None,
     ) -> None:
-        """``done`` is given the reply; of a long one only the end, where there is a ``slot`` that takes its parts."""
+        """``done`` is given the reply; of a long one only the end, where there is a ``turn`` that takes its parts."""
         self.single = single
         self.lane: Lane | None = None
         self._session = session
         self._treatment = treatment
         self._done = done
-        self._slot = slot
+        self._turn = turn
         self._tries = 0
         self._parts: list[bytes] = []
         self._joined: Joined | None = None
@@ -148,8 +148,8 @@ class Sent:
             self._finish(NOT_SETTLED if advice is not None and advice.endpoint is not None else data)
 
     def part(self, data: bytes) -> None:
-        if self._slot is not None and self._joined is not None:
-            self._session.slot_part(self._slot, data, self._joined.link)
+        if self._turn is not None and self._joined is not None:
+            self._session.turn_part(self._turn, data, self._joined.link)
         else:
             self._parts.append(data)
 
@@ -173,7 +173,7 @@ class Sent:
     @property
     def _begun(self) -> bool:
         """A part of its reply has come."""
-        return bool(self._parts or (self._slot is not None and self._slot.begun))
+        return bool(self._parts or (self._turn is not None and self._turn.begun))
 
     def _left(self) -> Endpoint | None:
         """It is not under way any more. Return the server that it was sent to."""
@@ -190,11 +190,11 @@ class Sent:
 
 
 class Gather:
-    """Several commands in one slot, until all their replies are there."""
+    """Several commands that have one turn, until all their replies are there."""
 
-    def __init__(self, session: RoutedSession, slot: Slot, plan: Scatter, treatment: Treatment) -> None:
+    def __init__(self, session: RoutedSession, turn: Turn, plan: Scatter, treatment: Treatment) -> None:
         self._session = session
-        self._slot = slot
+        self._turn = turn
         self._merge = plan.merge
         self._replies: list[Value] = [None] * len(plan.commands)
         self._missing = len(plan.commands)
@@ -219,21 +219,21 @@ class Gather:
         self._missing -= 1
         if not self._missing:
             value = self._merge(self._replies)
-            self._session.answer(self._slot, encode(value, self._session.identity.protocol))
+            self._session.answer(self._turn, encode(value, self._session.identity.protocol))
 
 
 class Block:
     """A whole transaction, sent in one piece to the one server that has its keys. Where that says that they are
     elsewhere it has done nothing, and all of it is sent there."""
 
-    __slots__ = ("_block", "_count", "_data", "_joined", "_one", "_session", "_slots", "_tries")
+    __slots__ = ("_block", "_count", "_data", "_joined", "_one", "_session", "_tries", "_turns")
 
     def __init__(
-        self, session: RoutedSession, one: Single, slots: list[Slot], block: list[tuple[Treatment, bytes]]
+        self, session: RoutedSession, one: Single, turns: list[Turn], block: list[tuple[Treatment, bytes]]
     ) -> None:
         self._session = session
         self._one = one
-        self._slots = slots
+        self._turns = turns
         self._block = block
         self._tries = 0
         self._data = b""
@@ -256,8 +256,8 @@ class Block:
             return
         replies = split_replies(self._data, self._count)
         if not self._goes_elsewhere(replies):
-            for slot, reply in zip(self._slots, replies, strict=True):
-                self._session.answer(slot, MOVED_AWAY if redirection(reply) is not None else reply)
+            for turn, reply in zip(self._turns, replies, strict=True):
+                self._session.answer(turn, MOVED_AWAY if redirection(reply) is not None else reply)
 
     def part(self, data: bytes) -> None:
         self._data += data
