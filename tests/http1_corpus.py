@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BAD_REQUESTS", "BAD_RESPONSES", "GET", "REQUESTS", "RESPONSES", "chunked", "head"]
+__all__ = ["BAD_REQUESTS", "BAD_RESPONSES", "GET", "ODD_REQUESTS", "REQUESTS", "RESPONSES", "chunked", "head"]
 
 HOST = b"Host: a.test\r\n"
 GET = b"GET /a?b=%20c HTTP/1.1\r\n" + HOST + b"X-Two:  two \t\r\nCOOKIE: a=b\r\n\r\n"
@@ -58,6 +58,70 @@ def head(*lines: bytes, first: bytes = b"GET / HTTP/1.1", host: bool = True) -> 
 def chunked(body: bytes) -> bytes:
     return head(b"Transfer-Encoding: chunked", first=b"POST / HTTP/1.1") + body
 
+
+INNER = b"GET /inner HTTP/1.1\r\nHost: inner\r\n\r\n"
+ODD_REQUESTS = {
+    "behind an empty line": (b"\r\n" + head(), ("GET", "/", b"")),
+    "length of nothing": (head(b"Content-Length: 0"), ("GET", "/", b"")),
+    "length between spaces": (
+        head(b"Content-Length: \t 5 \t", first=b"POST / HTTP/1.1") + b"hello", ("POST", "/", b"hello")
+    ),
+    "get with a body": (head(b"Content-Length: 5") + b"hello", ("GET", "/", b"hello")),
+    "delete with a body": (
+        head(b"Content-Length: 5", first=b"DELETE / HTTP/1.1") + b"hello", ("DELETE", "/", b"hello")
+    ),
+    "chunked in capitals": (
+        head(b"TRANSFER-ENCODING: CHUNKED", first=b"POST / HTTP/1.1") + b"5\r\nhello\r\n0\r\n\r\n",
+        ("POST", "/", b"hello"),
+    ),
+    "chunked between spaces": (
+        head(b"Transfer-Encoding: \t chunked \t", first=b"POST / HTTP/1.1") + b"5\r\nhello\r\n0\r\n\r\n",
+        ("POST", "/", b"hello"),
+    ),
+    "chunk sizes in capitals and with zeros": (
+        chunked(b"00A\r\n0123456789\r\n000\r\n\r\n"), ("POST", "/", b"0123456789")
+    ),
+    "chunk extensions": (chunked(b"5;a\r\nhello\r\n0;b=c\r\n\r\n"), ("POST", "/", b"hello")),
+    "quoted chunk extension": (chunked(b'5;a="b;c"\r\nhello\r\n0\r\n\r\n'), ("POST", "/", b"hello")),
+    "trailers": (chunked(b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"), ("POST", "/", b"hello")),
+    "chunked of nothing": (chunked(b"0\r\n\r\n"), ("POST", "/", b"")),
+    "a request in a body": (
+        head(b"Content-Length: %d" % len(INNER), first=b"POST / HTTP/1.1") + INNER, ("POST", "/", INNER)
+    ),
+    "a request in a chunk": (
+        chunked(b"%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER)), ("POST", "/", INNER)
+    ),
+    "absolute target": (head(first=b"GET http://a/x?y HTTP/1.1"), ("GET", "/x?y", b"")),
+    "absolute target of another host": (head(first=b"GET http://b.test/x HTTP/1.1"), ("GET", "/x", b"")),
+    "absolute target without a path": (head(first=b"GET http://a HTTP/1.1"), ("GET", "/", b"")),
+    "options of everything": (head(first=b"OPTIONS * HTTP/1.1"), ("OPTIONS", "*", b"")),
+    "host with a port": (head(b"Host: a:80", host=False), ("GET", "/", b"")),
+    "host in brackets": (head(b"Host: [::1]:80", host=False), ("GET", "/", b"")),
+    "host with a dot": (head(b"Host: a.test.", host=False), ("GET", "/", b"")),
+    "host in capitals": (head(b"HOST: A.Test", host=False), ("GET", "/", b"")),
+    "empty value": (head(b"X:"), ("GET", "/", b"")),
+    "high bytes in a value": (head(b"X: \xc3\xa4\xff"), ("GET", "/", b"")),
+    "every character of a token": (head(b"!#$%&'*+-.^`|~09azAZ: 1"), ("GET", "/", b"")),
+    "underscores": (head(b"Content_Length: 5", b"Transfer_Encoding: chunked"), ("GET", "/", b"")),
+    "the same field often": (head(*[b"X: y"] * 50), ("GET", "/", b"")),
+    "several cookies": (head(b"Cookie: a=b", b"Cookie: c=d"), ("GET", "/", b"")),
+    "connection of words": (head(b"Connection: keep-alive, x-y, TE", b"TE: trailers", b"X-Y: z"), ("GET", "/", b"")),
+    "proxy-connection": (head(b"Proxy-Connection: close"), ("GET", "/", b"")),
+    "upgrade to h2c": (
+        head(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"),
+        ("GET", "/", b""),
+    ),
+    "upgrade without connection": (head(b"Upgrade: websocket"), ("GET", "/", b"")),
+    "escapes": (head(first=b"GET /%7e%41%c3%a4?%zz HTTP/1.1"), ("GET", "/~A%C3%A4?%zz", b"")),
+    "dot segments": (head(first=b"GET /a/./b/../c HTTP/1.1"), ("GET", "/a/c", b"")),
+    "several slashes": (head(first=b"GET //a///b HTTP/1.1"), ("GET", "//a///b", b"")),
+    "odd characters": (
+        head(first=b"GET /!$&'()*+,;=:@\"<>[]^`{|}?! HTTP/1.1"), ("GET", "/!$&'()*+,;=:@\"<>[]^`{|}?!", b"")
+    ),
+    "two question marks": (head(first=b"GET /?a?b=c?d HTTP/1.1"), ("GET", "/?a?b=c?d", b"")),
+    "long target": (head(first=b"GET /" + b"a" * 7000 + b" HTTP/1.1"), ("GET", "/" + "a" * 7000, b"")),
+}  # fmt: skip
+"""Requests that are unusual and right: what an endpoint gets to see of them."""
 
 BAD_REQUESTS = {
     # The first line

@@ -35,7 +35,7 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[str, list[str]]:
 
 
 async def _read_body(reader: asyncio.StreamReader, head: Seen) -> bytes:
-    if (head.field("transfer-encoding") or "") == "chunked":
+    if (head.field("transfer-encoding") or "").lower() == "chunked":
         body = b""
         while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
             body += await reader.readexactly(size)
