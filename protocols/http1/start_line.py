@@ -77,7 +77,7 @@ def _unusual(line: bytes) -> RequestLine:
     if found is None:
         if line.startswith(b"\x16\x03"):
             violation("tls_on_plain_port")
-        violation("bad_request_line", repr(line[:80]))
+        violation("bare_lf" if b"\n" in line else "bad_request_line", repr(line[:80]))
     method, target, major, minor = found.groups()
     if not _METHOD.fullmatch(method):
         violation("bad_method", repr(method[:40]))
