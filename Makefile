@@ -8,8 +8,9 @@ help: ## show this
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: demo
-demo: $(VENV)/.installed ## a proxy with a plugin at work, in a few seconds (ARGS=--keep leaves it running)
-	$(BIN)/python -m l4proxy demo $(ARGS)
+demo: $(VENV)/.installed ## a proxy with a plugin, then Kafka, in less than a minute (ARGS=--keep stays at the live table)
+	$(BIN)/python -m l4proxy demo
+	$(BIN)/python contrib/demo/kafka.py $(ARGS)
 
 # The whole suite runs once, against the built wheel: what passes there is what a user gets. The checkout is held by
 # `make lint` and by tests/test_packaging.py; `.venv/bin/pytest` runs any test on it, as an editable install.

@@ -13,6 +13,7 @@ from l4proxy.protocols.kafka.declarations.cluster import API_VERSIONS
 from l4proxy.protocols.kafka.plan import UNSUPPORTED_VERSION
 from l4proxy.protocols.kafka.splice import Change, encode_count
 from l4proxy.protocols.kafka.walker import Walker
+from l4proxy.protocols.kafka.wire import UNREADABLE
 
 __all__ = ["Versions", "cap", "encode_refusal"]
 
@@ -28,10 +29,16 @@ def cap(version: int, data: bytes, pos: int, stop: int, versions: Versions) -> l
     """What is to be changed in the body of an ApiVersions response so that it offers no more than ``versions``. Raises
     `wire.UNREADABLE`.
 
-    A broker to which the request was too new answers as if it were of version 0 (KIP-511)."""
+    A broker to which the request was too new answers as if it were of version 0 (KIP-511). Who only pretends to be one
+    may not (librdkafka's mock cluster); clients look at the error code and ask again, so that passes as it is."""
     if version and stop - pos >= 2 and int.from_bytes(data[pos : pos + 2], "big") == UNSUPPORTED_VERSION:
+        try:
+            _, array, elements = _walker.whole(0)(data, pos, stop)
+        except UNREADABLE:
+            return []
         version = 0
-    _, array, elements = _walker.whole(version)(data, pos, stop)
+    else:
+        _, array, elements = _walker.whole(version)(data, pos, stop)
     changes: list[Change] = []
     left_out = 0
     for span, key, first, last in elements or ():

@@ -61,6 +61,11 @@ def test_an_old_brokers_refusal_is_read_as_such() -> None:
     assert cap(4, encoded, 0, len(encoded), lambda key: (0, 1)) == [(8, 12, b"\0\0\0\1")]
 
 
+def test_a_refusal_that_cannot_be_read_passes() -> None:
+    """What librdkafka's mock cluster answers: of version 3 in parts. Clients look at the error code."""
+    assert cap(3, bytes.fromhex("00230100120000000200000000"), 0, 13, versions) == []
+
+
 def test_our_own_refusal() -> None:
     frame = encode_refusal(77)
     assert frame[:8] == (len(frame) - 4).to_bytes(4, "big") + (77).to_bytes(4, "big")
