@@ -71,6 +71,7 @@ class Bench:
         upstream_http2: bool = False,
         filters: int = 0,
         routes: int = 0,
+        redis: bool = False,
     ) -> Iterator[ProxyProcess]:
         """A fresh process of ``peer`` in front of the upstream, or of the port ``upstream``, with its configuration in
         a directory of its own."""
@@ -79,7 +80,17 @@ class Bench:
             upstream = self.http_upstream_port if http or http2 else self.upstream_port
             upstream = self.http2_upstream_port if upstream_http2 else upstream
         job = Job(
-            free_port(), upstream, connections, certificate, key, http or http2, filters, http2, upstream_http2, routes
+            free_port(),
+            upstream,
+            connections,
+            certificate,
+            key,
+            http or http2,
+            filters,
+            http2,
+            upstream_http2,
+            routes,
+            redis,
         )
         with (
             tempfile.TemporaryDirectory(dir=self.directory) as directory,

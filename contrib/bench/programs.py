@@ -33,6 +33,7 @@ class Programs:
     http_upstream: Path
     http2_load: Path
     http2_upstream: Path
+    redis_load: Path
 
     @classmethod
     def build(cls, directory: Path) -> Programs:
@@ -40,7 +41,7 @@ class Programs:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise BenchError("no C compiler (cc, gcc, clang) is installed: load.c and upstream.c cannot be built")
-        names = ("http_load", "http_upstream", "http2_load", "http2_upstream")
+        names = ("http_load", "http_upstream", "http2_load", "http2_upstream", "redis_load")
         programs = cls(directory / "load", directory / "upstream", True, *(directory / name for name in names))
         _compile(compiler, "upstream.c", programs.upstream)
         for name in names:
@@ -76,7 +77,9 @@ class Work:
     upstream_http2: bool = False
     """The upstream speaks HTTP/2, too."""
     rate: float = 0
-    """Requests a second, in the mode ``paced`` of ``http_load.c``."""
+    """Requests a second, in the mode ``paced`` of ``http_load.c`` and ``redis_load.c``."""
+    redis_pipeline: int = 0
+    """It is a mode of ``redis_load.c``, with so many commands in a write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,14 @@ def upstream(program: Path) -> Iterator[tuple[int, int]]:
 def load(programs: Programs, work: Work, port: int, warm_up: float, seconds: float, tls: bool) -> Iterator[Load]:
     """Start the client that ``load.c`` describes, and wait until it is ready."""
     program = programs.http2_load if work.http2 else programs.http_load if work.http else programs.load
+    more = [work.rate] if work.rate else []
+    if work.redis_pipeline:
+        program, more = programs.redis_load, [work.redis_pipeline, *more]
     with tempfile.NamedTemporaryFile() as request:
         request.write(work.request)
         request.flush()
         what = request.name if work.request else work.size
-        words = map(str, (port, work.connections, what, warm_up, seconds, *([work.rate] if work.rate else [])))
+        words = map(str, (port, work.connections, what, warm_up, seconds, *more))
         process = _start([str(program), work.mode, *words, *(["tls"] if tls else [])])
         try:
             _line(process, warm_up + PATIENCE)

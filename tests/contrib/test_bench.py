@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.needs import needs, program
+from services.redis import redis_server
 from source_tree import ROOT
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"), needs("cc")]
@@ -48,6 +49,18 @@ def test_the_load_builds_with_tls(tmp_path: Path) -> None:
     if not Path("/usr/include/openssl/ssl.h").exists():
         pytest.skip("OpenSSL's headers are not installed (Debian package libssl-dev)")
     build("load.c", tmp_path / "load", "-DTLS", "-lssl", "-lcrypto")
+
+
+@needs("redis-server")
+@pytest.mark.parametrize("mode", ["asks", "woven", "turns", "paced"])
+def test_the_load_of_redis(tmp_path: Path, mode: str) -> None:
+    program = build("redis_load.c", tmp_path / "redis_load")
+    with redis_server(tmp_path, "--protected-mode", "no") as server:
+        command = [str(program), mode, str(server.port), "3", "100", "0.01", "0.02", "4", "1000"]
+        done = subprocess.run(command, input="\n", capture_output=True, text=True, check=True)
+    ready, result, _ = done.stdout.split("\n")
+    assert ready == "ready"
+    assert json.loads(result)["units"] > 0
 
 
 @pytest.mark.parametrize("mode", ["ping", "churn", "down", "up", "both"])
@@ -112,6 +125,16 @@ def test_wrong_use(arguments: list[str], error: str) -> None:
     done = bench(*arguments)
     assert done.returncode == 2
     assert error in done.stderr
+
+
+@needs("redis-server")
+def test_watching_redis_is_compared_with_not_watching(tmp_path: Path) -> None:
+    file = tmp_path / "redis.json"
+    done = bench("--case", "redis_watch", "--case", "redis", "--peers", "l4proxy", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = {case["name"]: case for case in json.loads(file.read_text())["cases"]}
+    assert list(cases["redis_watch"]["peers"]) == ["none", "redis"]
+    assert cases["redis"]["peers"]["l4proxy"]["summary"]["cpu"]["median"] > 0
 
 
 def test_reading_kafka() -> None:

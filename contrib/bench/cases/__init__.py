@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from case import Case
 
-from cases import bulk, churn, filters, http, http2, idle, kafka, small, start, tls
+from cases import bulk, churn, filters, http, http2, idle, kafka, redis, small, start, tls
 
 __all__ = ["CASES"]
 
@@ -19,4 +19,5 @@ CASES: tuple[Case, ...] = (
     *http.CASES,
     *http2.CASES,
     *kafka.CASES,
+    *redis.CASES,
 )

@@ -13,7 +13,7 @@ from peers.l4proxy import L4proxy
 from peers.nginx import Nginx
 from peers.peer import ROOT, Job, Peer
 
-__all__ = ["DEFAULT_PEERS", "PEERS", "ROOT", "Command", "Job", "L4proxy", "Peer"]
+__all__ = ["DEFAULT_PEERS", "PEERS", "ROOT", "Command", "Envoy", "Job", "L4proxy", "Peer"]
 
 PEERS: dict[str, Peer] = {
     peer.name: peer

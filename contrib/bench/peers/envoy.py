@@ -26,7 +26,8 @@ class Envoy(Peer):
         return find_program("envoy")
 
     def command(self, job: Job, directory: Path) -> list[str]:
-        chain: dict[str, object] = {"filters": [self._http(job, directory) if job.http else self._tcp_proxy()]}
+        terminal = self._http(job, directory) if job.http else self._redis_proxy() if job.redis else self._tcp_proxy()
+        chain: dict[str, object] = {"filters": [terminal]}
         if job.certificate:
             chain["transport_socket"] = self._tls(job)
         listener = {"name": "bench", "address": _address(job.port), "filter_chains": [chain]}
@@ -38,6 +39,15 @@ class Envoy(Peer):
         kind = _type("filters.network.tcp_proxy.v3.TcpProxy")
         config = {"@type": kind, "stat_prefix": "bench", "cluster": "upstream"}
         return {"name": "envoy.filters.network.tcp_proxy", "typed_config": config}
+
+    def _redis_proxy(self) -> dict[str, object]:
+        config = {
+            "@type": _type("filters.network.redis_proxy.v3.RedisProxy"),
+            "stat_prefix": "bench",
+            "settings": {"op_timeout": "30s"},
+            "prefix_routes": {"catch_all_route": {"cluster": "upstream"}},
+        }
+        return {"name": "envoy.filters.network.redis_proxy", "typed_config": config}
 
     def _http(self, job: Job, directory: Path) -> dict[str, object]:
         """Five filters are as many header-to-metadata rules: they read a field each, and change nothing."""

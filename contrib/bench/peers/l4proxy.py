@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from peers.peer import Job, Peer, first_line, route_prefix
@@ -17,22 +17,29 @@ PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 
 class L4proxy(Peer):
     """The checkout that this file is in, run by the same Python as the bench, with ``readers`` byte-reading filters and
-    those that are named in front of the last one, which is ``terminal`` where the job is none of HTTP's."""
+    those that are named in front of the last one, which is ``terminal``, with ``options``, where the job is none of
+    HTTP's."""
 
     def __init__(
-        self, name: str = "l4proxy", readers: int = 0, filters: Sequence[str] = (), terminal: str = "tcp_proxy"
+        self,
+        name: str = "l4proxy",
+        readers: int = 0,
+        filters: Sequence[str] = (),
+        terminal: str = "tcp_proxy",
+        options: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(name)
         self.readers = readers
         self.filters = filters
         self.terminal = terminal
+        self.options = dict(options or {})
 
     def missing(self) -> str:
         return "" if importlib.util.find_spec("pluggy") else f"{sys.executable} lacks pluggy (pip install -e .)"
 
     def command(self, job: Job, directory: Path) -> list[str]:
         readers = [{"use": "bench_reader"}] * self.readers + [{"use": name} for name in self.filters]
-        terminal: dict[str, object] = {"use": self.terminal, "cluster": "upstream"}
+        terminal: dict[str, object] = {"use": self.terminal, "cluster": "upstream", **self.options}
         if job.http:
             terminal = {"use": "http", "cluster": "upstream", "filters": [{"use": "bench_http"}] * job.filters}
             if job.routes:

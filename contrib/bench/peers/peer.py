@@ -22,7 +22,8 @@ class Job:
     upstream over connections that are kept, and write a line for each into an access log; with so many ``filters`` that
     read header fields. With ``http2``, clients speak HTTP/2 from their first byte, with ``upstream_http2`` so does the
     upstream. With ``routes``, the paths of ``http_load.c`` have one each, by their first two segments
-    (``route_prefix``)."""
+    (``route_prefix``). With ``redis``, read commands of Redis, and send them to the upstream over connections that
+    clients share."""
 
     port: int
     upstream: int
@@ -34,6 +35,7 @@ class Job:
     http2: bool = False
     upstream_http2: bool = False
     routes: int = 0
+    redis: bool = False
 
 
 def route_prefix(number: int) -> str:

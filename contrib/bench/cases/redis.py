@@ -1,0 +1,137 @@
+"""Redis: commands of many clients over few connections, next to Envoy's ``redis_proxy``; and what watching costs.
+
+The server is a real one. Keys are chosen by chance among 10,000, so that nothing is looked up by what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench import CONNECTIONS, Bench
+from case import CPU_SHARES, Case, Column, Sample
+from measure import memory, usage
+from peers import Envoy, L4proxy, Peer
+from programs import Work
+from redis_server import redis_server
+
+__all__ = ["CASES"]
+
+VALUE = 64
+MEGABYTE = 1024 * 1024
+SPARE = 50
+
+
+def _work(mode: str, connections: int, *, value: int = VALUE, pipeline: int = 1) -> Work:
+    return Work(mode, connections, value, redis_pipeline=pipeline)
+
+
+class Redis(Case):
+    """l4proxy and Envoy, both as proxies that understand Redis."""
+
+    understands = True
+
+    def __init__(self, name: str, title: str, work: Work, **options: object) -> None:
+        columns = (
+            Column("cpu", "CPU us/command", 2, "ratio"),
+            Column("rate", "commands/s", 0, "ratio"),
+            Column("p50", "p50 us", 0),
+            Column("p99", "p99 us", 0),
+            Column("rss", "RSS MiB", 1),
+            *CPU_SHARES,
+        )
+        super().__init__(name, title, columns)
+        self.work = work
+        self.options = options
+
+    def peers(self, chosen: Sequence[Peer]) -> Sequence[Peer]:
+        return [
+            L4proxy(peer.name, terminal="redis_proxy", options=self.options) if isinstance(peer, L4proxy) else peer
+            for peer in chosen
+            if isinstance(peer, L4proxy | Envoy)
+        ]
+
+    def sample(self, bench: Bench, peer: Peer) -> Sample:
+        server = redis_server(bench)
+        connections = max(1024, self.work.connections + SPARE)
+        with (
+            bench.proxy(peer, upstream=server.port, connections=connections, redis=self.understands) as proxy,
+            bench.load(proxy, self.work) as client,
+        ):
+            of_load = usage(client.pid, server.pid)
+            of_proxy = usage(proxy.pid)
+            result = client.run()
+            window = of_proxy.until(usage(proxy.pid))
+            load_window = of_load.until(usage(client.pid, server.pid))
+            resident = memory(proxy.pid)["rss"] / 1024
+        return {
+            "cpu": window.cpu / result.units * 1e6,
+            "rate": result.units / result.seconds,
+            "p50": result.p50,
+            "p99": result.p99,
+            "rss": resident,
+            "busy": window.busy,
+            "load_busy": load_window.busy,
+            "waited": window.share_waited,
+        }
+
+
+class ManyClients(Redis):
+    """As many connections as the limit of open files allows, over eight to the server."""
+
+    def sample(self, bench: Bench, peer: Peer) -> Sample:
+        self.work = replace(self.work, connections=bench.many_connections)
+        return super().sample(bench, peer)
+
+
+class HalfLoad(Redis):
+    """Latency without a queue: commands come at half of the rate that the proxy has just shown to be its limit, whether
+    or not earlier ones have been answered."""
+
+    def __init__(self) -> None:
+        super().__init__("redis_half", "GET and SET at half of the proxy's own limit", _work("asks", 32))
+        self.columns = (
+            Column("p50", "p50 us", 0, "ratio"),
+            Column("p99", "p99 us", 0, "ratio"),
+            Column("rate", "commands/s", 0),
+            *CPU_SHARES,
+        )
+
+    def sample(self, bench: Bench, peer: Peer) -> Sample:
+        self.work = _work("asks", 32)
+        limit = super().sample(bench, peer)["rate"]
+        self.work = replace(_work("paced", 500), rate=limit / 2)
+        return super().sample(bench, peer)
+
+
+class Watching(Redis):
+    """l4proxy against itself, with and without the ``redis`` filter in front of ``tcp_proxy``."""
+
+    understands = False
+
+    def peers(self, chosen: Sequence[Peer]) -> Sequence[Peer]:
+        if not any(isinstance(peer, L4proxy) for peer in chosen):
+            return ()
+        return (L4proxy("none"), L4proxy("redis", filters=("redis",)))
+
+
+EACH = f"values of {VALUE} bytes, 32 connections"
+CASES = (
+    Redis("redis", f"GET and SET, {EACH}", _work("asks", 32)),
+    Redis("redis_1", f"GET and SET, values of {VALUE} bytes, 1 connection", _work("asks", 1)),
+    Redis("redis_pipeline", f"sixteen GETs or SETs in one write, {EACH}", _work("asks", 32, pipeline=16)),
+    Redis("redis_woven", f"sixteen GETs and SETs in turn in one write, {EACH}", _work("woven", 32, pipeline=16)),
+    Redis("redis_1m", "GET and SET of 1 MiB, 8 connections", _work("asks", 8, value=MEGABYTE)),
+    ManyClients(
+        "redis_10k",
+        "GET and SET from 10,000 connections in turn, 32 at a time, over 8 connections",
+        _work("turns", CONNECTIONS),
+        connections=8,
+    ),
+    HalfLoad(),
+    Watching("redis_watch", f"the redis filter: GET and SET, {EACH}", _work("asks", 32)),
+    Watching("redis_watch_pipeline", f"the redis filter: sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
+    Watching(
+        "redis_watch_1m", "the redis filter: GET and SET of 1 MiB, 8 connections", _work("asks", 8, value=MEGABYTE)
+    ),
+)
