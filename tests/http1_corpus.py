@@ -12,6 +12,7 @@ REQUESTS = {
     "pipelined": (GET * 3, [GET_TOLD, ()] * 3),
     "behind an empty line": (b"\r\n" + GET, [GET_TOLD, ()]),
     "no fields": (b"GET / HTTP/1.0\r\n\r\n", [("GET", "/", ()), ()]),
+    "no fields, pipelined": (b"GET / HTTP/1.0\r\n\r\n" * 2, [("GET", "/", ()), ()] * 2),
     "length": (
         b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello" + GET,
         [("POST", "/", (("host", "a.test"), ("content-length", "5"))), b"hello", (), GET_TOLD, ()],

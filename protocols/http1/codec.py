@@ -323,15 +323,19 @@ class ServerCodec(_Codec):
     """By the bytes of a header section with the empty line behind it: what it says, and how many lines it has."""
 
     def _receive_head(self, data: bytes) -> list[Event]:
-        if not self._buffer:
+        limits = self.limits
+        if not self._buffer and len(data) <= limits.max_head:
             end = data.find(b"\r\n") + 2
             rest = data[end:]
             known = self._sections.get(rest)
-            if known is not None and end <= self.limits.max_line and known[1] <= self.limits.max_fields:
+            if known is not None and end <= limits.max_line and known[1] <= limits.max_fields:
                 line = request_line(data[: end - 2])
                 if line.version == "HTTP/1.1" and line.method != "CONNECT":
                     return self._begins(RequestHead(line, known[0], data))
-            elif 2 < end <= self.limits.max_line and 0 < rest.find(b"\r\n\r\n") == len(rest) - 4 <= SECTION_LIMIT:
+            elif (
+                2 < end <= limits.max_line
+                and end - 2 < data.find(b"\r\n\r\n", end - 2) == len(data) - 4 <= end + SECTION_LIMIT
+            ):
                 return self._one_head(data, end, rest)
         head = self._take_head(data)
         if head is None:

@@ -278,3 +278,16 @@ def test_bits_of_http_are_read_the_same_way_whole_and_in_pieces(bits: list[bytes
         assert isinstance(pieces, str)
     else:
         assert whole == pieces
+
+
+def test_a_small_limit_holds_for_heads_that_others_have_sent_before() -> None:
+    """What is remembered is shared by listeners whose limits differ."""
+    data = head(b"A: " + b"b" * 1500)
+    for _ in range(3):
+        ServerCodec().receive_data(data)
+    with pytest.raises(RemoteProtocolError) as caught:
+        ServerCodec(Limits(max_head=1024)).receive_data(data)
+    assert caught.value.code == "head_too_large"
+    with pytest.raises(RemoteProtocolError) as caught:
+        ServerCodec(Limits(max_fields=1)).receive_data(data)
+    assert caught.value.code == "too_many_fields"
