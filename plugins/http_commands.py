@@ -261,6 +261,9 @@ def _action(route: Route, parameters: dict[str, str]) -> Iterator[str]:
     yield f"timeout {route.timeout:g} s" if route.timeout else "no timeout"
     if route.retry:
         yield f"up to {route.retry.attempts} retries on {', '.join(route.retry.on)}"
+    if route.retry and route.retry.per_try_timeout:
+        what = "then another try begins beside it" if route.retry.hedge else "then it has failed"
+        yield f"a try has {route.retry.per_try_timeout:g} s, {what}"
 
 
 def _filters(config: HttpConfig, route: Route) -> Iterator[str]:

@@ -49,6 +49,7 @@ class Action:
         self.idle_timeout = limits.stream_idle_timeout if config.idle_timeout is None else config.idle_timeout
         self.max_duration = config.max_duration
         self.retry = RetryPolicy(config.retry) if config.retry is not None else None
+        self.hedges = config.retry is not None and config.retry.hedge
         self.reads_responses = self.retry is not None and self.retry.reads_responses
         self.retry_buffer = (config.retry or Retry()).buffer
         self.per_try_timeout = self.retry.per_try_timeout if self.retry is not None else 0.0

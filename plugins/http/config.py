@@ -249,9 +249,16 @@ class Retry:
     backoff_max: Duration = Duration(0.25)
     """And at most this."""
     per_try_timeout: Timeout = Duration(0.0)
-    """A try that has no response by then has failed; 0: none but the route's `timeout`."""
+    """A try that has no response by then has failed, as one that is `reset`; 0: none but the route's `timeout`."""
+    hedge: bool = False
+    """Do not give a try up that is slower than `per_try_timeout`, but begin the next one beside it: whichever answers
+    first is taken. A bad answer is not, as long as another may still come."""
     buffer: Size = Size(65536)
     """Bytes of a request's body that are kept to be sent again."""
+
+    def __post_init__(self) -> None:
+        if self.hedge and not self.per_try_timeout:
+            raise ValueError("hedge: needs per_try_timeout")
 
 
 @dataclass(frozen=True, slots=True)

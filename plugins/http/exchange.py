@@ -22,6 +22,7 @@ from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
 from l4proxy.plugins.http.grpc_answers import as_grpc
 from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
+from l4proxy.plugins.http.hedging import Hedging
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.plugins.http.stats import CLASSES
 from l4proxy.protocols.http_fields import FieldBlock
@@ -54,9 +55,10 @@ class Exchange:
     __slots__ = (
         "_early", "_early_end", "_early_size", "_early_trailers", "_held_client", "_held_upstream", "_kept", "_late",
         "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "connection", "cookie",
-        "endpoint", "finished", "first_byte_at", "flags", "host", "layer", "moved", "moved_at", "notes", "pool",
-        "received", "request", "request_done_at", "request_full", "responded", "response", "response_full", "route",
-        "seen_moved", "sent", "sent_at", "splicer", "started", "stream", "tried", "tunnel", "upstream", "watchers",
+        "endpoint", "finished", "first_byte_at", "flags", "hedging", "host", "layer", "moved", "moved_at", "notes",
+        "pool", "received", "request", "request_done_at", "request_full", "responded", "response", "response_full",
+        "retrying", "route", "seen_moved", "sent", "sent_at", "splicer", "started", "stream", "tried", "tunnel",
+        "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -80,6 +82,9 @@ class Exchange:
         self.tunnel = False
         self.attempts: int = 0
         self.tried: list[Endpoint] | None = None
+        self.retrying = False
+        """It is one of the retries under way that the cluster's limits count."""
+        self.hedging: Hedging | None = None
         self.received: int = 0
         """Bytes of the request's body."""
         self.sent: int = 0
@@ -303,6 +308,8 @@ class Exchange:
         pool.active += 1
         if self._early is not None or not self._early_end:
             self._kept = []
+        if action.hedges:
+            self.hedging = Hedging(self)
         self._try()
 
     def _try(self) -> None:
@@ -387,7 +394,11 @@ class Exchange:
                     self._keep_for_retry(data)
         self.sent_at = _monotonic()
         request.seal()
-        self.upstream = connection.request(request, data, end, self)
+        if self.hedging is None:
+            self.upstream = connection.request(request, data, end, self)
+        else:
+            begun = self.hedging.begin(connection)
+            begun.upstream = self.upstream = connection.request(request, data, end, begun)
         if self.is_over():
             return
         if self._early is not None or (self._early_end and not end) or (body is not None and body.again):
@@ -405,6 +416,8 @@ class Exchange:
         pool = self.pool
         assert pool is not None
         pool.stats.failures_total.add(error.detail)
+        if self.hedging is not None and self.hedging.tries:
+            return  # which may still answer
         if error.flag == "UF" and self.retry("connect-failure", True):
             return
         self.flags = (*self.flags, *error.flags)
@@ -463,7 +476,7 @@ class Exchange:
         if self.finished or self.responded:
             return
         if response is not self.response:  # a filter's own: the endpoint's is not wanted
-            self._drop_upstream()
+            self.stop_trying()
             as_grpc(self.request, response)
             self.response = response
             if response.flags:
@@ -660,22 +673,53 @@ class Exchange:
     def retry(self, why: str, safe: bool, free: bool = False) -> bool:
         """Try again, if the policy (``free``: without one), the method, the limits and the body allow it. ``safe``: the
         endpoint has certainly not acted on the request."""
+        free = free and self.attempts == 1
+        if not self._may_repeat(why, safe, free):
+            return False
+        self.stop_trying()
+        self._repeat(why)
+        retry = self.action.retry if self.action is not None else None
+        pause = 0.0 if free or retry is None else retry.pause(self.attempts)
+        if pause:
+            self.host.conn.call_later(pause, self._retry_now)
+        else:
+            self._try()
+        return True
+
+    def hedge(self) -> bool:
+        """The endpoint is slow: try another one beside it, if the policy and the limits allow it."""
+        if self.hedging is None or self._wait is not None or not self._request_is_sent():
+            return False
+        if not self._may_repeat("per-try-timeout", False, False):
+            return False
+        self.upstream = None
+        self._repeat("hedge")
+        self._try()
+        return True
+
+    def _may_repeat(self, why: str, safe: bool, free: bool) -> bool:
         action, pool = self.action, self.pool
         assert action is not None
         assert pool is not None
         if self.responded or (self._kept is None and not self._whole_body_here()):
             return False
-        retry = action.retry
-        if free and self.attempts == 1:
-            pass
-        elif retry is None or not retry.allows(self, why, safe):
+        if free:
+            return True
+        if action.retry is None or not action.retry.allows(self, why, safe):
             return False
-        elif not pool.may_retry():
-            pool.stats.retries_forbidden_total.add("budget")
-            return False
-        pool.stats.retries_total.add(why)
+        if not self.retrying:
+            if not pool.may_retry():
+                pool.stats.retries_forbidden_total.add("budget")
+                return False
+            self.retrying = True
+            pool.retrying += 1
+        return True
+
+    def _repeat(self, why: str) -> None:
+        """Make everything as it was before the last try."""
+        assert self.pool is not None
+        self.pool.stats.retries_total.add(why)
         self.layer.note_attempt(self, why)
-        self._drop_upstream()
         if self.endpoint is not None:
             self.tried = [*(self.tried or ()), self.endpoint]
         if self._kept:
@@ -688,17 +732,8 @@ class Exchange:
         self._kept = []
         self.response = None
         self.first_byte_at = 0.0
-        pause = 0.0 if free or retry is None else retry.pause(self.attempts)
-        if pause:
-            pool.retrying += 1
-            self.host.conn.call_later(pause, self._retry_now)
-        else:
-            self._try()
-        return True
 
     def _retry_now(self) -> None:
-        assert self.pool is not None
-        self.pool.retrying -= 1
         if not self.finished:
             self._try()
 
@@ -713,8 +748,14 @@ class Exchange:
         why = retry.reason(response)
         return bool(why) and self.retry(why, False)
 
-    def _drop_upstream(self) -> None:
-        """Nobody wants what the endpoint might still say."""
+    @property
+    def waits_for_connection(self) -> bool:
+        return self._wait is not None
+
+    def stop_trying(self) -> None:
+        """Nobody wants what endpoints might still say."""
+        if self.hedging is not None:
+            self.hedging.drop()
         wait, self._wait = self._wait, None
         if wait is not None:
             wait.cancel()
@@ -745,7 +786,7 @@ class Exchange:
             return
         if flag:
             self.flags = (*self.flags, flag)
-        self._drop_upstream()
+        self.stop_trying()
         if self.responded:
             self.stream.reset(StreamError(details, message))
             self._done(details)
@@ -782,7 +823,7 @@ class Exchange:
         if self.finished:
             return
         if not self.request_done_at and not self.tunnel and not self._early_end:
-            self._drop_upstream()
+            self.stop_trying()
             self._done("")
             self.stream.abandon()
             return
@@ -803,12 +844,13 @@ class Exchange:
         if self.bucket is not None:
             self.bucket.discard(self)
             self.bucket = None
-        self._drop_upstream()
+        self.stop_trying()
         if self.splicer is not None and self.splicer.left:
             self._uncount(self.splicer.left)
         pool = self.pool
         if pool is not None:
             pool.active -= 1
+            pool.retrying -= self.retrying
         self.layer.done(self, why)
         for watcher in self.watchers or ():
             watcher(why)

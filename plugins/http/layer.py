@@ -246,6 +246,11 @@ class Layer:
         exchange.fail(504, "response_timeout", f"{where} did not answer in time (timeout)", "UT")
 
     def _try_too_slow(self, exchange: Exchange) -> None:
+        if exchange.hedge():
+            self.stats.timeouts_total.add("per_try_timeout")
+            return
+        if exchange.hedging is not None and exchange.hedging.hopeful:
+            return
         self.stats.timeouts_total.add("per_try_timeout")
         if not exchange.retry("per-try-timeout", False):
             exchange.fail(504, "per_try_timeout", "the upstream did not answer in time (per_try_timeout)", "UT")

@@ -49,8 +49,8 @@ class RetryPolicy:
         if exchange.attempts > self.config.attempts:
             return False
         if why in ("connect-failure", "refused-stream", "reset", "per-try-timeout"):
-            wanted = why in self.on or "5xx" in self.on or (why == "per-try-timeout" and "gateway-error" in self.on)
-            if not wanted:
+            slow = why == "per-try-timeout" and self.on & {"reset", "gateway-error"}
+            if not (why in self.on or "5xx" in self.on or slow):
                 return False
         if not safe and why not in GRPC and self._methods and request.kind not in self._methods:
             return False
