@@ -77,7 +77,7 @@ class ForwardHosts:
         host, port = _split(request.authority, 0 if connects else 80)
         if not host or not port:
             self._turn_down(exchange, 400, "bad_host", f"{request.authority!r} is no host")
-        elif request.scheme != "http" and request.head is not None and request.head.line.scheme and not connects:
+        elif request.scheme != "http" and not connects:
             self._turn_down(exchange, 400, "scheme_not_forwarded", "only http is forwarded; use CONNECT for the rest")
         elif host not in self._allowed:
             self._turn_down(exchange, 403, "host_not_allowed", f"host {host} is not allowed")

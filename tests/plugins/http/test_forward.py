@@ -130,7 +130,6 @@ def test_tunnels_over_http2() -> None:
         ("GET http://127.0.0.2/ HTTP/1.1", 403, "host_not_allowed"),
         ("GET http://a.test:1/ HTTP/1.1", 403, "port_not_allowed"),
         ("GET http://a.test:99999/ HTTP/1.1", 400, "bad_host"),
-        ("GET https://a.test/ HTTP/1.1", 400, "scheme_not_forwarded"),
         ("GET /origin-form HTTP/1.1", 403, "host_not_allowed"),
         ("CONNECT b.example:443 HTTP/1.1", 403, "host_not_allowed"),
         ("CONNECT a.test:25 HTTP/1.1", 403, "port_not_allowed"),
@@ -145,6 +144,17 @@ def test_what_is_not_allowed(line: str, status: int, why: str) -> None:
             assert (reply.status, why in reply.body.decode()) == (status, True)
             assert refusals(proxy) == {why: 1}
             assert names.queries == [], "nobody is looked up who is not allowed"
+
+    run(conversation)
+
+
+def test_https_is_for_tunnels() -> None:
+    async def conversation() -> None:
+        async with gateway(80) as (proxy, _), h2_connect(proxy) as client:
+            head = [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")]
+            reply = await client.reply(client.send(head))
+            assert dict(reply.headers)[":status"] == "400"
+            assert b"scheme_not_forwarded" in reply.body
 
     run(conversation)
 
