@@ -65,6 +65,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("kafka_fault", Kind.MESSAGE_FILTER, "fault", "kafka"),
     DefaultPlugin("kafka_proxy", Kind.COMMAND, "kafka"),
     DefaultPlugin("kafka_proxy", Kind.FILTER, "kafka_proxy"),
+    DefaultPlugin("kafka_topic_rules", Kind.MESSAGE_FILTER, "topic_rules", "kafka"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
     DefaultPlugin("local_ratelimit", Kind.FILTER, "local_ratelimit"),
     DefaultPlugin("logical_dns", Kind.DISCOVERY, "logical_dns"),

@@ -20,7 +20,7 @@ from l4proxy.protocols.kafka.walker import Walker
 if TYPE_CHECKING:
     from l4proxy.plugins.kafka_proxy.message import KafkaFilter, KafkaRequest
 
-__all__ = ["CodeOf", "complete", "refuse"]
+__all__ = ["CodeOf", "complete", "is_refused_in_part", "refuse"]
 
 CodeOf = Callable[[str, bytes], int]
 """``code(kind, name)``: Kafka's error code for what is refused, 0 for what is not (`l4proxy.protocols.kafka.names`)."""
@@ -70,6 +70,11 @@ def refuse(filter: KafkaFilter[Any], request: KafkaRequest, code_of: CodeOf) -> 
         return None
     request.state[_STATE] = [*request.state.get(_STATE, ()), (filter, refusals)]
     return request
+
+
+def is_refused_in_part(filter: KafkaFilter[Any], request: KafkaRequest) -> bool:
+    """Whether this filter has refused a part of a request that goes on."""
+    return any(who is filter for who, _ in request.state.get(_STATE, ()))
 
 
 def complete(filter: KafkaFilter[Any], response: KafkaResponse) -> None:

@@ -16,7 +16,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from l4proxy.protocols.kafka.api import Api
-from l4proxy.protocols.kafka.apis import BY_NAME
 from l4proxy.protocols.kafka.schema import Field
 from l4proxy.protocols.kafka.splice import Change, Span, encode_count, encode_string
 from l4proxy.protocols.kafka.walker import Walker
@@ -77,9 +76,9 @@ _TYPED = {
 }  # fmt: skip
 """Fields of which another one, beside them, says what they name."""
 _ACLS = ("DescribeAcls", "CreateAcls", "DeleteAcls")
-_BY_NAME_TO = {"Metadata": 11, "ConsumerGroupHeartbeat": BY_NAME["ConsumerGroupHeartbeat"].last}
-"""Brokers look up topics by their ids from version 12 of Metadata on, though they can be written from 10 on. And what a
-member of a group says that it owns names nothing: it was given that."""
+_ASK_BY_NUMBER = {"Metadata", "ConsumerGroupHeartbeat"}
+"""Whoever asks for topics by their ids here is told their names, or names nothing: members of a group say which they
+own, and were given."""
 _NOT_COUNTED = "forgotten_topics_data"
 
 
@@ -222,7 +221,12 @@ class _Struct:
                 self._decide_names(kind, read[span], read[at], decision)
                 found = found or any((kind, one) in wanted for one in read[at])
                 continue
-            keep = [struct.only(element, decision, wanted, top=False) for element in read[at]]
+            keep = []
+            for element in read[at]:
+                before = len(decision.changes)
+                keep.append(struct.only(element, decision, wanted, top=False))
+                if not keep[-1]:
+                    del decision.changes[before:]
             _drop(read[span], read[at], keep, decision)
             found = found or any(keep)
         return found
@@ -325,8 +329,8 @@ def names_of(api: Api, version: int, kind: str) -> Names:
 @cache
 def newest_by_name(api: Api) -> int:
     """The newest version whose requests name topics and do not number them; -1 where there is none."""
-    if api.name in _BY_NAME_TO:
-        return _BY_NAME_TO[api.name]
+    if api.name in _ASK_BY_NUMBER:
+        return api.last
     for version in range(api.last, api.first - 1, -1):
         if not names_of(api, version, "request").numbers_topics:
             return version

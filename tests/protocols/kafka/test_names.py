@@ -176,7 +176,7 @@ def test_types_tell_what_resources_and_keys_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "version"), [("Produce", 12), ("Fetch", 12), ("Metadata", 11), ("Heartbeat", 4), ("ShareFetch", -1)]
+    ("name", "version"), [("Produce", 12), ("Fetch", 12), ("Metadata", 13), ("Heartbeat", 4), ("ShareFetch", -1)]
 )
 def test_the_newest_version_that_names_topics(name: str, version: int) -> None:
     assert newest_by_name(BY_NAME[name]) == version

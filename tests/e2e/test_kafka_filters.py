@@ -1,0 +1,137 @@
+"""Message filters of Kafka between real brokers and real clients."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.test_kafka import consume, consumer, create, ends, producer
+from e2e.test_kafka_proxy import front
+from services.kafka import PLAIN_USER, KafkaCluster
+from services.needs import needs, program
+
+confluent = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+
+CLUSTERS = ("kafka", "older_kafka")
+GROUP_PROTOCOLS = {"kafka": ("classic", "consumer"), "older_kafka": ("classic",)}
+
+
+@pytest.fixture
+def name() -> str:
+    return uuid.uuid4().hex[:8]
+
+
+@pytest.fixture(params=CLUSTERS)
+def cluster(request: pytest.FixtureRequest) -> KafkaCluster:
+    found: KafkaCluster = request.getfixturevalue(request.param)
+    return found
+
+
+def delivered(sender: Any, topic: str, count: int = 10, **options: Any) -> list[str]:
+    """Send records, and return the errors that there were."""
+    errors: list[str] = []
+
+    def report(error: Any, _message: Any) -> None:
+        if error is not None:
+            errors.append(error.name())
+
+    for number in range(count):
+        sender.produce(topic, b"value", key=str(number), on_delivery=report, **options)
+    assert sender.flush(30) == 0
+    return errors
+
+
+def _read(reader: Any, count: int) -> tuple[int, set[str]]:
+    """Read until there were so many records, and an error; return how many there were, and the errors."""
+    seen, errors = 0, set()
+    for _ in range(100):
+        for message in reader.consume(100, 0.2):
+            if message.error():
+                errors.add(message.error().name())
+            else:
+                seen += 1
+        if errors and seen >= count:
+            break
+    return seen, errors
+
+
+def test_topic_rules(cluster: KafkaCluster, tmp_path: Path, name: str) -> None:
+    """Clients of all kinds hear of what they may not, at once and with Kafka's own error; the rest works."""
+    from kafka import KafkaConsumer, KafkaProducer
+    from kafka.errors import TopicAuthorizationFailedError
+
+    allowed, denied = f"{name}-open", f"{name}-secret"
+    for topic in (allowed, denied):
+        create(cluster.bootstrap, topic)
+    direct = producer(cluster.bootstrap)
+    assert delivered(direct, denied) == []
+    policies = {"secrets": {"topics": [denied]}, "spies": {"groups": [f"{name}-spies"]}}
+    rules = {"use": "topic_rules", "action": "deny", "policies": policies}
+    with front(tmp_path, cluster.ports, filters=[rules]) as proxied:
+        sender = producer(proxied.bootstrap)
+        assert delivered(sender, allowed) == []
+        assert set(delivered(sender, denied)) == {"TOPIC_AUTHORIZATION_FAILED"}
+        for topic, protocol in ((allowed, "classic"), (allowed, "consumer")):
+            if protocol == "consumer" and cluster.version.startswith("3"):
+                continue
+            reader = consumer(proxied.bootstrap, f"{name}-{protocol}", topic, **{"group.protocol": protocol})
+            assert consume(reader, 10) == 10
+            reader.commit(asynchronous=False)
+            reader.close()
+        both = consumer(proxied.bootstrap, f"{name}-both", allowed)
+        both.subscribe([allowed, denied])
+        assert _read(both, 10) == (10, {"TOPIC_AUTHORIZATION_FAILED"})
+        both.close()
+        spy = consumer(proxied.bootstrap, f"{name}-spies", allowed)
+        assert _read(spy, 0) == (0, {"GROUP_AUTHORIZATION_FAILED"})
+        spy.close()
+        python = KafkaProducer(bootstrap_servers=proxied.bootstrap)
+        python.send(allowed, b"value").get(30)
+        with pytest.raises(TopicAuthorizationFailedError):
+            python.send(denied, b"value").get(30)
+        python.close()
+        options = {"bootstrap_servers": proxied.bootstrap, "auto_offset_reset": "earliest"}
+        listing = KafkaConsumer(**options)
+        assert allowed in listing.topics()
+        assert denied not in listing.topics()
+        listing.close()
+    assert sum(ends(cluster, denied, 3).values()) == 10
+
+
+@needs("kcat")
+def test_topic_rules_by_principal(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
+    user, password = PLAIN_USER
+    create(kafka.bootstrap, f"{name}-hers")
+    create(kafka.bootstrap, f"{name}-other")
+    policy = {"topics": [f"{name}-hers"], "principals": [user], "operations": ["write"]}
+    rules = {"use": "topic_rules", "action": "allow", "policies": {"hers": policy}}
+    with front(tmp_path, kafka.sasl_ports, filters=[rules]) as proxied:
+        sasl = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.username={user}"]
+        words = [word for option in (*sasl, f"sasl.password={password}") for word in ("-X", option)]
+
+        def kcat(*more: str, data: str = "") -> subprocess.CompletedProcess[str]:
+            argv = [program("kcat"), "-b", proxied.bootstrap, *words, *more]
+            return subprocess.run(argv, input=data, capture_output=True, text=True, timeout=60)
+
+        assert kcat("-P", "-t", f"{name}-hers", data="line\n").returncode == 0
+        assert "authorization failed" in kcat("-P", "-t", f"{name}-other", data="line\n").stderr.lower()
+        assert "authorization failed" in kcat("-C", "-t", f"{name}-hers", "-e").stderr.lower()
+        listing = kcat("-L").stdout
+        assert f"{name}-hers" in listing
+        assert f"{name}-other" not in listing
+    assert sum(ends(kafka, f"{name}-hers", 3).values()) == 1
+
+
+def test_faults(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
+    """Producers come again after an error that passes, and nothing is lost or written twice."""
+    create(kafka.bootstrap, name)
+    fault = {"use": "fault", "apis": ["Produce"], "error": "NOT_LEADER_OR_FOLLOWER", "error_percent": 40}
+    with front(tmp_path, kafka.ports, filters=[fault]) as proxied:
+        sender = producer(proxied.bootstrap, **{"enable.idempotence": True, "retry.backoff.ms": 20, "linger.ms": 0})
+        for _ in range(10):
+            assert delivered(sender, name, 5) == []
+    assert sum(ends(kafka, name, 3).values()) == 50
