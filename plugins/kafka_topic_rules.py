@@ -78,7 +78,7 @@ class TopicPolicy:
 @dataclass(frozen=True, slots=True)
 class KafkaTopicRulesConfig:
     example: ClassVar[str] = (
-        '{ use = "topic_rules", action = "allow", policies = { logs = { topics = ["logs-*"], operations = ["read"] } } }'
+        '{ use = "topic_rules", action = "allow", policies = { l = { topics = ["logs-*"], operations = ["read"] } } }'
     )
 
     action: Literal["allow", "deny"]
