@@ -148,9 +148,13 @@ def test_what_is_not_allowed(line: str, status: int, why: str) -> None:
     run(conversation)
 
 
-def test_https_is_for_tunnels() -> None:
+def test_https_is_for_tunnels(certs: Certs) -> None:
     async def conversation() -> None:
-        async with gateway(80) as (proxy, _), h2_connect(proxy) as client:
+        tls = {"cert": str(certs.server.cert), "key": str(certs.server.key)}
+        context = ssl.create_default_context(cafile=certs.ca)
+        context.set_alpn_protocols(["h2"])
+        http = {"config": {"listener": {"tls": tls}}}
+        async with gateway(80, http=http) as (proxy, _), h2_connect(proxy, context) as client:
             head = [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")]
             reply = await client.reply(client.send(head))
             assert dict(reply.headers)[":status"] == "400"
