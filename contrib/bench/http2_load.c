@@ -7,6 +7,8 @@
  *   grpc       unary calls with a message of SIZE bytes, answered with as many and trailers
  *   download   GETs of 1 GiB on one stream; the unit is a byte
  *   upload     PUTs of 1 GiB on one stream; the unit is a byte
+ *   once       a GET on each connection before the program is ready, and nothing after
+ *   open       32 PUTs on each connection before the program is ready, of whose bodies nothing ever comes
  *
  * It compresses heads as nghttp2 does: everything goes into the table but paths and lengths, and Huffman where that is shorter.
  * Prints and waits as load.c does. A stream that is reset or has no 200 ends the program with status 1.
@@ -44,7 +46,7 @@ struct connection {
 };
 
 static char mode;
-static int port, connections, running, loop, busy;
+static int port, connections, running, loop, busy, events_seen;
 static uint64_t size, units, serial, histogram[64 * SUB_BUCKETS];
 static unsigned char zeros[FRAME];
 
@@ -204,7 +206,7 @@ static unsigned char *put_request(struct connection *c, unsigned char *out)
     unsigned char block[2048], *at = block;
     char text[128];
     unsigned long n = ++serial;
-    int post = mode == 'g', put = mode == 'u';
+    int post = mode == 'g', put = mode == 'u' || mode == 'o';
     if (post || put)
         at = put ? put_field(c, at, 2, ":method", "PUT", 1) : (*at = 0x83, at + 1);
     else
@@ -226,7 +228,7 @@ static unsigned char *put_request(struct connection *c, unsigned char *out)
         at = put_field(c, at, 17, "accept-language", "en", 1);
         at = put_field(c, at, 32, "cookie", "session=0123456789abcdef0123456789abcdef", 1);
     }
-    if (put)
+    if (mode == 'u')
         at = put_field(c, at, 28, "content-length", "1073741824", 0);
     if (mode == 'd') {
         sprintf(text, "%032lx", n);
@@ -247,14 +249,14 @@ static unsigned char *put_request(struct connection *c, unsigned char *out)
     }
     c->started[id / 2 % STREAMS] = now();
     c->open++;
-    c->to_send = put ? (int64_t)GIB : 0;
+    c->to_send = mode == 'u' ? (int64_t)GIB : 0;
     c->stream_window = c->initial_window;
     return out;
 }
 
 static int most(void)
 {
-    return mode == 'b' || mode == 'u' ? 1 : STREAMS;
+    return mode == 'b' || mode == 'u' || mode == 'a' ? 1 : STREAMS;
 }
 
 static void fill(struct connection *c)
@@ -369,6 +371,7 @@ static void step(void)
 {
     struct epoll_event events[64];
     int count = epoll_wait(loop, events, 64, 100);
+    events_seen = count;
     for (int i = 0; i < count; i++)
         receive(events[i].data.ptr);
 }
@@ -417,6 +420,22 @@ static double run(struct connection *all, double seconds)
     return (now() - start) / 1e9;
 }
 
+/* One GET on each connection, or streams that stay open: until all that comes of it has come. */
+static void begin(struct connection *all)
+{
+    running = 1;
+    for (int i = 0; i < connections; i++) {
+        fill(&all[i]);
+        running = mode == 'o';
+        for (step(); mode == 'a' && all[i].open;)
+            step();
+        running = 1;
+    }
+    running = 0;
+    for (int quiet = 0; quiet < 5; quiet = events_seen ? 0 : quiet + 1)
+        step();
+}
+
 static void wait_for_line(void)
 {
     int byte;
@@ -427,10 +446,10 @@ static void wait_for_line(void)
 
 static char mode_of(const char *name)
 {
-    static const char *names[] = {"get", "different", "grpc", "download", "upload"};
-    for (int i = 0; i < 5; i++)
+    static const char *names[] = {"get", "different", "grpc", "download", "upload", "once", "open"};
+    for (int i = 0; i < 7; i++)
         if (!strcmp(name, names[i]))
-            return "sdgbu"[i];
+            return "sdgbuao"[i];
     die("unknown mode %s", name);
     return 0;
 }
@@ -438,7 +457,7 @@ static char mode_of(const char *name)
 int main(int argc, char **argv)
 {
     if (argc < 7)
-        die("usage: http2_load get|different|grpc|download|upload PORT CONNECTIONS SIZE WARMUP SECONDS");
+        die("usage: http2_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS");
     mode = mode_of(argv[1]);
     port = atoi(argv[2]);
     connections = atoi(argv[3]);
@@ -451,7 +470,9 @@ int main(int argc, char **argv)
     loop = epoll_create1(0);
     struct connection *all = calloc(connections, sizeof *all);
     open_all(all);
-    if (warmup > 0)
+    if (mode == 'a' || mode == 'o')
+        begin(all);
+    else if (warmup > 0)
         run(all, warmup);
     printf("ready\n");
     fflush(stdout);
