@@ -144,7 +144,7 @@ class Http2Server(ServerConnection):
         owner: _Stream | None = stream.owner
         if owner is not None:
             if owner.early is not None:
-                owner.early.append(event)
+                owner.early.append((event.data, event.size, event.end))
                 return
             if owner.sink is not None:
                 owner.sink.on_request_data(event.data, event.end)
@@ -277,7 +277,7 @@ class _Stream(ServerStream):
         self._codec = connection._codec
         self._http2 = http2
         self.sink: RequestSink | None = None
-        self.early: list[DataReceived] | None = None
+        self.early: list[tuple[bytes, int, bool]] | None = None
         """Of CONNECT and upgrades: what came before the response that says whether it is a tunnel. As much as the
         window lets through, which opens no further."""
         self.tunnel = False
@@ -317,10 +317,10 @@ class _Stream(ServerStream):
     def _decided(self, tunnel: bool) -> None:
         """What has come early goes into the tunnel, or is nobody's."""
         early, self.early = self.early or (), None
-        for event in early:
+        for data, size, end in early:
             if tunnel and self.sink is not None:
-                self.sink.on_request_data(event.data, event.end)
-            self._codec.consumed(self._http2, event.size)
+                self.sink.on_request_data(data, end)
+            self._codec.consumed(self._http2, size)
 
     def send_data(self, data: bytes, end: bool) -> None:
         http2 = self._http2

@@ -82,6 +82,8 @@ __all__ = ["Http2Connection", "Http2Error"]
 HEADS_LIMIT = 64
 """Header blocks remembered by their bytes. When there are more, all are forgotten."""
 _SEEN_LIMIT = 256
+_VIEWED = 4096
+"""From this many bytes on, payloads of DATA are looked at where they are, and copied once, when they are joined."""
 _SETTINGS_PER_FRAME = 32
 """Settings in one frame; there are seven (CVE-2020-11080)."""
 _ASSUMED_CONCURRENCY = 100
@@ -270,17 +272,24 @@ class Http2Connection(Output):
         """Take what a read has brought, return what it means. Raises RemoteProtocolError; no more is taken then."""
         if self._failed:
             return []
+        frame, pos = b"", 0
         if self._parts:
-            self._parts.append(data)
-            self._parts_size += len(data)
-            if self._parts_size < self._needed:
+            missing = self._needed - self._parts_size
+            if len(data) < missing:
+                self._parts.append(data)
+                self._parts_size += len(data)
                 return []
-            data = b"".join(self._parts)
+            if len(data) - missing < _VIEWED or self._needed <= len(PREFACE):
+                data = b"".join((*self._parts, data))
+            else:  # not all of a large read has to be copied because of the frame in front
+                frame, pos = b"".join((*self._parts, data[:missing])), missing
             self._parts = []
         events: list[Event] = []
         self._batch += 1
         try:
-            pos = self._read_frames(data, events) if not self._preface else self._read_preface(data, events)
+            if frame:
+                self._read_frames(frame, 0, events)
+            pos = self._read_frames(data, pos, events) if not self._preface else self._read_preface(data, events)
         except _Fatal as fatal:
             code, message = fatal.code, str(fatal)
             if self._client and self.peer_settings is None and data.startswith(b"HTTP/"):
@@ -321,14 +330,13 @@ class Http2Connection(Output):
                 return 0
             raise _Fatal(ErrorCode.PROTOCOL_ERROR, "bad_preface", f"{data[:24]!r} is not the preface of HTTP/2")
         self._preface = b""
-        return len(preface) + self._read_frames(data[len(preface) :], events)
+        return self._read_frames(data, len(preface), events)
 
-    def _read_frames(self, data: bytes, events: list[Event]) -> int:
-        """The loop. Returns how many bytes were frames."""
+    def _read_frames(self, data: bytes, pos: int, events: list[Event]) -> int:
+        """The loop, from ``pos`` on. Returns where the frames ended that are complete."""
         unpack = FRAME_HEAD.unpack_from
         limit = self.limits.max_frame_size
         size = len(data)
-        pos = 0
         while size - pos >= 9:
             head, flags, stream_id = unpack(data, pos)
             length = head >> 8
@@ -596,14 +604,15 @@ class Http2Connection(Output):
                 return
         if length:
             self.guard.work += 1
+        part = data[start:stop] if length < _VIEWED else memoryview(data)[start:stop]
         event = stream.data_event
         if event is not None and stream.batch == self._batch:
-            event.parts.append(data[start:stop])
+            event.parts.append(part)
             event.size += size
             event.end = bool(end)
         else:
             stream.batch = self._batch
-            stream.data_event = event = DataReceived(stream, data[start:stop], size, bool(end))
+            stream.data_event = event = DataReceived(stream, part, size, bool(end))
             events.append(event)
         if end:
             stream.state = state

@@ -60,20 +60,23 @@ class InformationalReceived:
 
 class DataReceived:
     """The data of one stream in one read. ``size`` is what it took of the windows, padding included: give it back with
-    ``consumed``."""
+    ``consumed``. Until its ``data`` is asked for, it may hold on to all of the read."""
 
     __slots__ = ("end", "parts", "size", "stream")
 
-    def __init__(self, stream: Http2Stream, part: bytes, size: int, end: bool) -> None:
+    def __init__(self, stream: Http2Stream, part: bytes | memoryview, size: int, end: bool) -> None:
         self.stream = stream
-        self.parts = [part]
+        self.parts: list[bytes | memoryview] = [part]
         self.size = size
         self.end = end
 
     @property
     def data(self) -> bytes:
-        parts = self.parts
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        data = self.parts[0]
+        if len(self.parts) > 1 or type(data) is not bytes:
+            data = b"".join(self.parts)
+            self.parts = [data]
+        return data
 
 
 class TrailersReceived:
