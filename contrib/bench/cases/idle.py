@@ -46,7 +46,7 @@ class IdleConnections(Case):
 
 
 class IdleStreams(Case):
-    """The same for streams of HTTP/2: requests whose bodies do not come, of few connections, with HTTP/2 on both sides."""
+    """The same for streams of HTTP/2: requests whose bodies do not come, with HTTP/2 on both sides."""
 
     CONNECTIONS = 30
     """With so many, the requests stay below 1024, which is as many as most let a cluster have."""
