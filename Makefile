@@ -10,7 +10,7 @@ help: ## show this
 .PHONY: demo
 demo: $(VENV)/.installed ## a proxy with a plugin, then Kafka, in less than a minute (ARGS=--keep stays at the live table)
 	$(BIN)/python -m l4proxy demo
-	$(BIN)/python contrib/demo/kafka.py $(ARGS)
+	$(BIN)/python contrib/demo $(ARGS)
 
 # The whole suite runs once, against the built wheel: what passes there is what a user gets. The checkout is held by
 # `make lint` and by tests/test_packaging.py; `.venv/bin/pytest` runs any test on it, as an editable install.

@@ -47,7 +47,7 @@ def running_cluster(directory: Path, *, mock: bool = False) -> Iterator[Cluster]
 
 def _pretended() -> str:
     """Start the mock cluster that is in confluent-kafka's copy of librdkafka, and return its addresses. It lives as
-    long as this process. It writes Metadata of version 13 wrongly, so that is not offered."""
+    long as this process. It ends Metadata of flexible versions with a byte too much, so these are not offered."""
     (path,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka-*.so*")
     library = ctypes.CDLL(str(path))
     for function in (library.rd_kafka_conf_new, library.rd_kafka_new, library.rd_kafka_mock_cluster_new):
@@ -57,7 +57,7 @@ def _pretended() -> str:
     library.rd_kafka_conf_set(conf, b"log_level", b"0", None, 0)
     client = ctypes.c_void_p(library.rd_kafka_new(0, conf, None, 0))
     mock = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(client, BROKERS))
-    library.rd_kafka_mock_set_apiversion(mock, METADATA, 0, 12)
+    library.rd_kafka_mock_set_apiversion(mock, METADATA, 0, 8)
     for name, partitions in TOPICS.items():
         library.rd_kafka_mock_topic_create(mock, name.encode(), partitions, BROKERS)
     addresses: bytes = library.rd_kafka_mock_cluster_bootstraps(mock)

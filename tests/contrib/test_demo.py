@@ -20,7 +20,7 @@ DEMO = ROOT / "contrib" / "demo"
 def test_it_tells_its_story_and_its_numbers_are_right(tmp_path: Path) -> None:
     picture = tmp_path / "picture.svg"
     done = subprocess.run(
-        [sys.executable, str(DEMO / "kafka.py"), "--mock", "--look", "1", "--picture", str(picture)],
+        [sys.executable, str(DEMO), "--mock", "--look", "1", "--picture", str(picture)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env={**os.environ, "TERM": "xterm"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

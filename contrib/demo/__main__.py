@@ -1,8 +1,8 @@
 """Kafka, seen: a cluster, producers, consumers of which one lags behind, and one command that shows it all.
 
-python contrib/demo/kafka.py
-python contrib/demo/kafka.py --keep       # leaves you at the live table, until q
-python contrib/demo/kafka.py --mock       # without Java
+python contrib/demo
+python contrib/demo --keep       # leaves you at the live table, until q
+python contrib/demo --mock       # without Java
 
 What is shown is checked while it is shown: the last scene asks the brokers whether the numbers are right.
 """
