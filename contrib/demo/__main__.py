@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the live table to you, until q")
     parser.add_argument("--mock", action="store_true", help="use librdkafka's mock cluster")
     parser.add_argument("--picture", metavar="FILE", type=Path, help="draw what was shown as an SVG")
-    parser.add_argument("--look", metavar="SECONDS", type=float, default=3.0, help="how long to look at each table")
+    parser.add_argument("--look", metavar="SECONDS", type=float, default=2.0, help="how long to look at each table")
     args = parser.parse_args()
     stage = Stage()
     stage.title("l4proxy sniff kafka: a Kafka cluster, its clients, and one command that shows what passes")

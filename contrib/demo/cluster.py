@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -67,5 +68,7 @@ def _pretended() -> str:
 def _make_topics(cluster: Cluster) -> None:
     topics = [NewTopic(name, count, BROKERS) for name, count in TOPICS.items()]
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    while len(admin.list_topics(timeout=30).brokers) < BROKERS:
+        time.sleep(0.2)
     for made in admin.create_topics(topics).values():
-        made.result(30)
+        made.result(60)

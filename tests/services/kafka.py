@@ -20,6 +20,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -44,6 +45,7 @@ __all__ = [
     "start_kafka",
 ]
 
+CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qk"
 OLDER = "3.9.1"
 NEWEST = "4.1.1"
 DOORS = 4
@@ -276,16 +278,19 @@ def start_kafka(
     controller = free_port()
     for number in range(count):
         (directory / f"server{number}.properties").write_text(_properties(number, count, cluster, controller))
-    scram = f"SCRAM-SHA-256=[name={SCRAM_USER[0]},password={SCRAM_USER[1]}]"
-    cluster_id = "MkU3OEVBNTcwNTJENDM2Qk"
     with contextlib.ExitStack() as started:
         cluster = replace(cluster, revived=started)
-        for number in range(count):
-            properties = str(directory / f"server{number}.properties")
-            cluster.run("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", properties, "--add-scram", scram)
-        for number in range(count):
-            _start(cluster, number)
+        # Most of it is the start of Java. A process dies with the thread that has started it, so these stay.
+        pool = started.enter_context(ThreadPoolExecutor(count))
+        for step in (_format, _start):
+            list(pool.map(step, [cluster] * count, range(count)))
         yield cluster
+
+
+def _format(cluster: KafkaCluster, number: int) -> None:
+    scram = f"SCRAM-SHA-256=[name={SCRAM_USER[0]},password={SCRAM_USER[1]}]"
+    properties = str(cluster.directory / f"server{number}.properties")
+    cluster.run("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties, "--add-scram", scram)
 
 
 def _start(cluster: KafkaCluster, number: int) -> None:
