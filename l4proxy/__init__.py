@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from l4proxy.errors import ConfigError, ConfigProblem, L4ProxyError, PluginError, UpstreamError
     from l4proxy.exchange import Exchange, Notice, Selector
     from l4proxy.filter import Conn, Filter, NoConfig, Peer, Side, TlsInfo
+    from l4proxy.health_check import HealthCheck, HealthCheckOptions, Unhealthy
     from l4proxy.hookspecs import Register, hookimpl
     from l4proxy.inspector import Conversation, Inspector, Link, StopWatching
     from l4proxy.matcher import Matcher, PeekInfo, Preamble, PreambleResult
@@ -52,6 +53,8 @@ __all__ = [
     "EndpointSpec",
     "Exchange",
     "Filter",
+    "HealthCheck",
+    "HealthCheckOptions",
     "Inspector",
     "L4ProxyError",
     "Link",
@@ -79,6 +82,7 @@ __all__ = [
     "Stream",
     "Table",
     "TlsInfo",
+    "Unhealthy",
     "UpstreamError",
     "__version__",
     "counter",
@@ -103,6 +107,7 @@ _NAMES = {
     "l4proxy.errors": ("ConfigError", "ConfigProblem", "L4ProxyError", "PluginError", "UpstreamError"),
     "l4proxy.exchange": ("Exchange", "Notice", "Selector"),
     "l4proxy.filter": ("Conn", "Filter", "NoConfig", "Peer", "Side", "TlsInfo"),
+    "l4proxy.health_check": ("HealthCheck", "HealthCheckOptions", "Unhealthy"),
     "l4proxy.hookspecs": ("Register", "hookimpl"),
     "l4proxy.inspector": ("Conversation", "Inspector", "Link", "StopWatching"),
     "l4proxy.matcher": ("Matcher", "PeekInfo", "Preamble", "PreambleResult"),

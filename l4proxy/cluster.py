@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from l4proxy.config import schema
     from l4proxy.discovery import Discovery
     from l4proxy.endpoint import Endpoint, EndpointSpec, Target
+    from l4proxy.health import Health
+    from l4proxy.health_check import HealthCheck
+    from l4proxy.outlier_detection import Outliers
     from l4proxy.poller import Poller
     from l4proxy.stats_registry import StatsRegistry
     from l4proxy.stream import Stream
@@ -55,6 +58,7 @@ class ClusterStats(Stats, subsystem="cluster", labels=("cluster",)):
     received_bytes_total = counter("Bytes received from endpoints.")
     sent_bytes_total = counter("Bytes sent to endpoints.")
     endpoints = gauge("Endpoints known now.")
+    endpoints_available = gauge("Endpoints that are neither unhealthy nor ejected.")
     endpoints_draining = gauge("Endpoints that were removed and still have connections.")
     discovery_updates_total = counter("Look-ups or reads of endpoints that went well.")
     discovery_failures_total = counter("Look-ups or reads of endpoints that failed.")
@@ -81,6 +85,8 @@ class Parts:
     """What a new discovery knows without waiting."""
     tls: ClientTlsContext | None
     source: Target | None
+    health_check: HealthCheck[Any] | None = None
+    health_check_tls: ClientTlsContext | None = None
 
 
 class Cluster:
@@ -101,6 +107,8 @@ class Cluster:
         """What filters keep with it for as long as it exists, by keys of their own: pools of connections."""
         self._pending: dict[Attempt, None] = {}
         self._running: asyncio.Task[None] | None = None
+        self._health: Health | None = None
+        self._outliers: Outliers | None = None
         self._configure(parts)
         self._use_discovery(parts)
 
@@ -116,6 +124,7 @@ class Cluster:
             self._use_discovery(parts)
             if running:
                 self.start()
+        self._follow_endpoints()
         self._rebalance()
         self._advance()
 
@@ -124,6 +133,19 @@ class Cluster:
         self.tls = parts.tls
         self.source = parts.source
         self.endpoints.drain_time = parts.config.drain_removed
+        self.endpoints.panic_threshold = parts.config.panic_threshold
+        if self._health is None and parts.health_check is not None:
+            from l4proxy.health import Health
+
+            self._health = Health(self.name, self._rebalance)
+        if self._health is not None:
+            self._health.use(parts.health_check, parts.health_check_tls, parts.source)
+        if self._outliers is None and parts.config.outlier_detection is not None:
+            from l4proxy.outlier_detection import Outliers
+
+            self._outliers = Outliers(self.name, self.timers, self._rebalance)
+        if self._outliers is not None:
+            self._outliers.use(parts.config.outlier_detection)
 
     def _use_discovery(self, parts: Parts) -> None:
         self.discovery = discovery = parts.discovery
@@ -138,6 +160,7 @@ class Cluster:
         """Begin to discover endpoints."""
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._discover(self.discovery))
+            self._follow_endpoints()
 
     async def _discover(self, discovery: Discovery[Any]) -> None:
         while True:
@@ -159,10 +182,19 @@ class Cluster:
     def _update(self, specs: Sequence[EndpointSpec]) -> None:
         """Discovery's word on which endpoints there are."""
         changed = self.endpoints.update(specs)
+        self._follow_endpoints()
         if changed or not self.ready:
             self._rebalance()
         self.ready = True
         self._advance()
+
+    def _follow_endpoints(self) -> None:
+        """Tell those who look after the endpoints' health which endpoints there are."""
+        endpoints = self.endpoints.current.values()
+        if self._health is not None and self._running is not None:
+            self._health.follow(endpoints)
+        if self._outliers is not None:
+            self._outliers.follow(endpoints)
 
     def _rebalance(self) -> None:
         use = self.config.load_balancer
@@ -171,8 +203,9 @@ class Cluster:
     def remove(self) -> None:
         """The configuration has no such cluster any more: its connections drain, new ones fail."""
         self.removed = True
-        self._stop_discovery()
         self.endpoints.update(())
+        self._follow_endpoints()
+        self._stop_discovery()
         self._rebalance()
         for attempt in list(self._pending):
             attempt.refuse(self._no_cluster())
@@ -181,6 +214,10 @@ class Cluster:
         """The server stops: nothing of this cluster stays open."""
         running = self._running
         self._stop_discovery()
+        if self._health is not None:
+            await self._health.stop()
+        if self._outliers is not None:
+            self._outliers.stop()
         for attempt in list(self._pending):
             attempt.cancel()
         self.endpoints.each(lambda stream: stream.close())
@@ -278,6 +315,9 @@ class Cluster:
     def no_endpoint(self) -> UpstreamError:
         problem = self.discovery.problem
         text = f"cluster {self.name} has no endpoint" + (f": {problem}" if problem else "")
+        if self.endpoints.current and self.ready:
+            count = len(self.endpoints.current)
+            text = f"cluster {self.name} has no endpoint that is well: {count} are unhealthy, ejected or of weight 0"
         return UpstreamError("UH", "no_healthy_upstream", text)
 
     def _no_cluster(self) -> UpstreamError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.cluster import Cluster, Parts, Runtime
+from l4proxy.discovery import OnDemandDiscovery
 from l4proxy.endpoint import Target
 from l4proxy.errors import ConfigError, ConfigProblem, UpstreamError, did_you_mean
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from l4proxy.config import schema
     from l4proxy.discovery import Discovery
     from l4proxy.endpoint import EndpointSpec
+    from l4proxy.health_check import HealthCheck
     from l4proxy.stats_registry import StatsRegistry
     from l4proxy.tls import ClientTlsContext
 
@@ -41,12 +44,17 @@ def make_parts(
             source = Target.of(config.bind) if config.bind else None
             where = f"clusters[{at}].tls"
             tls = _tls_context(config, stats)
+            where = f"clusters[{at}].health_check"
+            health_check, health_check_tls = _health_check(config)
             where = f"clusters[{at}].discovery"
             discovery, known = _discovery(config, (present or {}).get(config.name))
+            if isinstance(discovery, OnDemandDiscovery) and (health_check or config.outlier_detection):
+                where = f"clusters[{at}].{'health_check' if health_check else 'outlier_detection'}"
+                raise ValueError(f"the endpoints of {discovery.name} are chosen by connections, well or not")
         except (ValueError, LookupError, OSError) as error:
             problems.append(ConfigProblem(where, str(error)))
         else:
-            parts.append(Parts(config, discovery, known, tls, source))
+            parts.append(Parts(config, discovery, known, tls, source, health_check, health_check_tls))
     if problems:
         raise ConfigError(problems)
     return parts
@@ -60,6 +68,16 @@ def _tls_context(config: schema.Cluster, stats: StatsRegistry | None) -> ClientT
 
     group = stats.group(TlsStats, listener="", cluster=config.name) if stats is not None else None
     return ClientTlsContext(config.tls, group)
+
+
+def _health_check(config: schema.Cluster) -> tuple[HealthCheck[Any] | None, ClientTlsContext | None]:
+    """With a context of its own where there is TLS, for it speaks its own protocol, which ALPN says."""
+    use = config.health_check
+    if use is None:
+        return None, None
+    check: HealthCheck[Any] = use.cls(use.config, config)
+    tls = replace(config.tls, alpn=check.alpn) if config.tls is not None else None
+    return check, _tls_context(replace(config, tls=tls), None)
 
 
 def _discovery(config: schema.Cluster, present: Cluster | None) -> tuple[Discovery[Any], Sequence[EndpointSpec] | None]:

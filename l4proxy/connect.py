@@ -63,6 +63,9 @@ class ConnectRequest:
     """Seconds. The pause before attempt n + 1 is random, up to 2^n - 1 times this and at most ten times; 0: none."""
     endpoint: Endpoint | None = None
     """This one and no other."""
+    reports: bool = False
+    """Who asks carries requests, and says of each how it went (``Endpoint.report``): that a connection was made proves
+    nothing yet."""
 
 
 class Attempt:
@@ -270,6 +273,8 @@ class Attempt:
         endpoint = self.endpoint
         assert endpoint is not None
         self._handshake = None
+        if endpoint.failures and not self._request.reports:
+            endpoint.report(ok=True)
         self._cluster.endpoints.opened(endpoint, stream, time.monotonic() - self._started)
         self._finish()
         self._on_connected(stream, endpoint)
@@ -285,6 +290,8 @@ class Attempt:
         cluster, endpoint = self._cluster, self.endpoint
         assert endpoint is not None
         endpoint.stats.connect_failed_total.add(error.detail)
+        if error.flag != "UO":  # a limit of ours is none of its doing
+            endpoint.report(ok=False)
         self._abandon()
         if len(self._tried) >= self._request.attempts or error.flag == "UO":
             text = f"cluster {cluster.name}: endpoint {endpoint.name}: {error}"

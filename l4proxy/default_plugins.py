@@ -41,6 +41,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("http_bandwidth_limit", Kind.MESSAGE_FILTER, "bandwidth_limit", "http"),
     DefaultPlugin("http_basic_auth", Kind.MESSAGE_FILTER, "basic_auth", "http"),
     DefaultPlugin("http_buffer", Kind.MESSAGE_FILTER, "buffer", "http"),
+    DefaultPlugin("http_check", Kind.HEALTH_CHECK, "http"),
     DefaultPlugin("http_commands", Kind.COMMAND, "forward"),
     DefaultPlugin("http_commands", Kind.COMMAND, "http"),
     DefaultPlugin("http_commands", Kind.COMMAND, "route"),
@@ -87,6 +88,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("redis", Kind.FILTER, "redis_proxy"),
     DefaultPlugin("redis_auth", Kind.MESSAGE_FILTER, "auth", "redis"),
     DefaultPlugin("redis_block", Kind.MESSAGE_FILTER, "block", "redis"),
+    DefaultPlugin("redis_check", Kind.HEALTH_CHECK, "redis"),
     DefaultPlugin("redis_fault", Kind.MESSAGE_FILTER, "fault", "redis"),
     DefaultPlugin("redis_local_ratelimit", Kind.MESSAGE_FILTER, "local_ratelimit", "redis"),
     DefaultPlugin("redis_rename", Kind.MESSAGE_FILTER, "rename", "redis"),
@@ -100,5 +102,6 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("static", Kind.DISCOVERY, "static"),
     DefaultPlugin("statsd_sink", Kind.STATS_SINK, "statsd"),
     DefaultPlugin("strict_dns", Kind.DISCOVERY, "strict_dns"),
+    DefaultPlugin("tcp_check", Kind.HEALTH_CHECK, "tcp"),
     DefaultPlugin("tcp_proxy", Kind.FILTER, "tcp_proxy"),
 )

@@ -25,6 +25,13 @@ class EndpointStats(Stats, subsystem="endpoint", labels=("cluster", "endpoint"))
     connect_seconds = histogram("How long it took to connect, TLS handshake included.", buckets=SECONDS)
     received_bytes_total = counter("Bytes received from the endpoint.")
     sent_bytes_total = counter("Bytes sent to the endpoint.")
+    available = gauge("Workers that may send it new connections: none while it is unhealthy or ejected.")
+    health_checks_total = labelled_counter("Health checks, by how they ended: passed or failed.", label="result")
+    unhealthy_total = counter("Times that health checks have found it to be unhealthy.")
+    ejections_total = counter("Times that outlier detection has ejected it.")
+    ejections_overflow_total = counter(
+        "Ejections that were not done, because max_ejection_percent were ejected already."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +108,13 @@ class Endpoint:
         "active",
         "connections",
         "draining",
+        "ejected",
+        "failure_limit",
+        "failures",
+        "health_problem",
         "hostname",
         "name",
+        "on_failure_limit",
         "release",
         "spec",
         "stats",
@@ -126,6 +138,15 @@ class Endpoint:
         one connection adds those in flight."""
         self.draining = False
         """It was removed: no new connections; who pools connections sends nothing more on those it has."""
+        self.health_problem = ""
+        """What health checks have found to be wrong with it, for people; empty while it is healthy, or not checked."""
+        self.ejected = False
+        """Outlier detection keeps it out for a while."""
+        self.failures = 0
+        """Of the connections and requests that it got, the last so many have failed."""
+        self.failure_limit = 0
+        self.on_failure_limit: Callable[[Endpoint], object] = _nobody_cares
+        """Called when ``failures`` reaches ``failure_limit``; 0: never. Set by the cluster."""
         self.streams: set[Stream] = set()
         """Open connections."""
         self.traffic = Traffic()
@@ -138,5 +159,24 @@ class Endpoint:
         self.weight = spec.weight
         self.targets = tuple(Target.of(address) for address in spec.addresses)
 
+    @property
+    def available(self) -> bool:
+        """Whether new connections may go to it, as far as it is known to be well."""
+        return not self.health_problem and not self.ejected
+
+    def report(self, *, ok: bool) -> None:
+        """Say how a connection or a request went, as far as that was the endpoint's doing. Who sets
+        ``ConnectRequest.reports`` has to, once for each request; a connection that fails is reported by itself."""
+        if ok:
+            self.failures = 0
+            return
+        self.failures += 1
+        if self.failures == self.failure_limit:
+            self.on_failure_limit(self)
+
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} weight={self.weight} active={self.active}{' draining' if self.draining else ''}>"
+
+
+def _nobody_cares(endpoint: Endpoint) -> None:
+    """The cluster has no outlier detection."""

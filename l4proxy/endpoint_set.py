@@ -37,6 +37,9 @@ class EndpointSet:
         self.current: dict[str, Endpoint] = {}
         self.removed: dict[str, Endpoint] = {}
         self.drain_time = 0.0
+        self.panic_threshold = 0.0
+        """Percent. Where fewer endpoints are available, all of them may be chosen: health checks, or the network, are
+        then rather at fault than the endpoints, and the few that are left would be overrun (Envoy's panic mode)."""
         self.open = 0
         """Connections, to removed endpoints too."""
         self._cluster = cluster
@@ -50,7 +53,9 @@ class EndpointSet:
     # Membership
 
     def choosable(self) -> list[Endpoint]:
-        return [endpoint for endpoint in self.current.values() if endpoint.weight > 0]
+        wanted = [endpoint for endpoint in self.current.values() if endpoint.weight > 0]
+        available = [endpoint for endpoint in wanted if endpoint.available]
+        return wanted if len(available) * 100 < self.panic_threshold * len(wanted) else available
 
     def update(self, specs: Iterable[EndpointSpec]) -> bool:
         """Take over the whole list. Returns whether a balancer would choose differently."""
@@ -170,6 +175,8 @@ class EndpointSet:
         """Fold the bytes of open streams into the counters; called before statistics are read."""
         for endpoint in (*self.current.values(), *self.removed.values()):
             self._collect_one(endpoint)
+            endpoint.stats.available = int(endpoint.available and not endpoint.draining)
+        self._totals.endpoints_available = sum(endpoint.available for endpoint in self.current.values())
 
     def _collect_one(self, endpoint: Endpoint) -> None:
         received, sent = endpoint.traffic.collect(endpoint.streams)

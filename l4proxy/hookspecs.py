@@ -69,6 +69,11 @@ def register_discovery(register: Register[Any]) -> None:
 
 
 @hookspec(historic=True)
+def register_health_checks(register: Register[Any]) -> None:
+    """Register ways to check endpoints: subclasses of ``l4proxy.HealthCheck``."""
+
+
+@hookspec(historic=True)
 def register_access_loggers(register: Register[Any]) -> None:
     """Register sinks of access logs: subclasses of ``l4proxy.AccessLogger``."""
 

@@ -20,6 +20,7 @@ class Kind(Enum):
     PREAMBLE = "preamble"
     LOAD_BALANCER = "load balancer"
     DISCOVERY = "discovery"
+    HEALTH_CHECK = "health check"
     ACCESS_LOGGER = "access logger"
     STATS_SINK = "stats sink"
     INSPECTOR = "inspector"
@@ -33,6 +34,7 @@ BASES = {
     Kind.PREAMBLE: "Preamble",
     Kind.LOAD_BALANCER: "LoadBalancer",
     Kind.DISCOVERY: "Discovery",
+    Kind.HEALTH_CHECK: "HealthCheck",
     Kind.ACCESS_LOGGER: "AccessLogger",
     Kind.STATS_SINK: "StatsSink",
     Kind.INSPECTOR: "Inspector",

@@ -50,6 +50,7 @@ REGISTER_HOOKS = {
     Kind.PREAMBLE: "register_preambles",
     Kind.LOAD_BALANCER: "register_load_balancers",
     Kind.DISCOVERY: "register_discovery",
+    Kind.HEALTH_CHECK: "register_health_checks",
     Kind.ACCESS_LOGGER: "register_access_loggers",
     Kind.STATS_SINK: "register_stats_sinks",
     Kind.INSPECTOR: "register_inspectors",

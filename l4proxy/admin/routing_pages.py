@@ -49,7 +49,7 @@ CHAINS: Mapping[str, Column] = {
 ENDPOINTS: Mapping[str, Column] = {
     "endpoint": "name",
     "address": "addresses",
-    "state": "state",
+    "state": lambda one: f"{one['state']} ({one['problem']})" if one["problem"] else one["state"],
     "weight": "weight",
     "active": "active",
     "connections": "connections",
@@ -90,6 +90,7 @@ def _cluster_lines(one: dict[str, Any]) -> Iterator[str]:
         "discovery": one["discovery"] + ("" if one["ready"] else " (the endpoints are not known yet)"),
         "problem": one["problem"],
         "load balancer": one["load_balancer"],
+        "health check": one["health_check"],
         "TLS": one["tls"],
         "connections": f"{_of_limit(one)}, {one['connecting']} being made",
         "waiting": f"{one['pending']} of {one['max_pending']}",

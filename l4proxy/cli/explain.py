@@ -31,6 +31,7 @@ PLURALS = {
     Kind.PREAMBLE: "preambles",
     Kind.LOAD_BALANCER: "load balancers",
     Kind.DISCOVERY: "discovery",
+    Kind.HEALTH_CHECK: "health checks",
     Kind.ACCESS_LOGGER: "access loggers",
     Kind.STATS_SINK: "stats sinks",
 }

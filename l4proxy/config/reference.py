@@ -26,6 +26,7 @@ _PLACES = {
     Kind.PREAMBLE: "preambles = [{}]",
     Kind.LOAD_BALANCER: "load_balancer = {}",
     Kind.DISCOVERY: "discovery = {}",
+    Kind.HEALTH_CHECK: "health_check = {}",
     Kind.ACCESS_LOGGER: "access_log = [{}]",
     Kind.STATS_SINK: "stats_sinks = [{}]",
 }

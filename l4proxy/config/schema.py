@@ -16,6 +16,7 @@ from l4proxy.config.types import (
     FilePath,
     ListenAddress,
     MatchTable,
+    Percent,
     Range,
     Secret,
     Size,
@@ -23,6 +24,7 @@ from l4proxy.config.types import (
     UseAccessLogger,
     UseDiscovery,
     UseFilter,
+    UseHealthCheck,
     UseLoadBalancer,
     UsePreamble,
     UseStatsSink,
@@ -292,6 +294,21 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class OutlierDetection:
+    """When endpoints that fail connections and requests get none for a while."""
+
+    consecutive_failures: Amount = 5
+    """Failures in a row until an endpoint is ejected: connections that cannot be made, requests that end in an error of
+    its making (of HTTP: status 5xx)."""
+    base_ejection_time: Timeout = Duration(30.0)
+    """How long it gets nothing, times how often it was ejected lately."""
+    max_ejection_time: Timeout = Duration(300.0)
+    """At most this long."""
+    max_ejection_percent: Percent = Percent(10.0)
+    """No further endpoint is ejected while so many are; a first one may always be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """Servers that do the same, and how connections to them are made."""
 
@@ -305,6 +322,12 @@ class Cluster:
     """Where the endpoints' addresses come from."""
     load_balancer: UseLoadBalancer = Use("round_robin")
     """Which endpoint a new connection goes to."""
+    health_check: UseHealthCheck | None = None
+    """How endpoints are checked, each worker for itself. Those that fail get no new connections."""
+    outlier_detection: OutlierDetection | None = None
+    """Endpoints that fail real traffic get none for a while; `{}` is enough."""
+    panic_threshold: Percent = Percent(50.0)
+    """Where fewer endpoints are well, new connections go to all of them; 0: never to one that is not well."""
     connect_timeout: Timeout = Duration(5.0)
     """An endpoint that has not accepted by then has failed."""
     tls: ClientTls | None = None

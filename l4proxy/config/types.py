@@ -35,6 +35,7 @@ __all__ = [
     "UseAccessLogger",
     "UseDiscovery",
     "UseFilter",
+    "UseHealthCheck",
     "UseLoadBalancer",
     "UsePreamble",
     "UseStatsSink",
@@ -101,6 +102,7 @@ class Use:
 UseFilter = Annotated[Use, Plugin(Kind.FILTER)]
 UsePreamble = Annotated[Use, Plugin(Kind.PREAMBLE)]
 UseLoadBalancer = Annotated[Use, Plugin(Kind.LOAD_BALANCER)]
+UseHealthCheck = Annotated[Use, Plugin(Kind.HEALTH_CHECK)]
 UseDiscovery = Annotated[Use, Plugin(Kind.DISCOVERY)]
 UseAccessLogger = Annotated[Use, Plugin(Kind.ACCESS_LOGGER)]
 UseStatsSink = Annotated[Use, Plugin(Kind.STATS_SINK)]

@@ -62,6 +62,7 @@ def _cluster(one: Cluster) -> dict[str, Any]:
         "problem": one.discovery.problem,
         "ready": one.ready,
         "load_balancer": config.load_balancer.name,
+        "health_check": config.health_check.name if config.health_check is not None else "",
         "tls": one.tls is not None,
         "connections": one.endpoints.open,
         "connecting": one.connecting,
@@ -83,7 +84,8 @@ def _endpoint(one: Endpoint) -> dict[str, Any]:
         "name": one.name,
         "addresses": [str(address) for address in one.spec.addresses],
         "hostname": one.hostname,
-        "state": "draining" if one.draining else "active",
+        "state": _state(one),
+        "problem": one.health_problem,
         "weight": one.weight,
         "active": one.active,
         "connections": one.connections,
@@ -92,3 +94,11 @@ def _endpoint(one: Endpoint) -> dict[str, Any]:
         "bytes_received_total": stats.received_bytes_total,
         "bytes_sent_total": stats.sent_bytes_total,
     }
+
+
+def _state(one: Endpoint) -> str:
+    if one.draining:
+        return "draining"
+    if one.health_problem:
+        return "unhealthy"
+    return "ejected" if one.ejected else "active"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from l4proxy.filter import TlsInfo
 from l4proxy.tls.failures import HandshakeFailed, explain
@@ -87,13 +87,7 @@ class ClientTlsContext(Side):
 
     def wrap(self, sock: socket.socket, hostname: str) -> ssl.SSLSocket:
         peer = sock.getpeername()
-        name = (self.config.server_name or hostname or _address(peer)).rstrip(".")
-        if self._context.check_hostname and not name:
-            raise HandshakeFailed(
-                "tls_no_server_name", "the endpoint has no host name to check its certificate against: set server_name"
-            )
-        if name and not _is_host_name(name):
-            raise HandshakeFailed("tls_bad_server_name", f"{name!r} is no host name")
+        name = self._name_of(hostname or _address(peer))
         key = (name, peer)
         tls = self._context.wrap_socket(
             sock,
@@ -106,7 +100,23 @@ class ClientTlsContext(Side):
         tls.session_key = key
         return tls
 
-    def approve(self, sock: ssl.SSLSocket) -> TlsInfo:
+    def _name_of(self, hostname: str) -> str:
+        """The server's name, which its certificate has to be for."""
+        name = (self.config.server_name or hostname).rstrip(".")
+        if self._context.check_hostname and not name:
+            raise HandshakeFailed(
+                "tls_no_server_name", "the endpoint has no host name to check its certificate against: set server_name"
+            )
+        if name and not _is_host_name(name):
+            raise HandshakeFailed("tls_bad_server_name", f"{name!r} is no host name")
+        return name
+
+    def asyncio_options(self, hostname: str) -> dict[str, Any]:
+        """For ``asyncio.open_connection``, where a task talks to an endpoint. ``approve`` has to be asked behind it.
+        ``hostname`` as in ``connect``, or the address."""
+        return {"ssl": self._context, "server_hostname": self._name_of(hostname), "ssl_handshake_timeout": self.timeout}
+
+    def approve(self, sock: ssl.SSLSocket | ssl.SSLObject) -> TlsInfo:
         if self._sans:
             names = peer_names(sock.getpeercert() or {})
             if not self._sans.allow(names):

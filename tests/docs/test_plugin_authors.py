@@ -355,6 +355,20 @@ def test_register_load_balancers(plugins: PluginManager, tmp_path: Path) -> None
     talk(proxied({"endpoints": paths, "load_balancer": "first", "echo": paths}), plugins, conversation)
 
 
+@of_hook("register_health_checks")
+def test_register_health_checks(plugins: PluginManager, tmp_path: Path) -> None:
+    check = {"use": "memcached", "interval": "10ms"}
+
+    async def conversation(server: Server) -> None:
+        (cluster,) = server.clusters
+        (endpoint,) = cluster.endpoints.current.values()
+        while endpoint.health_problem != "it does not say its version":
+            await asyncio.sleep(0.01)
+
+    path = f"unix:{tmp_path}/echo"
+    talk(proxied({"endpoints": [path], "health_check": check, "echo": path}), plugins, conversation)
+
+
 @of_hook("register_discovery")
 def test_register_discovery(plugins: PluginManager, tmp_path: Path) -> None:
     async def conversation(server: Server) -> None:
