@@ -439,6 +439,10 @@ class Exchange:
         assert action is not None
         status = response.status
         pool.responses[CLASSES[status // 100]] += 1
+        if self.connection is not None:
+            endpoint = self.connection.endpoint
+            if status >= 500 or endpoint.failures:
+                endpoint.report(ok=status < 500)
         if end and self._request_is_sent():
             self.upstream = None
         if action.reads_responses and self._retry_response(response):
@@ -663,10 +667,16 @@ class Exchange:
             "refused-stream", True, True
         ):
             return
+        connection.endpoint.report(ok=False)
         if self.retry("reset", False):
             return
         self.flags = (*self.flags, error.flag)
         self.fail(502, error.detail, f"endpoint {connection.endpoint.name}: {error}")
+
+    def blame(self) -> None:
+        """An endpoint that has the request does not answer in time: tell it, for outlier detection."""
+        if self.upstream is not None and self.connection is not None:
+            self.connection.endpoint.report(ok=False)
 
     # Trying again
 

@@ -242,10 +242,12 @@ class Layer:
 
     def _no_response(self, exchange: Exchange) -> None:
         self.stats.timeouts_total.add("timeout")
+        exchange.blame()
         where = f"endpoint {exchange.endpoint.name}" if exchange.endpoint is not None else "the upstream"
         exchange.fail(504, "response_timeout", f"{where} did not answer in time (timeout)", "UT")
 
     def _try_too_slow(self, exchange: Exchange) -> None:
+        exchange.blame()
         if exchange.hedge():
             self.stats.timeouts_total.add("per_try_timeout")
             return

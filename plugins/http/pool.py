@@ -120,7 +120,7 @@ class EndpointPool:
 
     def _connect(self, wait: Wait) -> None:
         self.attempts += 1
-        request = ConnectRequest(endpoint=self.endpoint)
+        request = ConnectRequest(endpoint=self.endpoint, reports=True)
         attempt = Attempt(
             self.owner.cluster,
             request,
