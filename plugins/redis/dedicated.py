@@ -19,6 +19,7 @@ from l4proxy.plugins.redis.replies import UNREADABLE
 from l4proxy.plugins.redis.shared import KEPT, LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, split_first
+from l4proxy.protocols.redis.translate import INVALIDATIONS
 from l4proxy.protocols.redis.values import decode
 from l4proxy.stats import SECONDS
 
@@ -269,8 +270,10 @@ class DedicatedConnection(ServerConnection):
         if asked is None or self._is_unasked(begin, asked):
             if asked is None and not self.stateful:
                 raise RemoteProtocolError(f"{begin[:40]!r} was not asked for")
-            if self.owner is not None:
-                self.owner.own_unasked(frame if self.translator is None else self.translator.unasked(frame))
+            if self.translator is not None:
+                frame = self.translator.unasked(frame, invalidations=(b"", INVALIDATIONS) in self._channels)
+            if self.owner is not None and frame:
+                self.owner.own_unasked(frame)
             return
         failed = begin[:1] in (b"-", b"!")
         subscribed = asked.treatment.role in SUBSCRIPTIONS and begin[:1] in (b"*", b">")

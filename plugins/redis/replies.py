@@ -16,6 +16,7 @@ __all__ = [
     "NOT_SETTLED",
     "NO_HELLO_NOW",
     "NO_PASSWORD",
+    "NO_PUSHES",
     "NO_ROUTE",
     "OK",
     "QUEUED",
@@ -38,6 +39,7 @@ NO_PASSWORD = (
     b"Are you sure your configuration is correct?\r\n"
 )
 """What a server says that asks for no password: the proxy logs in itself."""
+NO_PUSHES = b"-ERR CLIENT TRACKING needs REDIRECT here: the server is spoken to in RESP2, which knows no pushes\r\n"
 NO_ROUTE = b"-ERR no route for this key\r\n"
 OK = b"+OK\r\n"
 QUEUED = b"+QUEUED\r\n"

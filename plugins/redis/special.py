@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.change import Change, change_of, is_client_name
-from l4proxy.plugins.redis.replies import BAD_NAME, NO_HELLO_NOW, NO_PASSWORD, OK, error_reply, of_upstream_error
+from l4proxy.plugins.redis.replies import (
+    BAD_NAME,
+    NO_HELLO_NOW,
+    NO_PASSWORD,
+    NO_PUSHES,
+    OK,
+    error_reply,
+    of_upstream_error,
+)
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import arguments, encode_command
 from l4proxy.protocols.redis.values import encode
@@ -236,7 +244,10 @@ class ChangeAnswer:
 def client(session: Session, treatment: Treatment, run: Task) -> None:
     words = arguments(run[2])
     subcommand = words[1].upper() if len(words) > 1 else b""
-    if subcommand in STAYS:
+    if _cannot_be_told(session, words):
+        session.done()
+        session.reply(run, NO_PUSHES)
+    elif subcommand in STAYS:
         session.begin_own(treatment)
     elif subcommand == b"REPLY" and len(words) == 3 and words[2].upper() in (b"ON", b"OFF", b"SKIP"):
         mode = words[2].upper()
@@ -254,6 +265,18 @@ def client(session: Session, treatment: Treatment, run: Task) -> None:
         session.reply(run, encode(session.name or None, session.identity.protocol))
     else:
         pass_on(session, treatment, run)
+
+
+def _cannot_be_told(session: Session, words: list[bytes]) -> bool:
+    """Whether a client asks to be told when keys change, and the server, which is spoken to in RESP2, would say yes and
+    tell it nothing."""
+    options = [word.upper() for word in words[1:]]
+    if options[:2] != [b"TRACKING", b"ON"] or b"REDIRECT" in options or session.identity.protocol != 3:
+        return False
+    try:
+        return session.hub.pool(session.identity).translates
+    except UpstreamError:
+        return False
 
 
 def reset(session: Session, treatment: Treatment, run: Task) -> None:
@@ -309,7 +332,7 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     role = treatment.role
     if not count:
         own.send_part(data)
-    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_about_replies(treatment, data):
+    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_ours(session, treatment, data):
         if own.waiting:
             return False
         if role in (Role.QUIT, Role.RESET):
@@ -331,9 +354,12 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     return True
 
 
-def _is_about_replies(treatment: Treatment, data: bytes) -> bool:
-    """``CLIENT REPLY`` is ours: what the server does not send could not be told from what is lost."""
-    return treatment.role is Role.CLIENT and [word.upper() for word in arguments(data)[1:2]] == [b"REPLY"]
+def _is_ours(session: Session, treatment: Treatment, data: bytes) -> bool:
+    """``CLIENT REPLY`` is: what the server does not send could not be told from what is lost."""
+    if treatment.role is not Role.CLIENT:
+        return False
+    words = arguments(data)
+    return [word.upper() for word in words[1:2]] == [b"REPLY"] or _cannot_be_told(session, words)
 
 
 def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:

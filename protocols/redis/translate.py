@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from l4proxy.protocols.redis.request import arguments
-from l4proxy.protocols.redis.values import NULL_ARRAY, Double, Map, Set, Value, Verbatim, decode, encode
+from l4proxy.protocols.redis.values import NULL_ARRAY, Double, Map, Push, Set, Value, Verbatim, decode, encode
 
-__all__ = ["Translator"]
+__all__ = ["INVALIDATIONS", "Translator"]
 
 
 _is_number = re.compile(rb"[+-]?(?:[0-9.]+(?:e[+-]?[0-9]+)?|inf|nan)").fullmatch
@@ -166,7 +166,7 @@ POPPED = NullArray(At({1: Each(At({1: NUMBER}))}))
 GROUP = MapOf({b"consumers": Each(MapOf())})
 ARGUMENT = MapOf({b"flags": SetOf(SAME)})
 ARGUMENT.fields[b"arguments"] = Each(ARGUMENT)
-DOCUMENTATION = MapOf({b"arguments": Each(ARGUMENT), b"doc_flags": SetOf(SAME)})
+DOCUMENTATION = MapOf({b"arguments": Each(ARGUMENT), b"doc_flags": SetOf(SAME), b"history": SetOf(SAME)})
 DOCUMENTATION.fields[b"subcommands"] = MapOf(others=DOCUMENTATION)
 KEY_SPEC = MapOf({
     b"flags": SetOf(SAME), b"begin_search": MapOf({b"spec": MapOf()}), b"find_keys": MapOf({b"spec": MapOf()}),
@@ -208,6 +208,7 @@ SHAPES: dict[str, Shape | Choice] = {
         _with(b"WITHCOORD", Each(At({-1: Each(NUMBER)}))),
     ),
     **dict.fromkeys(("XREAD", "XREADGROUP"), Streams()),
+    "XPENDING": At({3: NULL}),
     "XINFO|STREAM": MapOf({b"groups": Each(GROUP)}),
     **dict.fromkeys(("XINFO|GROUPS", "XINFO|CONSUMERS", "MODULE|LIST", "CLUSTER|LINKS"), Each(MapOf())),
     "LCS": _with(b"IDX", MapOf()),
@@ -220,10 +221,10 @@ SHAPES: dict[str, Shape | Choice] = {
     ),
     "LATENCY|HISTOGRAM": MapOf(others=MapOf({b"histogram_usec": MapOf()})),
     "COMMAND": Each(COMMAND),
-    "COMMAND|INFO": Each(NullArray(COMMAND)),
+    "COMMAND|INFO": Each(COMMAND),
     "COMMAND|DOCS": MapOf(others=DOCUMENTATION),
     "COMMAND|GETKEYSANDFLAGS": Each(At({1: SetOf(SAME)})),
-    "ACL|GETUSER": NullArray(MapOf({b"flags": SetOf(SAME), b"selectors": Each(MapOf())})),
+    "ACL|GETUSER": MapOf({b"flags": SetOf(SAME), b"selectors": Each(MapOf())}),
     "ACL|LOG": Each(MapOf({b"age-seconds": NUMBER})),
     "CLIENT|TRACKINGINFO": MapOf({b"flags": SetOf(SAME)}),
     "FUNCTION|LIST": Each(MapOf({b"functions": Each(MapOf({b"flags": SetOf(SAME)}))})),
@@ -232,6 +233,13 @@ SHAPES: dict[str, Shape | Choice] = {
     "HELLO": MapOf(),
 }  # fmt: skip
 """By the name of the command, or of the subcommand."""
+
+
+INVALIDATIONS = b"__redis__:invalidate"
+"""The channel on which a client that speaks RESP2 is told of invalid keys (``CLIENT TRACKING``)."""
+_MESSAGES = frozenset(
+    prefix + word for prefix in (b"", b"p", b"s") for word in (b"message", b"subscribe", b"unsubscribe")
+)
 
 
 class Translator:
@@ -256,11 +264,18 @@ class Translator:
         value, _ = decode(data)
         return encode(shape.up(value) if self._protocol == 3 else shape.down(value), self._protocol)
 
-    def unasked(self, data: bytes) -> bytes:
-        """A message or a push: in RESP2 it is an array."""
+    def unasked(self, data: bytes, *, invalidations: bool = False) -> bytes:
+        """A message or a push: in RESP2 it is an array. Pushes that are no messages are for RESP3 only, and are nothing
+        in RESP2; but whoever has subscribed to ``INVALIDATIONS`` is told of invalid keys by messages."""
         value, _ = decode(data)
-        kind = b">" if self._protocol == 3 else b"*"
-        return kind + encode(list(value) if isinstance(value, list) else [value], self._protocol)[1:]
+        values = list(value) if isinstance(value, list) else [value]
+        if self._protocol == 3:
+            return b">" + encode(values, 3)[1:]
+        if isinstance(value, Push) and values[0] not in _MESSAGES:
+            if values[0] != b"invalidate" or not invalidations:
+                return b""
+            values = [b"message", INVALIDATIONS, values[1]]
+        return encode(values, 2)
 
     def _transaction(self, name: bytes, data: bytes, shape: Shape) -> Shape:
         """Remember what is queued; the shape of the reply to this command."""

@@ -10,7 +10,7 @@ import pytest
 
 from l4proxy.plugins.redis.proxy import RedisProxy
 from l4proxy.protocols.redis.request import encode_command
-from l4proxy.protocols.redis.values import Push, Simple
+from l4proxy.protocols.redis.values import Push, Simple, decode
 from l4proxy.testing import Proxy, StartProxy
 from redis_fuzz import commands
 from services.needs import needs, program
@@ -98,6 +98,32 @@ def test_invalidation(port: int, redis: RedisServer) -> None:
         client.ask("GET", "test_invalidation")
         writer.ask("SET", "test_invalidation", "1")
         assert client.reply() == b">2\r\n$10\r\ninvalidate\r\n*1\r\n$17\r\ntest_invalidation\r\n"
+
+
+@needs("redis-server")
+@pytest.mark.parametrize("spoken", ["client", "resp3"])
+def test_invalidation_by_messages(spoken: str, proxy: StartProxy, redis: RedisServer) -> None:
+    """Two connections that speak RESP2: one reads, the other one is told."""
+    port = port_of(proxy(RedisProxy, cluster="cache", protocol=spoken, clusters={"cache": redis.address}))
+    with redis.connect(port) as reader, redis.connect(port) as listener, redis.connect(port) as writer:
+        number = listener.ask("CLIENT", "ID")
+        listener.ask("SUBSCRIBE", "__redis__:invalidate")
+        assert reader.ask("CLIENT", "TRACKING", "ON", "REDIRECT", b"%d" % number) == OK
+        reader.ask("GET", "test_messages_of")
+        writer.ask("SET", "test_messages_of", "1")
+        assert decode(listener.reply())[0] == [b"message", b"__redis__:invalidate", [b"test_messages_of"]]
+        assert reader.ask("PING") == Simple(b"PONG")
+
+
+@needs("redis-server")
+def test_invalidation_that_could_not_be_told(proxy: StartProxy, redis: RedisServer) -> None:
+    port = port_of(proxy(RedisProxy, cluster="cache", protocol="resp2", clusters={"cache": redis.address}))
+    with redis.connect(port) as client:
+        client.ask("HELLO", "3")
+        for _ in range(2):
+            assert client.ask("CLIENT", "TRACKING", "ON").startswith(b"ERR CLIENT TRACKING needs REDIRECT here")
+            client.ask("CLIENT", "ID")  # from here on it has a connection to itself
+        assert client.ask("GET", "a") is None
 
 
 def blocked_clients(redis: RedisServer) -> int:
