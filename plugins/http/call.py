@@ -132,7 +132,7 @@ class Call:
             self.on_no_connection(cluster.no_endpoint())
             return
         self._tries += 1
-        self._wait = pool.pool(endpoint).acquire(self, fresh=self._tries > 1)
+        self._wait = pool.pool(endpoint, self.request).acquire(self, fresh=self._tries > 1)
 
     def on_connection(self, connection: ClientConnection) -> None:
         self._wait = None

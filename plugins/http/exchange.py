@@ -333,8 +333,8 @@ class Exchange:
             self.on_no_connection(cluster.no_endpoint())
             return
         self.endpoint = endpoint
-        known = pool.pools.get(endpoint)
-        self._wait = (known or pool.pool(endpoint)).acquire(self, fresh=self.tried is not None and self.attempts > 1)
+        fresh = self.tried is not None and self.attempts > 1
+        self._wait = pool.pool(endpoint, self.request).acquire(self, fresh=fresh)
 
     def _find_endpoint(self) -> None:
         """Where the cluster has to look for its endpoints first."""
@@ -374,7 +374,7 @@ class Exchange:
             self.on_no_connection(self.pool.cluster.no_endpoint())
             return
         self.endpoint = endpoint
-        self._wait = self.pool.pool(endpoint).acquire(self, fresh=self.attempts > 1)
+        self._wait = self.pool.pool(endpoint, self.request).acquire(self, fresh=self.attempts > 1)
 
     def on_connection(self, connection: ClientConnection) -> None:
         self._wait = None

@@ -16,6 +16,7 @@ from l4proxy.connection import peer_of
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.stats import CLASSES, Http2Stats, HttpClusterStats
 from l4proxy.plugins.http.versions import ASSUMED_STREAMS, client_connection, client_version
+from l4proxy.protocols.grpc import is_grpc
 
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.config import Upstream
     from l4proxy.plugins.http.connection import ClientConnection
     from l4proxy.plugins.http.http2_shared import Http2Shared
+    from l4proxy.plugins.http.message import HttpRequest
     from l4proxy.server import Server
     from l4proxy.stream import Stream
 
@@ -62,16 +64,18 @@ class Wait:
 class EndpointPool:
     """The connections to one endpoint. What a `ClientConnection` has for its host."""
 
-    def __init__(self, owner: ClusterPool, endpoint: Endpoint) -> None:
+    def __init__(self, owner: ClusterPool, endpoint: Endpoint, protocol: str) -> None:
+        """``protocol``: as in configurations."""
         self.owner = owner
         self.endpoint = endpoint
+        self.protocol = protocol
         self.ready: dict[ClientConnection, None] = {}
         """Those with room, the last used one last."""
         self.connections: set[ClientConnection] = set()
         self.waiting: deque[Wait] = deque()
         self.attempts = 0
         """Connections that are being made."""
-        self.streams = ASSUMED_STREAMS if owner.options.protocol == "http2" else 1
+        self.streams = ASSUMED_STREAMS if protocol == "http2" else 1
         """How many requests a connection takes at a time, as the last one has said: so many wait for the same one."""
 
     def acquire(self, waiter: Waiter, *, fresh: bool = False) -> Wait | None:
@@ -214,7 +218,11 @@ class ClusterPool:
         self.options = options
         self.server = server
         self.stats = server.stats.group(HttpClusterStats, cluster=cluster.name)
-        self.pools: dict[Endpoint, EndpointPool] = {}
+        self._pools: dict[Endpoint, EndpointPool] = {}
+        self._grpc_pools: dict[Endpoint, EndpointPool] = {}
+        self._parts_grpc = options.protocol == "auto" and cluster.tls is None
+        """Nothing says what endpoints speak, but whoever serves gRPC speaks HTTP/2 with those who know that beforehand,
+        and cannot be asked over HTTP/1. So these calls have connections of their own."""
         self.active = 0
         """Requests under way."""
         self.pending = 0
@@ -237,19 +245,26 @@ class ClusterPool:
                 self.stats.responses_total.add(status_class, count)
                 self.responses[status_class] = 0
 
-    def pool(self, endpoint: Endpoint) -> EndpointPool:
-        pool = self.pools.get(endpoint)
+    def pool(self, endpoint: Endpoint, request: HttpRequest) -> EndpointPool:
+        """Where a request finds a connection to an endpoint."""
+        if self._parts_grpc and request.kind == "POST" and is_grpc(request.field("content-type")):
+            pool = self._grpc_pools.get(endpoint)
+            if pool is None:
+                pool = self._grpc_pools[endpoint] = EndpointPool(self, endpoint, "http2")
+            return pool
+        pool = self._pools.get(endpoint)
         if pool is None:
-            pool = self.pools[endpoint] = EndpointPool(self, endpoint)
+            pool = self._pools[endpoint] = EndpointPool(self, endpoint, self.options.protocol)
         return pool
 
     def forget(self, pool: EndpointPool) -> None:
-        if self.pools.get(pool.endpoint) is pool:
-            del self.pools[pool.endpoint]
+        for pools in self._pools, self._grpc_pools:
+            if pools.get(pool.endpoint) is pool:
+                del pools[pool.endpoint]
 
     def make(self, stream: Stream, endpoint: Endpoint, pool: EndpointPool) -> ClientConnection:
         """A connection of the version that the configuration, or TLS, says."""
-        return client_connection(client_version(self.options, stream), stream, endpoint, pool)
+        return client_connection(client_version(pool.protocol, stream), stream, endpoint, pool)
 
     @cached_property
     def http2(self) -> Http2Shared:
@@ -271,9 +286,9 @@ class ClusterPool:
 
     def _close_idle(self) -> None:
         self.watching = False
-        for pool in list(self.pools.values()):
+        for pool in [*self._pools.values(), *self._grpc_pools.values()]:
             pool.close_idle()
-        if any(pool.ready for pool in self.pools.values()):
+        if any(pool.ready for pool in [*self._pools.values(), *self._grpc_pools.values()]):
             self.watch_idle()
 
     def may_retry(self) -> bool:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
-    from l4proxy.plugins.http.config import Upstream
     from l4proxy.plugins.http.connection import ClientConnection, ServerConnection, ServerHost
     from l4proxy.plugins.http.pool import EndpointPool
     from l4proxy.stream import Stream
@@ -38,10 +37,10 @@ def server_connection(version: str, host: ServerHost) -> ServerConnection:
     return Http1Server(host)
 
 
-def client_version(options: Upstream, stream: Stream) -> str:
-    """What to speak on a new connection to an endpoint."""
-    if options.protocol != "auto":
-        return options.protocol
+def client_version(protocol: str, stream: Stream) -> str:
+    """What to speak on a new connection to an endpoint, by what the configuration says."""
+    if protocol != "auto":
+        return protocol
     return "http2" if getattr(stream, "alpn", "") == "h2" else "http1"
 
 

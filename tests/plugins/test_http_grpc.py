@@ -14,7 +14,7 @@ from clusters import run
 from grpc_peers import SERVICE, Calls, grpc_service, in_thread
 from http2_peers import h2_connect
 from http_peers import http_proxy
-from proxying import HOST, Proxy
+from proxying import HOST, Proxy, server
 
 LABELS = {"service": SERVICE, "method": "Unary"}
 
@@ -58,6 +58,34 @@ def test_all_kinds_of_calls_pass() -> None:
             assert proxy.value("l4proxy_grpc_call_seconds", **LABELS)["sum"] > 0
 
     run(conversation)
+
+
+def test_calls_need_no_configuration() -> None:
+    """Nothing says that the endpoint speaks HTTP/2."""
+
+    async def conversation() -> None:
+        async with grpc_service() as (port, service), http_proxy(f"{HOST}:{port}") as proxy:
+            with Calls(proxy.port) as client:
+                assert (await in_thread(lambda: client.unary("Unary")))[0] == b"hello"
+                assert await in_thread(lambda: client.failure("Fail")) == ("FAILED_PRECONDITION", "not today: 100%")
+            assert len(service.seen) == 2
+
+    run(conversation)
+
+
+def test_other_requests_to_the_same_endpoint_go_over_http_1() -> None:
+    first: list[bytes] = []
+
+    async def hear(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        first.append(await reader.readexactly(4))
+
+    async def conversation() -> None:
+        async with server(hear) as port, http_proxy(f"{HOST}:{port}") as proxy, h2_connect(proxy) as client:
+            for kind in ("application/grpc", "application/grpc+proto", "application/grpc-web", "text/plain"):
+                await client.get("/a.B/C", ("content-type", kind), method="POST", body=b"\0\0\0\0\0")
+
+    run(conversation)
+    assert first == [b"PRI ", b"PRI ", b"POST", b"POST"]
 
 
 def test_a_deadline_is_kept_also_where_the_service_does_not() -> None:
