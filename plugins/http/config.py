@@ -394,8 +394,8 @@ class Upstream:
     """Connections to the endpoints of clusters, and how many requests they get."""
 
     protocol: Literal["http1", "http2", "auto"] = "auto"
-    """`auto`: HTTP/2 where TLS agrees on it (`alpn = ["h2", "http/1.1"]` of the cluster), and without TLS for gRPC calls,
-    which nothing else can carry; HTTP/1 for all others."""
+    """`auto`: HTTP/2 where TLS agrees on it (`alpn = ["h2", "http/1.1"]` of the cluster), and without TLS for gRPC
+    calls, which nothing else can carry; HTTP/1 for all others."""
     max_requests: Amount = 1024
     """Requests under way to one cluster; one more is answered with 503."""
     max_pending: Count = 1024
