@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.action import Action
     from l4proxy.plugins.http.body import Body
     from l4proxy.plugins.http.connection import ClientConnection, ClientStream, ServerStream
+    from l4proxy.plugins.http.explain import Notes
     from l4proxy.plugins.http.filter import Http
     from l4proxy.plugins.http.layer import Layer
     from l4proxy.plugins.http.pool import ClusterPool, Wait
@@ -96,8 +97,8 @@ class Exchange:
         self.bucket: set[Any] | None = None
         self.splicer: BoundedSplicer | None = None
         """What moves most of a large body."""
-        self.notes: list[str] | None = None
-        """Tries that failed, for a client that may know; None: it has not asked."""
+        self.notes: Notes | None = None
+        """For a client that may know why it went where it went; None: it has not asked."""
         self.watchers: list[Callable[[str], object]] | None = None
         """Called when it is over, with why (``HttpRequest.when_done``)."""
         self.cookie = ""
@@ -292,6 +293,8 @@ class Exchange:
             return
         action = self.action
         assert action is not None
+        if self.notes is not None:
+            self.notes.forwarded_at = _monotonic()
         if action.answer is not None:
             self.reply(action.answer(self))
             return

@@ -11,7 +11,7 @@ from l4proxy.networks import NetworkSet
 from l4proxy.plugins.http.action import Action
 from l4proxy.plugins.http.deadlines import Deadlines
 from l4proxy.plugins.http.error_pages import ErrorPages
-from l4proxy.plugins.http.explain import explanation
+from l4proxy.plugins.http.explain import Notes
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.paths import BadPath, normalize
 from l4proxy.plugins.http.pool import cluster_pool
@@ -118,7 +118,7 @@ class Layer:
             return
         index = request.block.index
         if self.explains and "x-l4proxy-explain" in index and host.peer.host in self.explainers:
-            exchange.notes = []
+            exchange.notes = Notes()
         if host.trusted or "x-forwarded-for" in index or "x-forwarded-proto" in index or "forwarded" in index:
             host.forwarding.tell(request)
         else:
@@ -136,6 +136,8 @@ class Layer:
             exchange.fail(404, "route_not_found", "no route takes this request")
             return
         exchange.route = route
+        if exchange.notes is not None and table is not None:
+            exchange.notes.routed(exchange, table, route)
         action = exchange.action = route.action
         if action.variant:
             request.select(action.variant)
@@ -179,7 +181,7 @@ class Layer:
         if exchange.cookie:
             response.headers.add("Set-Cookie", exchange.cookie)
         if exchange.notes is not None:
-            response.headers["x-l4proxy-explain"] = explanation(exchange, _monotonic())
+            response.headers["x-l4proxy-explain"] = exchange.notes.explanation(exchange)
         if self.changes_responses:
             config = self.config
             if config.server == "-":
@@ -197,8 +199,7 @@ class Layer:
     def note_attempt(self, exchange: Exchange, why: str) -> None:
         """A try has failed and is followed by another one."""
         if exchange.notes is not None:
-            endpoint = exchange.endpoint.name if exchange.endpoint is not None else ""
-            exchange.notes.append(f"{endpoint}: {why}")
+            exchange.notes.tried(exchange, why)
 
     # Time
 

@@ -70,6 +70,12 @@ class CompiledRoute:
             return False
         return all(one if wanted is None else wanted == one for wanted, one in zip(self.segments, given, strict=False))
 
+    def refusal(self, request: HttpRequest, client: str) -> str:
+        """What does not hold of a request; empty: it takes it. For who asks why."""
+        if not self.takes_path(request.path):
+            return f"path {self.told_path()}"
+        return next((one.text for one in self.conditions if not one.holds(request, client)), "")
+
     def found_in(self, path: str) -> dict[str, str]:
         """The parameters of the pattern, or the named groups of the regular expression."""
         if self.regex is not None:
@@ -222,11 +228,8 @@ class RouteTable:
     def explain(self, request: HttpRequest, client: str) -> list[Verdict]:
         """Every route up to the one that takes the request, and what did not hold of it."""
         verdicts = []
-        path = request.path
         for route in self.routes:
-            failed = "" if route.takes_path(path) else f"path {route.told_path()}"
-            if not failed:
-                failed = next((one.text for one in route.conditions if not one.holds(request, client)), "")
+            failed = route.refusal(request, client)
             verdicts.append(Verdict(route, failed))
             if not failed:
                 break

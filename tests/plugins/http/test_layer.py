@@ -174,15 +174,6 @@ def test_a_cookie_keeps_a_client_at_its_endpoint() -> None:
     run(conversation)
 
 
-def test_who_may_know_is_told_why() -> None:
-    options: dict[str, Any] = {"routes": [{"prefix": "/a", "methods": ["GET"], "cluster": "up"}]}
-    reply, _ = ask("x-l4proxy-explain: 1", target="/a", explain=["127.0.0.1/32"], **options)
-    told = json.loads(reply.field("x-l4proxy-explain") or "")
-    assert (told["path"], told["conditions"], told["cluster"], told["attempts"]) == ("/a/*", ["method GET"], "up", 1)
-    assert told["ms"]["response"] >= told["ms"]["connected"]
-    assert ask("x-l4proxy-explain: 1", target="/a", **options)[0].field("x-l4proxy-explain") is None
-
-
 def test_what_is_counted_and_logged(tmp_path: Path) -> None:
     log = tmp_path / "log"
     line = "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% %ROUTE_NAME%"
