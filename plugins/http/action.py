@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.forward import ForwardHosts
     from l4proxy.plugins.http.layer import Layer
+    from l4proxy.plugins.http.message import HttpRequest
     from l4proxy.plugins.http.pool import ClusterPool
     from l4proxy.plugins.http.routes import CompiledRoute
 
-__all__ = ["Action"]
+__all__ = ["Action", "redirect_location", "rewritten_target"]
 
 MAX_FILE = 1024 * 1024
 """Bytes of a file that a direct response may have."""
@@ -158,18 +159,25 @@ class Action:
         if config.rewrite_host is not None:
             request.headers["X-Forwarded-Host"] = request.authority
             request.authority = config.rewrite_host
-        if config.rewrite_prefix is not None and config.prefix is not None:
-            rest = request.target[len(config.prefix.rstrip("/")) :]
-            target = config.rewrite_prefix.rstrip("/") + rest
-            request.target = target if target.startswith("/") else "/" + target
-        elif config.rewrite_path is not None:
-            path, mark, query = request.target.partition("?")
-            made = config.rewrite_path
-            for name, value in route.found_in(path).items():
-                made = made.replace("{" + name + "}", value)
-            request.target = made + mark + query
+        if config.rewrite_prefix is not None or config.rewrite_path is not None:
+            request.target = rewritten_target(route, request.target)
         if self.request_changes is not None:
             self.request_changes.apply(request.headers, exchange, exchange.started)
+
+
+def rewritten_target(route: CompiledRoute, target: str) -> str:
+    """What the upstream of a route gets for a target."""
+    config = route.config
+    if config.rewrite_prefix is not None and config.prefix is not None:
+        made = config.rewrite_prefix.rstrip("/") + target[len(config.prefix.rstrip("/")) :]
+        return made if made.startswith("/") else "/" + made
+    if config.rewrite_path is not None:
+        path, mark, query = target.partition("?")
+        made = config.rewrite_path
+        for name, value in route.found_in(path).items():
+            made = made.replace("{" + name + "}", value)
+        return made + mark + query
+    return target
 
 
 def _set_cookie(name: str, value: str, ttl: float) -> str:
@@ -182,24 +190,28 @@ class _Redirector:
 
     def __init__(self, config: Redirect, prefix: str | None) -> None:
         self._config = config
-        self._prefix = (prefix or "").rstrip("/")
+        self._prefix = prefix
 
     def answer(self, exchange: Exchange) -> HttpResponse:
-        config, request = self._config, exchange.request
-        authority = config.host or request.authority
-        if config.host == "" and (config.port or config.scheme) and not authority.endswith("]"):
-            host, colon, port = authority.rpartition(":")
-            authority = host if colon and port.isdecimal() else authority
-        if config.port:
-            authority = f"{authority}:{config.port}"
-        path, mark, query = request.target.partition("?")
-        if config.path:
-            path = config.path
-        elif config.prefix:
-            path = config.prefix.rstrip("/") + path[len(self._prefix) :]
-        target = path if config.strip_query else path + mark + query
-        location = f"{config.scheme or request.scheme}://{authority}{target}"
-        return HttpResponse(config.code, headers={"Location": location}, details="direct_response")
+        location = redirect_location(self._config, self._prefix, exchange.request)
+        return HttpResponse(self._config.code, headers={"Location": location}, details="direct_response")
+
+
+def redirect_location(config: Redirect, prefix: str | None, request: HttpRequest) -> str:
+    """Where a request is sent by a route with this ``prefix``."""
+    authority = config.host or request.authority
+    if config.host == "" and (config.port or config.scheme) and not authority.endswith("]"):
+        host, colon, port = authority.rpartition(":")
+        authority = host if colon and port.isdecimal() else authority
+    if config.port:
+        authority = f"{authority}:{config.port}"
+    path, mark, query = request.target.partition("?")
+    if config.path:
+        path = config.path
+    elif config.prefix:
+        path = config.prefix.rstrip("/") + path[len((prefix or "").rstrip("/")) :]
+    target = path if config.strip_query else path + mark + query
+    return f"{config.scheme or request.scheme}://{authority}{target}"
 
 
 class _Responder:

@@ -25,13 +25,14 @@ Test = Callable[[str | None], bool]
 
 
 class Condition:
-    """``holds(request, client)`` says whether, ``text`` says what."""
+    """``holds(request, client)`` says whether, ``text`` says what. ``chance``: it holds of some requests at random."""
 
-    __slots__ = ("holds", "text")
+    __slots__ = ("chance", "holds", "text")
 
-    def __init__(self, text: str, holds: Callable[[HttpRequest, str], bool]) -> None:
+    def __init__(self, text: str, holds: Callable[[HttpRequest, str], bool], *, chance: bool = False) -> None:
         self.text = text
         self.holds = holds
+        self.chance = chance
 
 
 def safe_regex(text: str) -> re.Pattern[str]:
@@ -119,7 +120,8 @@ def compile_conditions(route: Route) -> tuple[Condition, ...]:
         made.append(Condition(text, lambda _request, client: client in networks))
     if route.percent < 100:
         fraction = route.percent / 100
-        made.append(Condition(f"percent {route.percent:g}", lambda _request, _client: random.random() < fraction))
+        text = f"percent {route.percent:g}"
+        made.append(Condition(text, lambda _request, _client: random.random() < fraction, chance=True))
     return tuple(made)
 
 

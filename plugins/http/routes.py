@@ -71,10 +71,10 @@ class CompiledRoute:
         return all(one if wanted is None else wanted == one for wanted, one in zip(self.segments, given, strict=False))
 
     def refusal(self, request: HttpRequest, client: str) -> str:
-        """What does not hold of a request; empty: it takes it. For who asks why."""
+        """What does not hold of a request; empty: it takes it, or may by chance. For who asks why."""
         if not self.takes_path(request.path):
             return f"path {self.told_path()}"
-        return next((one.text for one in self.conditions if not one.holds(request, client)), "")
+        return next((one.text for one in self.conditions if not one.chance and not one.holds(request, client)), "")
 
     def found_in(self, path: str) -> dict[str, str]:
         """The parameters of the pattern, or the named groups of the regular expression."""
@@ -226,12 +226,12 @@ class RouteTable:
             self._walk(node.any, segments, at + 1, found)
 
     def explain(self, request: HttpRequest, client: str) -> list[Verdict]:
-        """Every route up to the one that takes the request, and what did not hold of it."""
+        """Every route up to the one that takes the request whatever the chance, and what did not hold of it."""
         verdicts = []
         for route in self.routes:
             failed = route.refusal(request, client)
             verdicts.append(Verdict(route, failed))
-            if not failed:
+            if not failed and not any(one.chance for one in route.conditions):
                 break
         return verdicts
 
