@@ -351,6 +351,8 @@ class _Stream(ServerStream):
         if not self.over:
             self.over = True
             self.sink = None
+            if self.early:
+                self._decided(False)
             self._connection.stream_over()
 
     def reset(self, error: StreamError) -> None:

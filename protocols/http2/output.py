@@ -350,7 +350,7 @@ class Output:
     def consumed(self, stream: Http2Stream, size: int) -> None:
         """``size`` bytes (`DataReceived.size`) have gone to where they go: let the peer send as many more; once the
         stream is released, where it is held."""
-        if stream.held:
+        if stream.held and stream.state != _CLOSED:  # of one that is over, nothing more comes, nor does ``release``
             stream.withheld += size
             return
         self._give_back(size)

@@ -15,10 +15,12 @@ import pytest
 from clusters import run
 from grpc_peers import grpc_service
 from http_peers import Seen, http_proxy, ok, upstream
+from l4proxy.plugins.http.http2_shared import accept_key
 from proxying import HOST
 from services.certs import Certs
 from services.go import go_cache, go_program
 from services.needs import needs, program
+from services.npm import node_modules
 
 CLIENTS = Path(__file__).parent / "clients"
 
@@ -117,3 +119,85 @@ def test_grpcurl() -> None:
 
     grpcurl = go_program("grpcurl")
     run(conversation)
+
+
+@needs("node")
+def test_grpc_js() -> None:
+    """All kinds of calls, a status and a deadline, with what most gRPC clients in JavaScript are made of."""
+
+    async def conversation() -> None:
+        async with grpc_service() as (port, _), http_proxy(f"{HOST}:{port}") as proxy:
+            argv = [program("node"), str(CLIENTS / "grpc.cjs"), f"{HOST}:{proxy.port}"]
+            report = json.loads(await output_of(*argv, NODE_PATH=str(modules / "node_modules")))
+        statuses = {"fail": "FAILED_PRECONDITION", "slow": "DEADLINE_EXCEEDED"}
+        assert report == {"right": 200, "repeat": 500, "chat": "ABC", "collect": "x,y", **statuses}
+
+    modules = node_modules("@grpc/grpc-js", "1.14.7")
+    run(conversation)
+
+
+async def socket_or_echo(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A WebSocket that says what it is told; to other requests, ``echo``."""
+    key = seen.field("sec-websocket-key")
+    if key is None:
+        await echo(seen, reader, writer)
+        return
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade"
+    writer.write(f"{head}\r\nSec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode())
+    while True:
+        first, length = await reader.readexactly(2)
+        mask = await reader.readexactly(4)
+        payload = await reader.readexactly(length & 0x7F)
+        text = bytes(octet ^ mask[at % 4] for at, octet in enumerate(payload))
+        writer.write(bytes([first, len(text)]) + text)
+
+
+@needs("chromium")
+def test_chromium(certs: Certs, tmp_path: Path) -> None:
+    """A page that asks for much at once, talks over a WebSocket and calls a gRPC service, all on one connection."""
+
+    async def conversation() -> None:
+        async with (
+            grpc_service() as (port, _),
+            upstream(socket_or_echo) as up,
+            http_proxy(
+                routes=[
+                    {"path": "/", "respond": page},
+                    {"name": "done", "pattern": "/done/{what...}", "respond": {"text": "done"}},
+                    {"prefix": "/test.v1.Echo", "cluster": "calls"},
+                    {"prefix": "/", "cluster": "app"},
+                ],
+                filters=[{"use": "grpc_web"}],
+                config={
+                    "listener": {"tls": {"cert": str(certs.server.cert), "key": str(certs.server.key)}},
+                    "clusters": [
+                        {"name": "app", "endpoints": [f"{HOST}:{up.port}"]},
+                        {"name": "calls", "endpoints": [f"{HOST}:{port}"]},
+                    ],
+                    "access_log": [
+                        {"use": "file", "path": str(log), "format": "%PROTOCOL% %REQ(:PATH)%", "flush_interval": 0}
+                    ],
+                },
+            ) as proxy,
+        ):
+            browser = [program("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            browser += [f"--user-data-dir={tmp_path / 'profile'}", "--ignore-certificate-errors"]
+            process = await asyncio.create_subprocess_exec(
+                *browser, f"https://localhost:{proxy.port}/", stdin=quiet, stdout=quiet, stderr=quiet
+            )
+            try:
+                done = {"http": "http", "route": "done", "class": "2xx"}
+                while not proxy.value("l4proxy_http_route_responses_total", **done):
+                    await asyncio.sleep(0.05)
+            finally:
+                process.kill()
+                await process.wait()
+        lines = log.read_text().splitlines()
+        assert "HTTP/2 /done/60,h2,said,104,105,0" in lines
+        assert not [
+            line for line in lines if not line.startswith(("HTTP/2 ", "- "))
+        ]  # or a connection without a request
+
+    page = {"file": str(CLIENTS / "http2.html"), "headers": {"Content-Type": "text/html"}}
+    log, quiet = tmp_path / "log", subprocess.DEVNULL
+    run(conversation, 100)

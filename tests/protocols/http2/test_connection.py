@@ -6,6 +6,8 @@ from typing import Any
 
 import hpack
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from http2_wire import GET, OK, block, client, data, headers, kinds, read_frames, server
 from l4proxy.codec import LocalProtocolError, RemoteProtocolError
@@ -37,6 +39,7 @@ from l4proxy.protocols.http2.frames import (
     settings_frame,
     window_update_frame,
 )
+from l4proxy.protocols.http2.stream_state import State
 from l4proxy.protocols.http_fields import EMPTY, FieldBlock
 
 POST = ((":method", "POST"), *GET[1:])
@@ -510,6 +513,40 @@ def test_what_streams_that_are_over_had_goes_back_to_the_connection() -> None:
         connection.consumed(event.stream, event.size)
         connection.reset(event.stream, ErrorCode.CANCEL)
         assert not connection.receive_data(data(at, bytes(16384)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["data", "end", "hold", "release", "reset", "take"]))))
+@example([(0, "data"), (0, "hold"), (0, "reset")])
+def test_no_window_is_lost(steps: list[tuple[int, str]]) -> None:
+    """Whatever streams do, and whenever their data is consumed: in the end the connection's window is whole."""
+    connection = server()
+    connection.receive_data(b"".join(headers(at, POST, end=False) for at in (1, 3, 5)))
+    streams = [connection.streams[at] for at in (1, 3, 5)]
+    waiting: list[DataReceived] = []
+
+    def take() -> None:
+        while waiting:
+            event = waiting.pop()
+            connection.consumed(event.stream, event.size)
+
+    for at, step in steps:
+        stream = streams[at]
+        if step in ("data", "end") and not stream.remote_ended:
+            events = connection.receive_data(data(stream.id, bytes(1000), end=step == "end"))
+            waiting += [event for event in events if isinstance(event, DataReceived)]
+        elif step == "hold":
+            connection.hold(stream)
+        elif step == "release":
+            connection.release(stream)
+        elif step == "reset":
+            connection.reset(stream, ErrorCode.CANCEL)
+        elif step == "take":
+            take()
+    take()
+    for stream in streams:
+        if stream.state != State.CLOSED:
+            connection.reset(stream, ErrorCode.CANCEL)
+    assert connection._recv_window + connection._unacked == connection.limits.connection_window
 
 
 # Time, PING, GOAWAY
