@@ -97,7 +97,8 @@ class Walker:
     def __init__(self, schema: Schema, selection: str) -> None:
         self.schema = schema
         self.selection = select(selection)
-        self._text = selection
+        self.text = selection
+        """The selection, as it was given."""
         self._whole: dict[int, Walk] = {}
         self._streaming: dict[int, Stream] = {}
         _check(schema.fields, self.selection)
@@ -121,7 +122,7 @@ class Walker:
     def _compile(self, version: int, *, streaming: bool) -> Any:
         source = _Source(self.schema, version, streaming)
         text = source.function(self.selection)
-        filename = f"<kafka walker {self._text} version {version}{' streaming' if streaming else ''}>"
+        filename = f"<kafka walker {self.text} version {version}{' streaming' if streaming else ''}>"
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
         scope = {**_SCOPE, **source.scope}
         exec(compile(text, filename, "exec"), scope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ import pytest
 
 from e2e.kafka_jobs import CODECS, Job, consume, consumer, java_clients, kafkajs, producer
 from e2e.kafka_watch import Watched, watch
+from l4proxy.protocols.kafka.apis import APIS, BY_NAME, api_name
+from l4proxy.protocols.kafka.messages import decode_response, encode_request
 from proxy_process import wait_until
 from services.certs import Certs
 from services.kafka import PLAIN_USER, SCRAM_USER, KafkaCluster, broker_killed, start_kafka
 from services.needs import needs, program
+from services.process import HOST
 
 confluent = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 
@@ -265,6 +269,27 @@ def test_tls_that_ends_at_the_proxy(cluster: KafkaCluster, tmp_path: Path, certs
         sender.produce(topic, b"value")
         assert sender.flush(30) == 0
         assert watched.of_partitions("produced_records_total", topic) == {0: 1}
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS, indirect=True)
+def test_all_that_a_broker_offers_is_known(cluster: KafkaCluster) -> None:
+    request = encode_request(
+        BY_NAME["ApiVersions"], 3, 1, "asker", client_software_name="a", client_software_version="1"
+    )
+    with (
+        socket.create_connection((HOST, cluster.ports[0]), timeout=30) as connection,
+        connection.makefile("rb") as reader,
+    ):
+        connection.sendall(request)
+        answer = reader.read(int.from_bytes(reader.read(4), "big"))
+    offered = decode_response(BY_NAME["ApiVersions"], 3, answer[4:])["api_keys"]
+    assert len(offered) > 50
+    unknown = {
+        api_name(one["api_key"]): (one["min_version"], one["max_version"])
+        for one in offered
+        if one["api_key"] not in APIS or not APIS[one["api_key"]].knows(one["max_version"])
+    }
+    assert not unknown
 
 
 def test_a_topic_that_is_made_anew_begins_at_0(cluster: KafkaCluster, watched: Watched, topic: str) -> None:
