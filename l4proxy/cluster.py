@@ -106,6 +106,7 @@ class Cluster:
         self.kept: dict[object, Any] = {}
         """What filters keep with it for as long as it exists, by keys of their own: pools of connections."""
         self._pending: dict[Attempt, None] = {}
+        self._waiting: dict[Callable[[], None], None] = {}
         self._running: asyncio.Task[None] | None = None
         self._health: Health | None = None
         self._outliers: Outliers | None = None
@@ -186,6 +187,8 @@ class Cluster:
         if changed or not self.ready:
             self._rebalance()
         self.ready = True
+        for call in list(self._waiting):
+            call()
         self._advance()
 
     def _follow_endpoints(self) -> None:
@@ -275,6 +278,21 @@ class Cluster:
             if result.done() and not result.cancelled() and result.exception() is None:
                 result.result()[0].close()
             raise
+
+    def when_ready(self, call: Callable[[], object]) -> None:
+        """Call once when the endpoints are known, or the connect timeout is over; at once where they are known already.
+        For filters that choose endpoints by themselves: attempts wait by themselves."""
+        if self.ready:
+            call()
+            return
+
+        def once() -> None:
+            timer.cancel()
+            if self._waiting.pop(once, self) is None:
+                call()
+
+        timer = self.timers.call_later(self.config.connect_timeout, once)
+        self._waiting[once] = None
 
     def _has_room(self) -> bool:
         return self.endpoints.open + self.connecting < self.config.max_connections

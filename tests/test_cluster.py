@@ -228,6 +228,26 @@ def test_connections_fail_where_there_are_no_endpoints() -> None:
     run(main)
 
 
+def test_filters_are_told_when_endpoints_are_known() -> None:
+    async def main() -> None:
+        async with running() as runtime:
+            cluster, discovery = told(runtime, connect_timeout="100ms")
+            await until(lambda: discovery.runs)
+            calls: list[str] = []
+            cluster.when_ready(lambda: calls.append("late"))
+            await until(lambda: calls)
+            assert not cluster.ready
+            cluster.when_ready(lambda: calls.append("then"))
+            discovery.update([])
+            assert calls == ["late", "then"]
+            cluster.when_ready(lambda: calls.append("now"))
+            assert calls == ["late", "then", "now"]
+            discovery.update([])
+            assert len(calls) == 3
+
+    run(main)
+
+
 def test_connections_do_not_wait_for_ever() -> None:
     async def main() -> None:
         async with running() as runtime:

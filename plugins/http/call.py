@@ -16,7 +16,6 @@ from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.plugins.http.stats import CLASSES
-from l4proxy.timers import TICK
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.connection import ClientConnection, ClientStream
@@ -38,8 +37,8 @@ class Call:
 
     __slots__ = (
         "_body", "_connection", "_counted", "_done", "_ended", "_keep", "_max_body", "_pool", "_repeatable", "_sent_at",
-        "_size", "_timer", "_tries", "_upstream", "_wait", "_waiting", "_writable", "buffered", "error", "finished",
-        "message", "request", "response",
+        "_size", "_timer", "_tries", "_upstream", "_wait", "_waited", "_waiting", "_writable", "buffered", "error",
+        "finished", "message", "request", "response",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +73,8 @@ class Call:
         """The request's body has been given, all of it."""
         self._writable = True
         self._wait: Wait | None = None
+        self._waited = False
+        """For the endpoints of the cluster to be known."""
         self._connection: ClientConnection | None = None
         self._upstream: ClientStream | None = None
         self._counted = False
@@ -124,8 +125,9 @@ class Call:
         cluster = pool.cluster
         if self.finished:
             return
-        if not cluster.ready:
-            cluster.timers.call_later(TICK, self._try)
+        if not cluster.ready and not self._waited:
+            self._waited = True
+            cluster.when_ready(self._try)
             return
         endpoint = cluster.balancer.choose(None)
         if endpoint is None:

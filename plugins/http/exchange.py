@@ -356,18 +356,14 @@ class Exchange:
             )
             cluster.on_demand.find(wanted, self.found_endpoint)
         else:
-            self.host.conn.spawn(self._wait_for_endpoints())
+            cluster.when_ready(self._endpoints_known)
 
-    async def _wait_for_endpoints(self) -> None:
-        import asyncio
-
-        pool = self.pool
-        assert pool is not None
-        end = _monotonic() + pool.cluster.config.connect_timeout
-        while not pool.cluster.ready and _monotonic() < end and not self.finished:
-            await asyncio.sleep(0.02)
-        if not self.finished:
-            self.found_endpoint(pool.cluster.balancer.choose(None))
+    def _endpoints_known(self) -> None:
+        """They are, or were not in time."""
+        pool, action = self.pool, self.action
+        if self.finished or pool is None or action is None:
+            return
+        self.found_endpoint(pool.cluster.balancer.choose(action.hash_key(self) if action.hashes else None))
 
     def found_endpoint(self, endpoint: Endpoint | None) -> None:
         """What was looked for, or None: there is none."""
