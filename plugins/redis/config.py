@@ -182,6 +182,8 @@ class RedisProxyConfig:
     op_timeout: Duration = Duration(30.0)
     """A server that owes replies and gives none for this long is given up, and whoever waits gets an error; 0: never.
     Commands that block are not meant."""
+    command_timeout: Duration = Duration(60.0)
+    """A client that has sent a part of a command and nothing more for this long is disconnected; 0: never."""
     max_waiting: Amount = 100_000
     """Commands that may wait for replies on one connection; more are answered with an error."""
     max_pipeline: Amount = 10_000

@@ -174,7 +174,7 @@ class DedicatedConnection(ServerConnection):
     @property
     def clean(self) -> bool:
         """Whether anybody else could have it."""
-        return not (self._asked or self.stateful or self.closed or self._rest or self._passed)
+        return not (self._asked or self.stateful or self.closed or self._rest or self._passed or self._in_parts)
 
     # Sending
 

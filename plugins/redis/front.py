@@ -88,7 +88,7 @@ class Front:
         while self._waiting and not self._chain.ended:
             run = self._waiting.popleft()
             if not run[1]:
-                self._session.too_long_for_filters()
+                self._session.too_long()
                 return
             for raw in one_by_one(run):
                 request = RedisRequest(run[0], raw, table)

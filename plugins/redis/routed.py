@@ -120,9 +120,17 @@ class RoutedSession(Session):
             router.when_ready(self._go_on)
             return Next.WAIT
         self._closely = self._promised
+        if not run[1]:
+            return self._too_long()
         if self._own is not None and self._own.waiting:
             return Next.WAIT
         return self._begun(treatment, run) if self._promised else Next.GO
+
+    def _too_long(self) -> Next:
+        """A part of a command, which is too long to be held until it is known where it goes."""
+        if not (self._outstanding or (self._own is not None and self._own.waiting)):
+            self.too_long()
+        return Next.WAIT
 
     def _go_on(self) -> None:
         if not self.closing:
@@ -280,6 +288,8 @@ class RoutedSession(Session):
     def _send_to_own(self, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
         if self._outstanding:
             return False
+        if not run[1]:
+            return self._too_long() is Next.TAKEN
         if run[1] > 1:
             self._split_run()
             return True

@@ -28,6 +28,7 @@ from l4proxy.plugins.redis.replies import TOO_LONG, of_upstream_error
 from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler, request_of, send_to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
+from l4proxy.protocols.redis.limits import protocol_error
 from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one
 from l4proxy.reason import CloseReason
 
@@ -73,7 +74,7 @@ class Session:
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
     __slots__ = ("_attention", "_client", "_closely", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
-                 "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_todo", "_todo_size",
+                 "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_todo", "_todo_size", "_watched",
                  "_working", "closing", "conn", "draining", "front", "hub", "identity", "mute", "name", "skip",
                  "waiting")  # fmt: skip
 
@@ -104,6 +105,8 @@ class Session:
         self._todo: deque[Task] = deque()
         self._todo_size = 0
         self._working = False
+        self._watched = not hub.config.command_timeout
+        """It is looked at whether the rest of its command comes."""
         self._part_sent = False
         """Its own connection has had only a part of a command so far."""
         self._slow = False
@@ -127,6 +130,8 @@ class Session:
             self._own.send_part(data)
             return
         runs = self._splitter.split(data)
+        if not self._watched and self._splitter.unfinished:
+            self._watch_rest()
         if self.front is not None:
             self.front.take(runs)
             self._attend()
@@ -146,6 +151,28 @@ class Session:
         self._todo.extend(runs)
         self._todo_size += len(data)
         self._attend()
+
+    def _watch_rest(self) -> None:
+        """Look later whether a command goes on that has not come whole."""
+        self._watched = True
+        received = self._received
+
+        def look() -> None:
+            self._watched = False
+            if self.closing or self._splitter.error is not None or not self._splitter.unfinished:
+                return
+            if self._received != received or self._pauses:
+                self._watch_rest()
+            else:
+                self._splitter.error = protocol_error("half_command", "a command was not completed in time")
+                self._attend()
+
+        self.conn.call_later(self.hub.config.command_timeout, look)
+
+    @property
+    def _received(self) -> int:
+        """Grows when the client sends something."""
+        return self.conn.activity if self._client is None else self._client.received
 
     def accept(self, run: Task, *, more: bool = False) -> None:
         """A command that message filters have let pass, or that none of them wants. ``more`` says that others follow,
@@ -550,10 +577,10 @@ class Session:
         else:
             self._unpause(FILTERS)
 
-    def too_long_for_filters(self) -> None:
-        """A command has come in parts that a filter wants to see."""
+    def too_long(self) -> None:
+        """A command has come in parts that has to be looked at as a whole."""
         self.give(TOO_LONG)
-        self.finish("proxy", "too_long_for_filters")
+        self.finish("proxy", "command_too_long")
 
     def drain(self) -> None:
         self.draining = True

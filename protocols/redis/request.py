@@ -60,9 +60,12 @@ class RequestSplitter:
     def split(self, data: bytes) -> list[Run]:
         """Take a chunk as it came; return the commands that it completes, and the parts of one that is large.
 
-        Commands without any argument (``*0``, an empty line) have no reply and are dropped, as the server does.
+        Commands without any argument (``*0``, an empty line) have no reply and are dropped, as the server does. Behind
+        an ``error`` there is nothing more.
         """
         runs: list[Run] = []
+        if self.error is not None:
+            return runs
         try:
             if self._rest or self._streaming:
                 data = self._go_on(data, runs)
@@ -83,6 +86,11 @@ class RequestSplitter:
         except RemoteProtocolError as error:
             self.error = error
         return runs
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a command has begun and not come whole."""
+        return bool(self._rest or self._streaming)
 
     @property
     def ahead(self) -> int:
@@ -193,10 +201,10 @@ class RequestSplitter:
         end = data.find(b"\r\n", at, at + MAX_LINE)
         if end >= 0:
             return bytes(data[at:end])
-        if len(data) - at >= MAX_LINE:
-            raise protocol_error(otherwise.replace(" ", "_"), otherwise)
         if otherwise == "invalid bulk length":
             self._expect_dollar(data[at : at + 1])
+        if len(data) - at >= MAX_LINE:
+            raise protocol_error(otherwise.replace(" ", "_"), otherwise)
         return None
 
     def _count(self, line: bytes) -> int:

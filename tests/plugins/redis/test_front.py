@@ -299,7 +299,7 @@ def test_a_command_that_is_too_long_for_filters(redis_memory: RedisMemory) -> No
     for at in range(3):
         client.end.send(encode_command(b"SEEN", b"x" * 20_000)[at * 8000 : at * 8000 + 8000])
     redis_memory.serve()
-    assert client.replies() == [Failure(b"ERR the command is longer than this proxy's filters look at")]
+    assert client.replies() == [Failure(b"ERR the command is longer than this proxy holds (max_held)")]
     assert client.end.got_eof
 
 

@@ -706,3 +706,16 @@ def test_idle_connections_are_closed(redis_memory: RedisMemory) -> None:
     client.end.eof()
     client.harness.advance(20)
     assert [server.end.closed for server in redis_memory.servers] == [True, True]
+
+
+def test_half_a_long_command_spoils_the_connection(redis_memory: RedisMemory) -> None:
+    """Its rest will not come: whoever was given that connection would speak into the middle of it."""
+    client, other = redis_memory.start(), redis_memory.another()
+    client.end.send(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000000\r\n" + b"x" * 100_000)
+    redis_memory.serve()
+    (server,) = redis_memory.servers
+    client.end.reset()
+    assert server.end.closed
+    other.send(b"WATCH", b"a")
+    redis_memory.serve()
+    assert other.replies() == [b"0  WATCH a"]
