@@ -144,7 +144,7 @@ class Action:
                     value = f"{random.getrandbits(64):016x}"
                     exchange.cookie = _set_cookie(part.cookie, value, part.ttl)
             else:
-                value = exchange.host.peer.host
+                value = exchange.client
             if value is not None:
                 parts.append(value)
                 if part.terminal:

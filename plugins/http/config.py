@@ -465,7 +465,11 @@ class HttpConfig:
     """HTTP/2 towards clients."""
 
     trusted_proxies: tuple[Network, ...] = ()
-    """Proxies in front of this one: what they say in `X-Forwarded-For` and `-Proto` is believed."""
+    """Proxies in front of this one: what they say in `X-Forwarded-For` and `-Proto`, or `Forwarded`, is believed. The
+    client is the last address that is not one of these."""
+    trusted_hops: Annotated[int, Range(0, 32)] = 0
+    """Or how many proxies are in front of this one, whatever their addresses, and nobody else can reach it: the client
+    is the address that the first of them has added."""
     forwarded: Literal["append", "off", "rfc7239"] = "append"
     """Tell upstreams who the client is: `X-Forwarded-For`, `-Proto`, `-Host`; or in one `Forwarded` field."""
     via: str = ""
@@ -491,6 +495,8 @@ class HttpConfig:
     def __post_init__(self) -> None:
         if not (self.cluster or self.routes or self.virtual_hosts):
             raise ValueError("cluster: write cluster, or routes, or virtual_hosts")
+        if self.trusted_hops and self.trusted_proxies:
+            raise ValueError("trusted_hops: not beside trusted_proxies")
         forwards = [(path, route.forward) for path, route in self._all_routes() if route.forward]
         for path, forward in forwards:
             if any(other.name == forward.name and other != forward for _, other in forwards):

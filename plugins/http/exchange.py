@@ -55,11 +55,11 @@ class Exchange:
 
     __slots__ = (
         "_early", "_early_end", "_early_size", "_early_trailers", "_held_client", "_held_upstream", "_kept", "_late",
-        "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "connection", "cookie",
-        "endpoint", "finished", "first_byte_at", "flags", "hedging", "host", "layer", "moved", "moved_at", "notes",
-        "pool", "received", "request", "request_done_at", "request_full", "responded", "response", "response_full",
-        "retrying", "route", "seen_moved", "sent", "sent_at", "splicer", "started", "stream", "tried", "tunnel",
-        "upstream", "watchers",
+        "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "client", "connection",
+        "cookie", "endpoint", "finished", "first_byte_at", "flags", "hedging", "host", "layer", "moved", "moved_at",
+        "notes", "pool", "received", "request", "request_done_at", "request_full", "responded", "response",
+        "response_full", "retrying", "route", "seen_moved", "sent", "sent_at", "splicer", "started", "stream", "tried",
+        "tunnel", "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -67,6 +67,8 @@ class Exchange:
         self.layer: Layer = layer
         self.stream: ServerStream = stream
         self.request: HttpRequest = request
+        self.client: str = host.peer.host
+        """The address of the client: of the connection, or what a trusted proxy in front says."""
         self.started: float = _monotonic()
         self.moved_at: float = self.started
         self.response: HttpResponse | None = None

@@ -42,7 +42,7 @@ class Notes:
             "conditions": [condition.text for condition in route.conditions],
             "parameters": {key: text[:MOST_TEXT] for key, text in route.found_in(request.path).items()},
             "not_taken": [
-                f"{other.name}: {other.refusal(request, exchange.host.client_of(request)) or 'by chance'}"
+                f"{other.name}: {other.refusal(request, exchange.client) or 'by chance'}"
                 for other in table.routes[max(0, route.order - MOST_ROUTES) : route.order]
             ],
         }
@@ -58,7 +58,7 @@ class Notes:
         request, response = exchange.request, exchange.response
         told: dict[str, Any] = {
             "listener": exchange.host.listener,
-            "client": exchange.host.client_of(request),
+            "client": exchange.client,
             **self._routed,
             "filters": [
                 use.name

@@ -9,7 +9,6 @@ from l4proxy.message_chain import MessageChain
 from l4proxy.plugins.http.config import HttpConfig
 from l4proxy.plugins.http.connection import ServerConnection
 from l4proxy.plugins.http.exchange import Exchange
-from l4proxy.plugins.http.forwarding import Forwarding
 from l4proxy.plugins.http.layer import Layer
 from l4proxy.plugins.http.versions import ALPN, first_bytes_version, server_connection
 
@@ -70,8 +69,7 @@ class Http(Filter[HttpConfig]):
         self.bare_client = bare = conn.bare_client()
         self.write = conn.send_client if bare is None else bare.write_soon
         self.scheme = "https" if tls is not None and tls.version else "http"
-        self.trusted = self.peer.host in layer.trusted
-        self.forwarding = Forwarding(layer.config.forwarded, self.peer.host, self.scheme, layer.trusted)
+        self.forwarding = layer.forwarding(self.peer.host, self.scheme)
         self.chain: MessageChain[HttpRequest, HttpResponse] | None = None
         if layer.filters:
             self.chain = MessageChain(layer.filters, conn, forward=_forward, deliver=_deliver)
@@ -154,11 +152,6 @@ class Http(Filter[HttpConfig]):
 
     def release_client(self) -> None:
         self.conn.resume(Side.CLIENT)
-
-    # What exchanges ask for
-
-    def client_of(self, request: HttpRequest) -> str:
-        return self.forwarding.client_of(request) if self.trusted else self.peer.host
 
     # Time
 

@@ -12,6 +12,7 @@ from l4proxy.plugins.http.action import Action
 from l4proxy.plugins.http.deadlines import Deadlines
 from l4proxy.plugins.http.error_pages import ErrorPages
 from l4proxy.plugins.http.explain import Notes
+from l4proxy.plugins.http.forwarding import Forwarding
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.paths import BadPath, normalize
 from l4proxy.plugins.http.pool import cluster_pool
@@ -92,6 +93,10 @@ class Layer:
     def _action(self, config: Route, name: str) -> Action:
         return Action(config, self, name)
 
+    def forwarding(self, peer: str, scheme: str) -> Forwarding:
+        """What a connection of this peer is told, and tells."""
+        return Forwarding(self.config.forwarded, peer, scheme, self.trusted, self.config.trusted_hops)
+
     def pool(self, name: str) -> ClusterPool:
         """The connections to a cluster, as this filter wants them. Raises NoSuchCluster."""
         cluster = self.server.clusters.find(name)
@@ -119,15 +124,19 @@ class Layer:
         index = request.block.index
         if self.explains and "x-l4proxy-explain" in index and host.peer.host in self.explainers:
             exchange.notes = Notes()
-        if host.trusted or "x-forwarded-for" in index or "x-forwarded-proto" in index or "forwarded" in index:
-            host.forwarding.tell(request)
+        forwarding = host.forwarding
+        if forwarding.trusts:
+            exchange.client = forwarding.client_of(request)
+            forwarding.tell(request)
+        elif "x-forwarded-for" in index or "x-forwarded-proto" in index or "forwarded" in index:
+            forwarding.tell(request)
         else:
-            request.added = host.forwarding.added
+            request.added = forwarding.added
         if self.via:
             version = "2" if request.version == "HTTP/2" else request.version.removeprefix("HTTP/")
             request.headers.append("Via", f"{version} {self.via}")
         table = self._only or self.hosts.find(index.get("host", ""))
-        route = None if table is None else table.find(request, host.client_of(request))
+        route = None if table is None else table.find(request, exchange.client)
         if request.kind == "CONNECT" and (route is None or route.config.forward is None):
             exchange.fail(405, "connect_not_allowed", "no route opens tunnels (forward)")
             return

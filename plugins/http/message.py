@@ -92,7 +92,7 @@ class HttpRequest(Request):
     @property
     def client(self) -> str:
         """The address of the client: of the connection, or what a trusted proxy in front says."""
-        address: str = self.exchange.host.client_of(self) if self.exchange is not None else ""
+        address: str = self.exchange.client if self.exchange is not None else ""
         return address
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.access_log.operator_table import Attribute, Reader
@@ -86,7 +87,8 @@ class HttpRecord(AccessRecord):
         self.reason = _reason(detail, exchange.flags)
         self.log_type = "HttpRequest"
         self.listener = host.listener
-        self.client = host.peer
+        peer, client = host.peer, exchange.client
+        self.client = peer if client == peer.host else replace(peer, host=client, port=0)
         self.connection_id = host.id
         self.protocol = exchange.request.version
         self.bytes_received = exchange.received
