@@ -82,6 +82,7 @@ BAD_REQUESTS = [
     (b"*99999999999999999999\r\n", "invalid_multibulk_length"),
     (b"*" + b"1" * 40, "invalid_multibulk_length"),
     (b"*1\r\n:1\r\n", "expected_dollar"),
+    (b"*2\r\n\r\n", "expected_dollar"),
     (b"*1\r\n*1\r\n", "expected_dollar"),
     (b"*2\r\n$3\r\nGET\r\n*1\r\n", "expected_dollar"),
     (b"*1\r\n$-1\r\n", "invalid_bulk_length"),

@@ -216,7 +216,7 @@ class RequestSplitter:
     def _argument(self, line: bytes, data: bytes | bytearray, start: int, at: int) -> int:
         """One argument: ``line`` gives its length, and its bytes begin at ``at``. Return where it ends, maybe beyond
         what has come; -1: it is the name, and has not come whole."""
-        self._expect_dollar(line[:1])
+        self._expect_dollar(line[:1] or b"\r")
         length = int(line[1:]) if _is_number(line, 1) else -1
         limit = self._limits.max_inline if self._head is None else self._limits.max_bulk
         if not 0 <= length <= limit:
@@ -233,7 +233,7 @@ class RequestSplitter:
 
     def _expect_dollar(self, kind: bytes | bytearray) -> None:
         if kind not in b"$":
-            got = chr(kind[0]) if kind.isascii() else "?"
+            got = (chr(kind[0]) if kind not in b"\r\n" else " ") if kind.isascii() else "?"
             raise protocol_error("expected_dollar", f"expected '$', got '{got}'")
 
     def _inline_end(self, data: bytes | bytearray, start: int) -> int:
