@@ -15,6 +15,7 @@ from l4proxy.protocols.redis.patterns import SHORT, skip_replies
 
 __all__ = ["ReplyScanner", "split_replies"]
 
+BULK, SIMPLE, NUMBER = b"$+:"
 STREAMED = -1
 WORTH_A_RUN = 4
 """From so many values on, stepping over them together is tried first."""
@@ -51,6 +52,16 @@ class ReplyScanner:
         if self._seen and not self._line_ends(data, start):
             return -1
         if not self._at:
+            if count == 1 and (line_end := data.find(b"\r\n", start)) > 0:  # the most common ones, quickly
+                kind = data[start]
+                if kind == BULK:
+                    text = data[start + 1 : line_end]
+                    if line_end - start < MAX_LINE and text.isdigit():
+                        end = line_end + 4 + int(text)
+                        if end <= len(data) and data[end - 2 : end] == b"\r\n":
+                            return end
+                elif kind == SIMPLE or kind == NUMBER:
+                    return line_end + 2
             at, self._left = skip_replies(data, start, count)
             if not self._left:
                 return at

@@ -25,6 +25,12 @@ Run: TypeAlias = "tuple[Head, int, bytes]"
 """Commands of one kind, how many, and their bytes. The number is 0 where it is a part of a command that goes on."""
 
 UNKNOWN = -1
+SINGLE = 2048
+"""Bytes of the longest chunk that is tried as one command, cut at its line ends: most chunks are."""
+SINGLE_ARGC = 8
+"""Arguments that such a command may have."""
+_LENGTHS = [b"$%d" % length for length in range(SINGLE)]
+"""The line in front of an argument, by the argument's length."""
 _is_number = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 
@@ -67,9 +73,13 @@ class RequestSplitter:
         if self.error is not None:
             return runs
         try:
+            size = len(data)
             if self._rest or self._streaming:
                 data = self._go_on(data, runs)
-            at, size, heads = 0, len(data), self._table.heads
+                size = len(data)
+            elif size < SINGLE and (head := self._single(data)) is not None:
+                return [(head, 1, data)]
+            at, heads = 0, self._table.heads
             while at < size:
                 pattern = RUNS.get(data[at + 1]) if at + 1 < size else None
                 match = pattern(data, at) if pattern is not None else None
@@ -86,6 +96,19 @@ class RequestSplitter:
         except RemoteProtocolError as error:
             self.error = error
         return runs
+
+    def _single(self, data: bytes) -> Head | None:
+        """The head of the one command that the chunk is. None: it is not, or not one that could be told so."""
+        lines = data.split(b"\r\n", 2 * SINGLE_ARGC + 2)
+        if len(lines) < 4 or lines[-1]:
+            return None
+        head = self._table.heads.get(data[: len(lines[0]) + len(lines[1]) + len(lines[2]) + 6])
+        if head is None or len(lines) != 2 * head.argc + 2:
+            return None
+        for at in range(3, len(lines) - 1, 2):
+            if lines[at] != _LENGTHS[len(lines[at + 1])]:
+                return None
+        return head
 
     @property
     def unfinished(self) -> bool:
