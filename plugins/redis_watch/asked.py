@@ -122,7 +122,8 @@ def words_of(raw: bytes) -> list[bytes]:
             return raw.split()
     words: list[bytes] = []
     at = raw.find(b"\r\n") + 2
-    while 1 < at < len(raw):
+    argc = raw[1 : at - 2]
+    while 1 < at < len(raw) and len(words) < (int(argc) if argc.isdigit() else 0):
         line_end = raw.find(b"\r\n", at)
         number = raw[at + 1 : line_end]
         if line_end < 0 or not number.isdigit():

@@ -63,10 +63,11 @@ _begins_like_a_reply = re.compile(rb"[-+:$*_,#(!=%~>|][^\r\n]*\r?").match
 
 
 class RedisConversation(Conversation):
-    __slots__ = ("_begin", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector", "_limit", "_missing",
-                 "_part", "_part_size", "_passed", "_plain", "_reply_size", "_rest", "_roles", "_scanner", "_scanning",
-                 "_seeks_command", "_seeks_reply", "_splitter", "_waiting", "client", "commands", "errors", "link",
-                 "now", "reply_bytes", "request_bytes", "state", "view")  # fmt: skip
+    __slots__ = ("_begin", "_buckets", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector",
+                 "_limit", "_missing", "_part", "_part_size", "_passed", "_plain", "_quick", "_reply_size", "_rest",
+                 "_roles", "_scanner", "_scanning", "_seeks_command", "_seeks_reply", "_splitter", "_waiting",
+                 "client", "commands", "errors", "link", "now", "reply_bytes", "request_bytes", "seconds", "state",
+                 "view")  # fmt: skip
 
     def __init__(self, inspector: RedisInspector, link: Link) -> None:
         self._inspector = inspector
@@ -78,7 +79,10 @@ class RedisConversation(Conversation):
         self.now = view.now
         self.commands = self.errors = self.request_bytes = self.reply_bytes = 0
         """Of commands that were answered."""
-        self._folded = (0, 0, 0, 0)
+        self.seconds = 0.0
+        self._folded = (0, 0, 0, 0, 0.0)
+        self._buckets = [0] * (len(SECONDS) + 1)
+        """How many of them took how long, since they were counted for the endpoint."""
         self._endpoint = None if link.server is None else view.endpoint(str(link.server))
         # What the client says
         self._splitter = RequestSplitter(view.table, LIMITS)
@@ -105,6 +109,8 @@ class RedisConversation(Conversation):
         """Commands with a role that wait."""
         self._careful = False
         """There are some, or the state is special."""
+        self._quick = False
+        """Nothing is under way, and nothing special: a chunk is most likely a reply."""
         self._early = False
         """The server has said something, and no command was seen yet to which it belongs."""
         self._seeks_command = self._seeks_reply = link.midway
@@ -165,7 +171,7 @@ class RedisConversation(Conversation):
             raw, self._part, self._part_size = self._part, b"", 0
         silent = self.state.muted or self.state.skips
         self._plain = not silent
-        if count > 1 and not (silent or plan.role or self.view.looks_at_keys or self._inspector.on_exchange):
+        if count > 1 and not (silent or plan.role or self.view.looks_at_all or self._inspector.on_exchange):
             self._waiting.append((plan, count, at, self._kept(raw), size))
         elif count > 1:
             for one in commands_of(raw, count):
@@ -184,13 +190,24 @@ class RedisConversation(Conversation):
                 return
             if plan.role:
                 self._roles += 1
-                self._careful = True
+                self._careful, self._quick = True, False
         self._waiting.append((plan, 1, at, self._kept(raw), size))
 
     # What the server says
 
     def server_data(self, data: bytes, at: float) -> int | None:
         self.now = at
+        waiting = self._waiting
+        if self._quick and waiting and waiting[0][1] == 1 and data[0] != PUSH:
+            end = self._scanner.end(data, 0)
+            if end == len(data):
+                self._answered(waiting.popleft(), end, at)
+                return None
+            if end < 0:
+                self._scanning = 1
+                return self._keep(data, 0)
+            self._answered(waiting.popleft(), end, at)
+            return self._replies(data[end:], at)
         if self._seeks_reply:
             if self._seeks_command or not _begins_like_a_reply(data):
                 return None
@@ -228,6 +245,7 @@ class RedisConversation(Conversation):
             start = end
         if start == size:
             self._rest = bytearray()
+            self._quick = not self._careful and self._endpoint is not None
             return None
         return self._keep(chunk, start)
 
@@ -244,6 +262,7 @@ class RedisConversation(Conversation):
 
     def _keep(self, chunk: bytes | bytearray, start: int) -> int | None:
         """The beginning of a frame. Of a long one, what the scanner needs no more is only counted."""
+        self._quick = False
         left = len(chunk) - start
         settled = min(self._scanner.settled, left) if self._scanning else 0
         if settled >= (LONGEST_EXEC if self._awaits_exec else PIECE):
@@ -265,32 +284,22 @@ class RedisConversation(Conversation):
         view, took = self.view, at - since
         if took < 0:
             took = 0.0
-        stats, endpoint = plan.stats, self._endpoint
+        stats = plan.stats
         bucket = bisect_left(SECONDS, took)
-        seconds = stats.seconds
+        seconds, all_took = stats.seconds, took * count
         seconds.counts[bucket] += count
-        seconds.sum += took * count
+        seconds.sum += all_took
         stats.reply_bytes_total += size
+        self._buckets[bucket] += count
+        self.seconds += all_took
         self.commands += count
         self.request_bytes += asked_size
         self.reply_bytes += size
-        if endpoint is not None:
-            seconds = endpoint.seconds
-            seconds.counts[bucket] += count
-            seconds.sum += took * count
-            endpoint.commands_total += count
-            endpoint.request_bytes_total += asked_size
-            endpoint.reply_bytes_total += size
         error_name = self._count_errors(plan) if self._scanner.errors else ""
-        if plan.takes_keys and view.looks_at_keys:
-            if at >= view.hot_until:
-                view.turn(at)
-            key = self._key(plan, raw)
-            if key is None:
-                asked = Asked(plan, since, raw, asked_size)
-                view.used(asked.find_keys(), plan, asked_size, size, at)
-            else:
-                view.used_one(key, plan, asked_size, size, at)
+        if plan.takes_keys:
+            view.until_look -= count
+            if view.until_look < 0 or size > view.big_floor or asked_size > view.big_floor:
+                self._look(entry, size, at)
         if took >= view.slow_seconds:
             asked = Asked(plan, since, raw, asked_size)
             if not asked.waits:
@@ -299,6 +308,13 @@ class RedisConversation(Conversation):
             asked = Asked(plan, since, raw, asked_size)
             told = RedisExchange(self.link, asked, took, error=error_name, reply_bytes=size)
             self._inspector.on_exchange(told)
+
+    def _look(self, entry: Entry, size: int, at: float) -> None:
+        """Which keys is it about?"""
+        plan, count, since, raw, asked_size = entry
+        key = self._key(plan, raw)
+        keys = [key] if key is not None else Asked(plan, since, raw, asked_size).find_keys()
+        self.view.used(keys, plan, asked_size // count, size // count, at)
 
     @staticmethod
     def _key(plan: Plan, raw: bytes) -> bytes | None:
@@ -455,14 +471,27 @@ class RedisConversation(Conversation):
     # The end, and what is counted now and then
 
     def fold(self) -> None:
-        """Count for the client what was counted for the connection."""
-        commands, errors, request_bytes, reply_bytes = self._folded
-        self._folded = (self.commands, self.errors, self.request_bytes, self.reply_bytes)
-        stats = self.client.stats
-        stats.commands_total += self.commands - commands
-        stats.errors_total += self.errors - errors
-        stats.request_bytes_total += self.request_bytes - request_bytes
-        stats.reply_bytes_total += self.reply_bytes - reply_bytes
+        """Count for client and endpoint what was counted for the connection."""
+        before = self._folded
+        self._folded = (self.commands, self.errors, self.request_bytes, self.reply_bytes, self.seconds)
+        commands = self.commands - before[0]
+        if not commands:
+            return
+        request_bytes, reply_bytes = self.request_bytes - before[2], self.reply_bytes - before[3]
+        client, endpoint = self.client.stats, self._endpoint
+        client.errors_total += self.errors - before[1]
+        client.commands_total += commands
+        client.request_bytes_total += request_bytes
+        client.reply_bytes_total += reply_bytes
+        if endpoint is None:
+            return
+        endpoint.commands_total += commands
+        endpoint.request_bytes_total += request_bytes
+        endpoint.reply_bytes_total += reply_bytes
+        endpoint.seconds.sum += self.seconds - before[4]
+        for bucket, count in enumerate(self._buckets):
+            endpoint.seconds.counts[bucket] += count
+        self._buckets = [0] * len(self._buckets)
 
     def skipped(self, side: Side, size: int) -> None:
         if side is Side.CLIENT:

@@ -43,22 +43,22 @@ class HotKeys:
         self.uses = 0
         """Of all keys, for whoever counts them."""
 
-    def add(self, key: bytes) -> None:
-        """A use of a key that is not in ``tallies``."""
+    def add(self, key: bytes, times: int = 1) -> None:
+        """Uses of a key that is not in ``tallies``."""
         if len(self.tallies) < self._capacity:
-            self.tallies[key] = Tally(1, 0)
-            heappush(self._smallest, (1, key))
+            self.tallies[key] = Tally(times, 0)
+            heappush(self._smallest, (times, key))
             return
         smallest = self._smallest
-        if not smallest or self._chance() * (smallest[0][0] + 1) > 1:
+        if not smallest or self._chance() * (smallest[0][0] + times) > times:
             return
         count, other = smallest[0]
         while count != self.tallies[other].count:
             heapreplace(smallest, (self.tallies[other].count, other))
             count, other = smallest[0]
         del self.tallies[other]
-        self.tallies[key] = Tally(count + 1, count)
-        heapreplace(smallest, (count + 1, key))
+        self.tallies[key] = Tally(count + times, count)
+        heapreplace(smallest, (count + times, key))
 
 
 class BigKey(NamedTuple):

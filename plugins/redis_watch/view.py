@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from math import ceil
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 from l4proxy.plugins.redis_watch.asked import Asked, Plan
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "SlowCommand", "View", "view_of"]
 
+LOOKS = 2000
+"""Commands in a second whose keys are looked at. Where there are more, each that is looked at stands for several."""
 MAX_ENDPOINTS = 1000
 """Servers that a table shows."""
 MAX_CLIENTS = 10_000
@@ -87,10 +91,14 @@ class View:
         self.config = config
         self.slow_seconds = config.slow_log or float("inf")
         self.prefix_end = config.prefix_end.encode()
-        self.looks_at_keys = bool(config.hot_keys)
+        self.until_look: float = 0 if config.hot_keys else float("inf")
+        """Commands with keys that need not be looked at. The hot path counts it down; below 0, one is."""
+        self._stride, self._looks, self._pace_until = 1, 0, 0.0
+        self._chance = Random().randrange
         self.hot, self.hot_before = HotKeys(config.hot_keys), HotKeys(0)
         self.hot_since = self.hot_before_since = self.hot_until = 0.0
         self.big = BigKeys(config.big_keys, config.big_from)
+        self.big_floor = self.big.floor
         self.slow: deque[SlowCommand] = deque(maxlen=config.slow_log_length)
 
     def plan(self, head: Head) -> Plan:
@@ -113,33 +121,55 @@ class View:
 
     # Keys
 
-    def used_one(self, key: bytes, plan: Plan, size: int, reply_size: int, at: float) -> None:
-        """A command about this key was answered. The hot path."""
-        if len(key) > LONGEST_KEY:
-            key = key[:LONGEST_KEY]
+    def used(self, keys: list[bytes], plan: Plan, size: int, reply_size: int, at: float) -> None:
+        """A command about these keys was answered, and is one that is looked at: because it is its turn, or because it
+        is big. How the bytes of one with several keys are shared among these is not known."""
+        if size > self.big_floor or reply_size > self.big_floor:
+            if len(keys) == 1:
+                self.big.offer(keys[0][:LONGEST_KEY], BigKey(max(size, reply_size), plan.name, at))
+                self.big_floor = self.big.floor
+            if self.until_look >= 0:
+                return
+        if at >= self.hot_until:
+            self.turn(at)
+        if at >= self._pace_until:
+            self._set_pace(at)
+        stride, times = self._stride, 0
+        while self.until_look < 0:
+            self._looks += 1
+            times += stride
+            self.until_look += 1 + self._chance(2 * stride - 1) if stride > 1 else 1
+        if len(keys) > 1:
+            size = reply_size = 0
+        for key in keys:
+            self._count(key[:LONGEST_KEY], times, size, reply_size)
+
+    def _count(self, key: bytes, times: int, size: int, reply_size: int) -> None:
         hot = self.hot
-        hot.uses += 1
+        hot.uses += times
         tally = hot.tallies.get(key)
         if tally is not None:
-            tally.count += 1
+            tally.count += times
         else:
-            hot.add(key)
+            hot.add(key, times)
         if self.prefix_end:
             begin, end, _ = key.partition(self.prefix_end)
             prefix = self.prefixes.get(begin if end else b"") or self._new_prefix(begin if end else b"")
-            prefix.keys_total += 1
-            prefix.request_bytes_total += size
-            prefix.reply_bytes_total += reply_size
-        if size > self.big.floor or reply_size > self.big.floor:
-            self.big.offer(key, BigKey(max(size, reply_size), plan.name, at))
+            prefix.keys_total += times
+            prefix.request_bytes_total += size * times
+            prefix.reply_bytes_total += reply_size * times
 
-    def used(self, keys: list[bytes], plan: Plan, size: int, reply_size: int, at: float) -> None:
-        """The same for any number of keys. How much of the bytes belongs to which is not known."""
-        if len(keys) == 1:
-            self.used_one(keys[0], plan, size, reply_size, at)
-            return
-        for key in keys:
-            self.used_one(key, plan, 0, 0, at)
+    @property
+    def looks_at_all(self) -> bool:
+        """Whether there are so few commands that all are looked at."""
+        return self._stride == 1 and self.config.hot_keys > 0
+
+    def _set_pace(self, at: float) -> None:
+        """Once a second: look at so many commands that it stays within `LOOKS`, and count each for several then."""
+        elapsed = at - self._pace_until + 1.0
+        seen = self._looks * self._stride / elapsed
+        self._stride = max(1, ceil(seen / LOOKS)) if elapsed < 2.0 else 1
+        self._looks, self._pace_until = 0, at + 1.0
 
     def _new_prefix(self, begin: bytes) -> PrefixStats:
         """One that is not known. There are as many as have metrics of their own; the others are one."""

@@ -72,4 +72,5 @@ def test_reasons_of_what_cannot_be_read() -> None:
 def test_the_figures_are_those_of_the_code() -> None:
     assert stats.CLIENTS == stats.PREFIXES == 1000
     assert f"{stats.CommandStats.label_budget} commands, {stats.CLIENTS:,} clients and prefixes" in PAGE
+    assert f"more than {view.LOOKS:,} commands a second" in PAGE
     assert f"Keys longer than {view.LONGEST_KEY} bytes" in PAGE
