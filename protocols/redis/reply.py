@@ -15,7 +15,7 @@ from l4proxy.protocols.redis.patterns import SHORT, skip_replies
 
 __all__ = ["ReplyScanner", "split_replies"]
 
-BULK, SIMPLE, NUMBER = b"$+:"
+BULK = ord("$")
 STREAMED = -1
 WORTH_A_RUN = 4
 """From so many values on, stepping over them together is tried first."""
@@ -60,7 +60,7 @@ class ReplyScanner:
                         end = line_end + 4 + int(text)
                         if end <= len(data) and data[end - 2 : end] == b"\r\n":
                             return end
-                elif kind == SIMPLE or kind == NUMBER:
+                elif kind in b"+:":
                     return line_end + 2
             at, self._left = skip_replies(data, start, count)
             if not self._left:
