@@ -160,6 +160,7 @@ class Action:
             request.headers["X-Forwarded-Host"] = request.authority
             request.authority = config.rewrite_host
         if config.rewrite_prefix is not None or config.rewrite_path is not None:
+            request.state["http:original_path"] = request.target
             request.target = rewritten_target(route, request.target)
         if self.request_changes is not None:
             self.request_changes.apply(request.headers, exchange, exchange.started)

@@ -1,7 +1,4 @@
-"""What access logs print of a request, and the operators that read it, with Envoy's names and meanings.
-
-https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage
-"""
+"""What access logs print of a request."""
 
 from __future__ import annotations
 
@@ -10,11 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.access_log.operator_table import Attribute, Reader
-from l4proxy.access_log.operators import OPERATORS
+import l4proxy.plugins.http.log_operators  # noqa: F401 (they are there from now on)
 from l4proxy.access_log.record import AccessRecord
-from l4proxy.protocols.grpc import status_name
-from l4proxy.protocols.trace_context import TraceContext, parse_traceparent
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
@@ -24,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "HttpRecord"]
 
 DEFAULT_TEXT = (
-    '%START_TIME% #%CONNECTION_ID% %LISTENER_NAME% %DOWNSTREAM_REMOTE_ADDRESS% "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%"'
+    "%START_TIME% #%CONNECTION_ID% %LISTENER_NAME% %DOWNSTREAM_REMOTE_ADDRESS%"
+    ' "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%"'
     " %RESPONSE_CODE% > %UPSTREAM_CLUSTER% %UPSTREAM_HOST% route=%ROUTE_NAME% received=%BYTES_RECEIVED%"
     " sent=%BYTES_SENT% ms=%DURATION% flags=%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%"
 )
@@ -36,7 +31,7 @@ DEFAULT_JSON: dict[str, Any] = {
     "protocol": "%PROTOCOL%",
     "method": "%REQ(:METHOD)%",
     "authority": "%REQ(:AUTHORITY)%",
-    "path": "%REQ(:PATH)%",
+    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
     "user_agent": "%REQ(USER-AGENT)%",
     "request_id": "%REQ(X-REQUEST-ID)%",
     "trace_id": "%TRACE_ID%",
@@ -135,107 +130,3 @@ _LATER: dict[str, Callable[[Exchange], Any]] = {
     "upstream_bytes_sent": lambda exchange: exchange.received,
     "state": lambda exchange: {**exchange.host.conn.state, **(exchange.request._state or {})},
 }
-
-
-# Operators. A record may be that of a connection, which has none of this.
-
-_PSEUDO: dict[str, Reader] = {
-    ":method": Attribute("exchange.request.kind"),
-    ":path": Attribute("exchange.request.target", text=True),
-    ":authority": Attribute("exchange.request.authority", text=True),
-    ":scheme": Attribute("exchange.request.scheme"),
-}
-
-
-def _field_reader(name: str, of: str) -> Reader:
-    if of == "request" and name in _PSEUDO:
-        return _PSEUDO[name]
-    if of == "response" and name == ":status":
-        return Attribute("status")
-    return lambda record: None if (message := getattr(record, of, None)) is None else message.field(name)
-
-
-def _fields(of: str) -> Callable[[str], Reader]:
-    """``X?Y``: the field X, or where there is none, Y."""
-
-    def make(argument: str) -> Reader:
-        first, _, second = argument.lower().partition("?")
-        read = _field_reader(first, of)
-        if not second:
-            return read
-        other = _field_reader(second, of)
-        return lambda record: other(record) if (value := read(record)) is None else value
-
-    return make
-
-
-def _trailer(name: str) -> Reader:
-    name = name.lower()
-
-    def read(record: Any) -> str | None:
-        response = getattr(record, "response", None)
-        trailers = None if response is None else response.trailers
-        return None if trailers is None else trailers.get(name)
-
-    return read
-
-
-def _of_exchange(read: Callable[[Exchange], Any]) -> Reader:
-    return lambda record: None if (exchange := getattr(record, "exchange", None)) is None else read(exchange)
-
-
-def _ms(start: float, end: float) -> int | None:
-    return round((end - start) * 1000) if start and end else None
-
-
-def _of_trace(read: Callable[[TraceContext], str]) -> Reader:
-    """Of the trace context as the upstream gets it."""
-
-    def of_record(record: Any) -> str | None:
-        request = getattr(record, "request", None)
-        context = None if request is None else parse_traceparent(request.field("traceparent"))
-        return None if context is None else read(context)
-
-    return of_record
-
-
-def _grpc_status(record: Any) -> str | None:
-    """Of its trailers, or of its head where there was no message."""
-    response = getattr(record, "response", None)
-    if response is None:
-        return None
-    status = None if response.trailers is None else response.trailers.get("grpc-status")
-    status = status or response.field("grpc-status")
-    return None if status is None else status_name(status)
-
-
-_add, _add_with_argument = OPERATORS.add, OPERATORS.add_with_argument
-_add_with_argument("REQ", _fields("request"), "A field of the request: %REQ(user-agent)%, %REQ(:PATH)%, %REQ(X?Y)%.")
-_add_with_argument("RESP", _fields("response"), "A field of the response.")
-_add_with_argument("TRAILER", _trailer, "A trailer of the response.")
-_add("RESPONSE_CODE", Attribute("status"), "The status; 0 where the client was gone before.")
-_add(
-    "RESPONSE_CODE_DETAILS",
-    Attribute("details", text=True),
-    "Why: via_upstream, route_not_found ...",
-)
-_add("ROUTE_NAME", Attribute("exchange.route.name"), "The route.")
-_add(
-    "REQUEST_DURATION",
-    _of_exchange(lambda e: _ms(e.started, e.request_done_at)),
-    "Milliseconds until the request was complete.",
-)
-_add(
-    "RESPONSE_DURATION",
-    _of_exchange(lambda e: _ms(e.started, e.first_byte_at)),
-    "Milliseconds until the response began.",
-)
-_add(
-    "STREAM_ID",
-    lambda r: None if (q := getattr(r, "request", None)) is None else q.field("x-request-id"),
-    "The request's id.",
-)
-_add("TRACE_ID", _of_trace(lambda t: t.trace_id), "The trace that the request belongs to (W3C traceparent).")
-_add("SPAN_ID", _of_trace(lambda t: t.parent_id), "The step of it that the upstream takes for its parent.")
-_add("TRACE_SAMPLED", _of_trace(lambda t: "01"[t.sampled]), "1 where the trace says that it is recorded, 0 where not.")
-_add("GRPC_STATUS", _grpc_status, "How a gRPC call ended: OK, UNAVAILABLE ...; nothing for other requests.")
