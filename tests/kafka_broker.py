@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import struct
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 from kafka_messages import request, response
@@ -32,7 +33,8 @@ class Asked:
         at = 14 + max(size, 0)
         self.client_id = frame[14:at]
         at += self.api.request_header(self.version) == 2
-        self.values = plain.decode(self.api.request, self.version, frame, at)
+        schema = replace(self.api.request, whole=False)  # as brokers do, who do not mind bytes behind the end
+        self.values = plain.decode(schema, self.version, frame, at)
 
     def answer(self, **values: Any) -> bytes:
         return response(self.api.name, self.version, self.correlation_id, **values)

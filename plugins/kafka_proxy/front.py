@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.ordered_chain import OrderedMessageChain
 from l4proxy.plugins.kafka_proxy.message import BadMessage, KafkaRequest, KafkaResponse
+from l4proxy.protocols.kafka.declarations.records import FETCH
 from l4proxy.protocols.kafka.relay_plan import RelayedCall
+from l4proxy.protocols.kafka.walker import Walker
 
 if TYPE_CHECKING:
     from l4proxy.message_filters import MessageFilters, MessageFilterUse
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from l4proxy.reason import CloseReason
 
 __all__ = ["Front"]
+
+FETCH_LIMITED = 3
+"""From this version on, requests say how much they want altogether."""
+ROOM = 64 * 1024
+"""For what is in a response beside records, as far as it can be foreseen."""
+_LIMIT = Walker(FETCH.request, "max_bytes max_bytes@")
 
 
 class Front:
@@ -73,10 +81,20 @@ class Front:
         if request.expects_response and request._ignored >= self._chain.watchers(request):
             self._chain.pass_by(request)
             call.pass_by()
+        elif request.kind == "Fetch" and request.version >= FETCH_LIMITED:
+            self._limit(request)
         if self._asking:
             self._forwarded.append(request.frame)
         else:
             self._session.to_broker(request.frame)
+
+    def _limit(self, request: KafkaRequest) -> None:
+        """A response that filters see must not be larger than what they may see."""
+        data, at = request.frame, request.at
+        most = self._session.shared.config.max_message - ROOM
+        size, span = request.read(lambda: _LIMIT.whole(request.version)(data, at, len(data)))
+        if size > most > 0:
+            request.splice([(*span, most.to_bytes(4, "big"))])
 
     def _deliver(self, response: KafkaResponse) -> None:
         call = response.request.call

@@ -95,6 +95,12 @@ class KafkaRequest(Request):
         self._frame = frame(self._frame, SIZE, len(self._frame), changes)
         self._values = None
 
+    def splice_if(self, changes: Sequence[Change]) -> bool:
+        """The same, if there are any changes; return whether there are."""
+        if changes:
+            self.splice(changes)
+        return bool(changes)
+
     def read(self, reading: Callable[[], T]) -> T:
         """Call what reads ``frame`` (a walker's function, say); what is not such a message ends the connection."""
         try:
@@ -168,6 +174,12 @@ class KafkaResponse(Response):
         whole = self.frame
         self._frame = frame(whole, SIZE, len(whole), changes)
         self._values = None
+
+    def splice_if(self, changes: Sequence[Change]) -> bool:
+        """The same, if there are any changes; return whether there are."""
+        if changes:
+            self.splice(changes)
+        return bool(changes)
 
     def read(self, reading: Callable[[], T]) -> T:
         """Call what reads ``frame``; what is not such a message ends the connection."""

@@ -16,13 +16,14 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from l4proxy.protocols.kafka.api import Api
-from l4proxy.protocols.kafka.schema import Field
+from l4proxy.protocols.kafka.schema import Field, Schema
 from l4proxy.protocols.kafka.splice import Change, Span, encode_count, encode_string
 from l4proxy.protocols.kafka.walker import Walker
 
 __all__ = [
     "COORDINATOR",
     "GROUP",
+    "MESSAGE",
     "NO_ID",
     "TOPIC",
     "TOPIC_ID",
@@ -46,16 +47,20 @@ COORDINATOR = "coordinator"
 """A group or a transactional id: the request says which."""
 TOPIC_PATTERN = "topic_pattern"
 TRANSACTIONAL_ID_PATTERN = "transactional_id_pattern"
+MESSAGE = "message"
+"""A text for people, which may have names in it."""
 NO_ID = bytes(16)
 
 Decide = Callable[[str, bytes], bytes | None]
-"""``decide(kind, name)``: the name to be written; None drops it. Ids of topics and patterns are names here, too."""
+"""``decide(kind, name)``: the name to be written; None drops it. Ids of topics, patterns, and messages for people are
+names here, too."""
 
 _BY_NAME = {
     "topic": TOPIC, "topic_name": TOPIC, "topic_names": TOPIC, "subscribed_topic_names": TOPIC,
     "topic_id": TOPIC_ID, "subscribed_topic_regex": TOPIC_PATTERN,
     "group_id": GROUP, "group_ids": GROUP, "groups_names": GROUP, "groups": GROUP,
     "transactional_id": TRANSACTIONAL_ID, "transactional_ids": TRANSACTIONAL_ID,
+    "error_message": MESSAGE, "batch_index_error_message": MESSAGE,
     "v3_and_below_transactional_id": TRANSACTIONAL_ID, "transactional_id_pattern": TRANSACTIONAL_ID_PATTERN,
 }  # fmt: skip
 _LISTS_OF_TOPICS = {
@@ -289,7 +294,9 @@ class Names:
         schema = getattr(api, kind)
         self._struct = _Struct(api, version, "", schema.fields, listed=False)
         self._flexible = schema.is_flexible(version)
-        self._walk = Walker(schema, " ".join(self._struct.selection)).whole(version) if self else None
+        # Brokers do not mind bytes behind the end of a request, and librdkafka 2.16 sends Metadata requests with some.
+        open_ended = Schema(schema.fields, schema.flexible, whole=False)
+        self._walk = Walker(open_ended, " ".join(self._struct.selection)).whole(version) if self else None
 
     def __bool__(self) -> bool:
         """Whether there are any."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from l4proxy.protocols.kafka.wire import encode_uvarint
 
-__all__ = ["Change", "Span", "encode_count", "encode_string", "encode_tag", "frame", "splice"]
+__all__ = ["Change", "Span", "encode_bytes", "encode_count", "encode_string", "encode_tag", "frame", "splice"]
 
 Span = tuple[int, int]
 Change = tuple[int, int, bytes]
@@ -38,6 +38,10 @@ def frame(data: bytes, start: int, stop: int, changes: Sequence[Change]) -> byte
 
 def encode_string(text: bytes, *, flexible: bool) -> bytes:
     return (encode_uvarint(len(text) + 1) if flexible else _int16(len(text))) + text
+
+
+def encode_bytes(content: bytes, *, flexible: bool) -> bytes:
+    return (encode_uvarint(len(content) + 1) if flexible else _int32(len(content))) + content
 
 
 def encode_count(count: int, *, flexible: bool) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import uuid
 from pathlib import Path
@@ -17,7 +18,6 @@ from services.needs import needs, program
 confluent = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 
 CLUSTERS = ("kafka", "older_kafka")
-GROUP_PROTOCOLS = {"kafka": ("classic", "consumer"), "older_kafka": ("classic",)}
 
 
 @pytest.fixture
@@ -135,3 +135,82 @@ def test_faults(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
         for _ in range(10):
             assert delivered(sender, name, 5) == []
     assert sum(ends(kafka, name, 3).values()) == 50
+
+
+def test_two_tenants_of_one_cluster(cluster: KafkaCluster, tmp_path: Path, name: str) -> None:
+    """Both use the same names, and neither sees anything of the other; the cluster has all with their prefixes."""
+    from confluent_kafka.admin import AdminClient
+
+    tenants = [f"{name}-{number}." for number in (1, 2)]
+    with contextlib.ExitStack() as running:
+        fronts = []
+        for number, prefix in enumerate(tenants):
+            (directory := tmp_path / str(number)).mkdir()
+            use = {"use": "prefix", "prefix": prefix}
+            fronts.append(running.enter_context(front(directory, cluster.ports, filters=[use])))
+        for number, proxied in enumerate(fronts):
+            _tenant(cluster, proxied.bootstrap, 10 + number)
+        for number, proxied in enumerate(fronts):
+            admin = AdminClient({"bootstrap.servers": proxied.bootstrap})
+            assert set(admin.list_topics(timeout=30).topics) == {"orders", "logs-1"}
+            groups = {one.group_id for one in admin.list_consumer_groups().result(30).valid}
+            assert groups == {"classic", "regex"} | ({"new"} if _has_new_groups(cluster) else set())
+            described = admin.describe_consumer_groups(["classic"])["classic"].result(30)
+            assert described.group_id == "classic"
+            reader = consumer(proxied.bootstrap, "asker", "orders")
+            offsets = [reader.get_watermark_offsets(confluent.TopicPartition("orders", part)) for part in range(3)]
+            assert sum(high for _, high in offsets) == 2 * (10 + number) + 1
+            reader.close()
+        words = ["org.apache.kafka.tools.TopicCommand", "--bootstrap-server", fronts[0].bootstrap]
+        assert cluster.run(*words, "--list").split() == ["logs-1", "orders"]
+        assert "Topic: orders" in cluster.run(*words, "--describe", "--topic", "orders")
+        words = [
+            "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+            "--bootstrap-server",
+            fronts[1].bootstrap,
+        ]
+        table = cluster.run(*words, "--describe", "--group", "classic")
+        assert "orders" in table
+        assert name not in table
+        admin = AdminClient({"bootstrap.servers": fronts[0].bootstrap})
+        for deleted in admin.delete_topics(["logs-1"]).values():
+            deleted.result(30)
+    direct = AdminClient({"bootstrap.servers": cluster.bootstrap})
+    there = {topic for topic in direct.list_topics(timeout=30).topics if topic.startswith(name)}
+    assert there == {f"{tenants[0]}orders", f"{tenants[1]}orders", f"{tenants[1]}logs-1"}
+    groups = {one.group_id for one in direct.list_consumer_groups().result(30).valid}
+    assert {f"{tenant}classic" for tenant in tenants} <= groups
+
+
+def _has_new_groups(cluster: KafkaCluster) -> bool:
+    return not cluster.version.startswith("3")
+
+
+def _tenant(cluster: KafkaCluster, bootstrap: str, count: int) -> None:
+    """What a tenant does: produce, in a transaction, too; consume in groups of every kind; ask for names."""
+    create(bootstrap, "orders")
+    create(bootstrap, "logs-1")
+    sender = producer(bootstrap, **{"enable.idempotence": True})
+    assert delivered(sender, "orders", count) == []
+    assert delivered(sender, "logs-1", count) == []
+    reader = consumer(bootstrap, "classic", "orders")
+    assert consume(reader, count) == count
+    transactional = producer(bootstrap, **{"transactional.id": "tx"})
+    transactional.init_transactions(30)
+    transactional.begin_transaction()
+    for _ in range(count):
+        transactional.produce("orders", b"value", partition=0)
+    offsets = reader.position(reader.assignment())
+    transactional.send_offsets_to_transaction(offsets, reader.consumer_group_metadata(), 30)
+    transactional.commit_transaction(30)
+    committed = reader.committed(reader.assignment(), 30)
+    assert [one.offset for one in committed] == [one.offset for one in offsets]
+    reader.close()
+    for group, protocol in GROUPS if _has_new_groups(cluster) else GROUPS[:1]:
+        reader = consumer(bootstrap, group, "^(orders|logs-.*)$", **{"group.protocol": protocol})
+        assert consume(reader, 3 * count) == 3 * count
+        reader.commit(asynchronous=False)
+        reader.close()
+
+
+GROUPS = (("regex", "classic"), ("new", "consumer"))

@@ -44,11 +44,19 @@ def test_without_a_client_id() -> None:
     assert encode_request(BY_NAME["Heartbeat"], 0, 7)[12:14] == b"\xff\xff"
 
 
+def test_bytes_behind_the_end() -> None:
+    """Of a request they are none of anybody's business; a response has none."""
+    heartbeat = BY_NAME["Heartbeat"]
+    assert decode_request(heartbeat, 0, bytes(9))["group_id"] == ""
+    with pytest.raises(Unreadable) as caught:
+        decode_response(heartbeat, 0, bytes(3))
+    assert caught.value.code == "truncated"
+
+
 @pytest.mark.parametrize(
     ("name", "version", "body", "code"),
     [
         ("Heartbeat", 5, bytes(8), "unknown_version"),
-        ("Heartbeat", 0, bytes(9), "truncated"),
         ("Heartbeat", 0, bytes(5), "undecodable"),
         ("ConsumerGroupHeartbeat", 0, bytes(5), "undecodable"),
     ],

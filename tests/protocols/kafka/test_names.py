@@ -26,9 +26,9 @@ from l4proxy.protocols.kafka.schema import Field
 from l4proxy.protocols.kafka.splice import splice
 
 NAMES_NOTHING = {
-    "assignor_name", "batch_index_error_message", "client_host", "client_id", "client_instance_id",
+    "assignor_name", "client_host", "client_id", "client_instance_id",
     "client_software_name", "client_software_version", "cluster_id", "committed_metadata", "configuration_keys",
-    "documentation", "acknowledge_error_message", "entity_name", "entity_type", "error_message", "feature",
+    "documentation", "acknowledge_error_message", "entity_name", "entity_type", "feature",
     "group_instance_id", "group_state", "group_type", "host", "host_filter", "instance_id", "key", "leader", "log_dir",
     "match", "mechanism", "mechanisms", "member_id", "metadata", "owner_principal_name", "owner_principal_type", "path",
     "principal", "principal_filter", "principal_name", "principal_type", "protocol_data", "protocol_name",
