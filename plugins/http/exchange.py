@@ -1,15 +1,32 @@
 """An exchange: one request, its response, and everything in between.
 
 It stands between a client's stream and an endpoint's (``connection``) and is the receiver of both: what the client
-sends goes through the filters, to a route, to a connection; what the endpoint answers goes back through the filters. In
-the usual case that is a dozen calls and nothing waits. What makes it hard is that everything may wait: a filter may
-hold either message, a connection may have to be made, either side may be slow, and at each of these points either side
-may end, fail or run out of time. The rules:
+sends goes through the filters, to a route, to a connection; what the endpoint answers goes back through the filters.
+The usual case is short, and everything else is what happens when something of it is not there yet, or goes wrong::
 
-- A body that cannot go on waits here, bounded: its sender is held at ``BUFFER``, and again released when it is gone.
-  A sender is also held while its receiver is full. Both reasons have to be gone for it to be released.
-- The request can be tried again as long as no response has begun and all of its body is still here (``_kept``).
+    begin ─► layer.prepare ─► filters ─► forward ─► _try ─► on_connection ─► on_response ─► filters ─► deliver ─► _done
+
+**Why it is one file, and hard.** Three parties act here without waiting for each other: client, filters, endpoint. Each
+may be slow, end, fail or run out of time at any point, and what that means depends on how far the other two are. A
+reset by the endpoint is another try before the response has begun, an error while filters hold it, and a broken
+response after that. The end of the response is the end of the exchange, unless the request has not ended, which nobody
+wants then. Whoever took this apart by parties would have three objects that share all their state. What has a state of
+its own is taken out: bodies that wait (``flow``) and what filters do to them (``body``), tries beside each other
+(``hedging``), bodies that the kernel moves (``handover``), time limits (``layer``), and the connections (``pool``).
+
+**What to keep in mind when changing it:**
+
+- Every call to a stream, a filter or the pool may call back from inside, and may end the exchange. After such a call,
+  ask ``is_over`` before touching anything, and read attributes again.
 - ``_done`` is the one way out: it runs once, whoever was first, and after it every further call is without effect.
+- ``stop_trying`` lets go of the endpoint, in whichever state: waiting for a connection, sending, receiving.
+- A request can be tried again as long as no response has begun and all of its body is still here (``_kept``). Bodies
+  that filters change are kept as they were sent: nothing is changed twice.
+- A body takes the straight way unless there is a flow for its direction; with a flow, all of it goes through that. A
+  sender is held for two reasons, that too much waits and that the receiver is full (``request_full``,
+  ``response_full``), and released when both are gone.
+- ``upstream`` is None as soon as nothing is to be sent to or heard from the endpoint's stream: with the end of the
+  response, if the request has ended, the stream may be another exchange's already.
 """
 
 from __future__ import annotations
@@ -20,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
+from l4proxy.plugins.http.flow import RequestFlow, ResponseFlow
 from l4proxy.plugins.http.grpc_answers import as_grpc
 from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
 from l4proxy.plugins.http.hedging import Hedging
@@ -32,7 +50,6 @@ if TYPE_CHECKING:
 
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.http.action import Action
-    from l4proxy.plugins.http.body import Body
     from l4proxy.plugins.http.connection import ClientConnection, ClientStream, ServerStream
     from l4proxy.plugins.http.explain import Notes
     from l4proxy.plugins.http.filter import Http
@@ -43,8 +60,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
-BUFFER = 64 * 1024
-"""Bytes of a body that may wait before its sender is held."""
 _monotonic = time.monotonic
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """What may be sent again when nobody knows whether the endpoint has acted on it (RFC 9110 section 9.2.2)."""
@@ -54,12 +69,11 @@ class Exchange:
     """Made for every request. A `RequestSink`, a `ResponseSink` and a pool's `Waiter`."""
 
     __slots__ = (
-        "_early", "_early_end", "_early_size", "_early_trailers", "_held_client", "_held_upstream", "_kept", "_late",
-        "_late_end", "_late_size", "_late_trailers", "_wait", "action", "attempts", "bucket", "client", "connection",
-        "cookie", "endpoint", "finished", "first_byte_at", "flags", "hedging", "host", "layer", "moved", "moved_at",
-        "notes", "pool", "received", "request", "request_done_at", "request_full", "responded", "response",
-        "response_full", "retrying", "route", "seen_moved", "sent", "sent_at", "splicer", "started", "stream", "tried",
-        "tunnel", "upstream", "watchers",
+        "_held_client", "_held_upstream", "_kept", "_request_flow", "_response_flow", "_wait", "action", "attempts",
+        "bucket", "client", "connection", "cookie", "endpoint", "finished", "first_byte_at", "flags", "hedging",
+        "host", "layer", "moved", "moved_at", "notes", "pool", "received", "request", "request_done_at",
+        "request_ended", "request_full", "responded", "response", "response_full", "retrying", "route", "seen_moved",
+        "sent", "sent_at", "splicer", "started", "stream", "tried", "tunnel", "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -92,7 +106,10 @@ class Exchange:
         """Bytes of the request's body."""
         self.sent: int = 0
         """Bytes of the response's body."""
+        self.request_ended = False
+        """All of the request has come."""
         self.request_done_at: float = 0.0
+        """When it had; for a request that may become a tunnel, its head."""
         self.sent_at: float = 0.0
         self.first_byte_at: float = 0.0
         self.flags: tuple[str, ...] = ()
@@ -112,20 +129,13 @@ class Exchange:
         """The endpoint takes no more of the request for now."""
         self.response_full = False
         """The client takes no more of the response for now."""
-        # The request's body, as long as it cannot go on: pieces, and what came behind them.
-        self._early: list[bytes] | None = None
-        self._early_size = 0
-        self._early_end = False
-        self._early_trailers: FieldBlock | None = None
+        self._request_flow: RequestFlow | None = None
+        """The request's body, where it cannot go straight on."""
+        self._response_flow: ResponseFlow | None = None
         self._held_client = False
+        self._held_upstream = False
         self._kept: list[bytes] | None = None
         """All of the request's body that was sent so far, to be sent again; None when it is too much."""
-        # The same of the response.
-        self._late: list[bytes] | None = None
-        self._late_size = 0
-        self._late_end = False
-        self._late_trailers: FieldBlock | None = None
-        self._held_upstream = False
 
     # The request, from the client
 
@@ -134,12 +144,10 @@ class Exchange:
         request = self.request
         if end or request.upgrade or request.kind == "CONNECT":
             self.request_done_at = self.started
-        if data or end:
-            self._early_end = end
-            self._early_trailers = request.trailers
-            if data:
-                self._early = [data]
-                self.received = self._early_size = len(data)
+        self.request_ended = end
+        if data:
+            self.received = len(data)
+            self._request_flow = RequestFlow(self, data, end)
         self.layer.prepare(self)
         if self.finished or self.responded:
             return
@@ -148,135 +156,72 @@ class Exchange:
             self.forward()
         else:
             chain.request(request)
-            if self._early is not None and self.upstream is None and not self.finished:
-                self._gather_request()
+            if self.upstream is None and (self._request_flow is not None or request._body is not None):
+                self._add_request(b"", end)
 
     def on_request_data(self, data: bytes, end: bool) -> None:
         if self.finished:
             return
         self.received += len(data)
         self.moved += 1
-        if end and not self.request_done_at:
-            self.request_done_at = _monotonic()
+        if end:
+            self.request_ended = True
+            self.request_done_at = self.request_done_at or _monotonic()
         if self.layer.max_body and self.received > self.layer.max_body and not self.tunnel:
             self.fail(413, "body_too_large", "the request's body is too large")
             return
         upstream = self.upstream
-        if upstream is None or self._early is not None or self.request._body is not None:
-            self._keep_early(data, end)
+        if upstream is None or self._request_flow is not None or self.request._body is not None:
+            self._add_request(data, end)
             return
-        if self._kept is not None:
-            self._keep_for_retry(data)
+        if data:
+            self.keep_for_retry(data)
         upstream.send_data(data, end)
 
     def on_request_trailers(self, trailers: FieldBlock) -> None:
         if self.finished:
             return
         self.request.trailers = trailers
+        self.request_ended = True
         self.request_done_at = _monotonic()
-        if self.upstream is None or self._early is not None or self.request._body is not None:
-            self._early_trailers = trailers
-            self._keep_early(b"", True)
+        if self.upstream is None or self._request_flow is not None or self.request._body is not None:
+            self._add_request(b"", True)
         else:
             self.upstream.send_trailers(trailers)
 
-    def _keep_early(self, data: bytes, end: bool) -> None:
-        """The request's body waits: for a filter, or for a connection."""
-        if self._early is None:
-            self._early = []
-        if data:
-            self._early.append(data)
-            self._early_size += len(data)
-        self._early_end = self._early_end or end
-        body = self.request._body
-        if self.upstream is not None:
-            self._flow_request()
-            return
-        if self._early_size > (BUFFER if body is None else body.gathering(BUFFER)):
-            self._hold_client()
-        if body is not None:
-            self._gather_request()
+    def _add_request(self, data: bytes, end: bool) -> None:
+        if self._request_flow is None:
+            self._request_flow = RequestFlow(self)
+        self._request_flow.add(data, end)
 
-    def _gather_request(self) -> None:
-        body = self.request._body
-        if body is not None:
-            body.flow_by(self._flow_request)
-            body.gathered(self._early or [], self._early_size, self._early_end)
-
-    def _flow_request(self) -> None:
-        """Send on what has waited of the request's body, as far as nobody holds it."""
-        body, upstream = self.request._body, self.upstream
-        if upstream is None:
-            if body is not None and not self.finished:
-                if self._early_size <= body.gathering(BUFFER):
-                    self._release_client()
-                self._gather_request()
-            return
-        if body is None:
-            self._pass_request_on(upstream, None)
-        else:
-            while not body.paused and self._pass_request_on(upstream, body):
-                pass
-        if self._early_size > BUFFER:
-            self._hold_client()
-        else:
-            self._release_client()
-
-    def _pass_request_on(self, upstream: ClientStream, body: Body | None) -> bool:
-        """Send on what waits, as much as may pass now. Return whether there is more that may."""
-        pieces, end, trailers = self._early, self._early_end, self._early_trailers
-        self._early, self._early_size = None, 0
-        if pieces is None and not end and (body is None or not body.again):
-            return False
-        data = b"".join(pieces or ())
-        more = False
-        if body is not None:
-            if body.paced and (size := body.may_pass(len(data))) < len(data):
-                self._early, self._early_size, end = [data[size:]], len(data) - size, False
-                data, more = data[:size], size > 0
-            data = body.pass_on(data, end)
-            if self.finished or body.broken:
-                return False
-            if body.again:
-                data, body.again = body.again + data, b""
-        if data and self._kept is not None:
-            self._keep_for_retry(data)
-        if end and trailers is not None and trailers.fields:
-            if data:
-                upstream.send_data(data, False)
-            upstream.send_trailers(trailers)
-        elif data or end:
-            upstream.send_data(data, end)
-        return more and not self.request_full and not self.finished
-
-    def _hold_client(self) -> None:
+    def hold_client(self) -> None:
         if not self._held_client:
             self._held_client = True
             self.stream.hold_request()
 
-    def _release_client(self) -> None:
+    def release_client(self) -> None:
         if self._held_client and not self.request_full and not self.finished:
             self._held_client = False
             self.stream.release_request()
 
-    def _keep_for_retry(self, data: bytes) -> None:
-        kept = self._kept
-        assert kept is not None
-        kept.append(data)
-        action = self.action
-        if sum(map(len, kept)) > (action.retry_buffer if action is not None else 0):
-            self._kept = None
+    def keep_for_retry(self, data: bytes) -> None:
+        """A piece of the request's body goes to the endpoint."""
+        kept, action = self._kept, self.action
+        if kept is not None:
+            kept.append(data)
+            if sum(map(len, kept)) > (action.retry_buffer if action is not None else 0):
+                self._kept = None
 
     def on_request_writable(self, writable: bool) -> None:
         if self.finished:
             return
         self.request_full = not writable
         if not writable:
-            self._hold_client()
-        elif self._early is not None:
-            self._flow_request()
+            self.hold_client()
+        elif self._request_flow is not None:
+            self._request_flow.run()
         else:
-            self._release_client()
+            self.release_client()
 
     def on_request_reset(self, error: StreamError) -> None:
         if self.finished:
@@ -311,7 +256,7 @@ class Exchange:
             self.fail(503, "max_requests", text, "UO")
             return
         pool.active += 1
-        if self._early is not None or not self._early_end:
+        if self._request_flow is not None or not self.request_ended:
             self._kept = []
         if action.hedges:
             self.hedging = Hedging(self)
@@ -383,16 +328,16 @@ class Exchange:
             return
         self.connection = connection
         request = self.request
-        pieces, end, data, body = self._early, self._early_end, b"", request._body
-        if pieces is not None or body is not None:
-            if body is not None and (body.touched or body.paused):
-                body.flow_by(self._flow_request)
-                end = False
-            else:
-                data = b"".join(pieces or ())
-                self._early, self._early_size = None, 0
-                if data and self._kept is not None:
-                    self._keep_for_retry(data)
+        data, end, body, flow = b"", self.request_ended, request._body, self._request_flow
+        if body is not None and (body.touched or body.paused):
+            if flow is None:
+                flow = self._request_flow = RequestFlow(self, end=end)
+            body.flow_by(flow.run)
+            end = False
+        elif flow is not None:
+            data, end = flow.take()
+            if data:
+                self.keep_for_retry(data)
         self.sent_at = _monotonic()
         request.seal()
         if self.hedging is None:
@@ -402,13 +347,13 @@ class Exchange:
             begun.upstream = self.upstream = connection.request(request, data, end, begun)
         if self.is_over():
             return
-        if self._early is not None or (self._early_end and not end) or (body is not None and body.again):
-            self._flow_request()
-        elif request.content_length is not None and request.content_length > WORTH_IT and request._body is None:
+        if (flow := self._request_flow) is not None:  # possibly only now: more has come meanwhile
+            flow.run()
+            if body is None:
+                self._request_flow = None
+        if request.content_length is not None and request.content_length > WORTH_IT and self._request_flow is None:
             self._kept = None
             hand_over_request(self)
-        if self._early is None:
-            self._release_client()
 
     def on_no_connection(self, error: UpstreamError) -> None:
         self._wait = None
@@ -461,20 +406,17 @@ class Exchange:
                 self.sent = len(data)
             self.stream.respond(response, data, end)
             if end:
-                self._response_ended()
+                self.response_ended()
             elif response.content_length is not None and response.content_length > WORTH_IT:
                 hand_over_response(self)
             return
-        self._late = [data] if data else []
-        self._late_size = len(data)
-        self._late_end = end
-        self._late_trailers = response.trailers
+        flow = self._response_flow = ResponseFlow(self, data, end)
         if chain is None:
             self.deliver(response)
         else:
             chain.respond(self.request, response)
-            if not self.responded and not self.finished:
-                self._gather_response()
+            if not self.responded:
+                flow.run()
 
     def deliver(self, response: HttpResponse) -> None:
         """The response has passed the filters; possibly it is one of theirs."""
@@ -486,43 +428,38 @@ class Exchange:
             self.response = response
             if response.flags:
                 self.flags = (*self.flags, *response.flags)
-            self._late = [response.content] if response.content and self.request.kind != "HEAD" else []
-            self._late_size = len(response.content)
-            self._late_end = True
-            self._late_trailers = response.trailers
+            content = response.content if self.request.kind != "HEAD" else b""
+            self._response_flow = ResponseFlow(self, content, True)
         self.layer.finish_response(self, response)
         self.responded = True
         response.seal()
-        data, end = b"", self._late_end
-        body = response._body
-        if body is not None:
-            body.flow_by(self._flow_response)
-            if body.touched or body.paused:
-                self.stream.respond(response, b"", False) if self._has_body(response) else self._respond_bare(response)
-                if not self.finished:
-                    self._flow_response()
-                return
-        data = b"".join(self._late or ())
-        self._late, self._late_size = None, 0
+        flow, body = self._response_flow, response._body
+        assert flow is not None
+        if body is not None and (body.touched or body.paused):
+            body.flow_by(flow.run)
+            if self.request.kind == "HEAD" or response.status in (204, 304):
+                self.stream.respond(response, b"", True)
+                self.response_ended()
+            else:
+                self.stream.respond(response, b"", False)
+                flow.run()
+            return
+        data, end = flow.take()
+        if body is None:
+            self._response_flow = None
+        else:
+            body.flow_by(flow.run)
         self.sent += len(data)
-        trailers = self._late_trailers
-        self.stream.respond(response, data, end) if not trailers else self._respond_trailers(response, data, trailers)
+        trailers = response.trailers
+        if end and trailers:
+            self.stream.respond(response, data, False)
+            self.stream.send_trailers(trailers)
+        else:
+            self.stream.respond(response, data, end)
         if end:
-            self._response_ended()
+            self.response_ended()
         elif self._held_upstream:
-            self._release_upstream()
-
-    def _has_body(self, response: HttpResponse) -> bool:
-        return self.request.kind != "HEAD" and response.status not in (204, 304)
-
-    def _respond_bare(self, response: HttpResponse) -> None:
-        self._late, self._late_size = None, 0
-        self.stream.respond(response, b"", True)
-        self._response_ended()
-
-    def _respond_trailers(self, response: HttpResponse, data: bytes, trailers: FieldBlock) -> None:
-        self.stream.respond(response, data, False)
-        self.stream.send_trailers(trailers)
+            self.release_upstream()
 
     def on_response_data(self, data: bytes, end: bool) -> None:
         if self.finished:
@@ -530,82 +467,13 @@ class Exchange:
         self.moved += 1
         if end and self._request_is_sent():
             self.upstream = None
-        response = self.response
-        if self.responded and self._late is None and response is not None and response._body is None:
-            self.sent += len(data)
-            self.stream.send_data(data, end)
-            if end:
-                self._response_ended()
+        if self._response_flow is not None:
+            self._response_flow.add(data, end)
             return
-        if self._late is None:
-            self._late = []
-        if data:
-            self._late.append(data)
-            self._late_size += len(data)
-        self._late_end = self._late_end or end
-        if self.responded:
-            self._flow_response()
-        else:
-            self._gather_response()
-
-    def _gather_response(self) -> None:
-        response = self.response
-        body = None if response is None else response._body
-        limit = BUFFER if body is None else body.gathering(BUFFER)
-        if self._late_size > limit and not self._late_end:
-            self._hold_upstream()
-        if body is not None:
-            body.flow_by(self._flow_response)
-            body.gathered(self._late or [], self._late_size, self._late_end)
-
-    def _flow_response(self) -> None:
-        """Send on what has waited of the response's body, as far as nobody holds it."""
-        response = self.response
-        if self.finished or response is None:
-            return
-        body = response._body
-        if not self.responded:
-            if body is not None and self._late_size <= body.gathering(BUFFER):
-                self._release_upstream()
-            self._gather_response()
-            return
-        if body is None:
-            self._pass_response_on(response, None)
-        else:
-            while not body.paused and self._pass_response_on(response, body):
-                pass
-        if self._late_size > BUFFER:
-            self._hold_upstream()
-        else:
-            self._release_upstream()
-
-    def _pass_response_on(self, response: HttpResponse, body: Body | None) -> bool:
-        """Send on what waits, as much as may pass now. Return whether there is more that may."""
-        pieces, end, trailers = self._late, self._late_end, self._late_trailers
-        self._late, self._late_size = None, 0
-        if pieces is None and not end:
-            return False
-        data = b"".join(pieces or ())
-        more = False
-        if body is not None:
-            if body.paced and (size := body.may_pass(len(data))) < len(data):
-                self._late, self._late_size, end = [data[size:]], len(data) - size, False
-                data, more = data[:size], size > 0
-            data = body.pass_on(data, end)
-            if self.finished or body.broken:
-                return False
-            if response.trailers is None:  # a filter has put them elsewhere
-                trailers = None
         self.sent += len(data)
-        if end and trailers is not None and trailers.fields:
-            if data:
-                self.stream.send_data(data, False)
-            self.stream.send_trailers(trailers)
-        elif data or end:
-            self.stream.send_data(data, end)
+        self.stream.send_data(data, end)
         if end:
-            self._response_ended()
-        return more and not self.response_full and not self.finished
+            self.response_ended()
 
     def on_response_trailers(self, trailers: FieldBlock) -> None:
         if self.finished:
@@ -615,30 +483,29 @@ class Exchange:
         response = self.response
         if response is not None:
             response.trailers = trailers
-        if self.responded and self._late is None and response is not None and response._body is None:
-            self.stream.send_trailers(trailers)
-            self._response_ended()
+        if self._response_flow is not None:
+            self._response_flow.add(b"", True)
             return
-        self._late_trailers = trailers
-        self.on_response_data(b"", True)
+        self.stream.send_trailers(trailers)
+        self.response_ended()
 
     def on_response_writable(self, writable: bool) -> None:
         if self.finished:
             return
         self.response_full = not writable
         if not writable:
-            self._hold_upstream()
-        elif self.responded and self._late is not None:
-            self._flow_response()
+            self.hold_upstream()
+        elif self._response_flow is not None:
+            self._response_flow.run()
         else:
-            self._release_upstream()
+            self.release_upstream()
 
-    def _hold_upstream(self) -> None:
+    def hold_upstream(self) -> None:
         if not self._held_upstream and self.upstream is not None:
             self._held_upstream = True
             self.upstream.hold_response()
 
-    def _release_upstream(self) -> None:
+    def release_upstream(self) -> None:
         if self._held_upstream and not self.response_full:
             self._held_upstream = False
             if self.upstream is not None:
@@ -733,14 +600,16 @@ class Exchange:
         self.layer.note_attempt(self, why)
         if self.endpoint is not None:
             self.tried = [*(self.tried or ()), self.endpoint]
-        if self._kept:
-            body = self.request._body
+        body, kept, flow = self.request._body, self._kept, self._request_flow
+        if kept:
+            if flow is None:
+                flow = self._request_flow = RequestFlow(self, end=self.request_ended)
             if body is not None and body.touched:
-                body.again = b"".join(self._kept)
-            else:
-                self._early = [*self._kept, *(self._early or ())]
-                self._early_size = sum(map(len, self._early))
+                body.again, kept = b"".join(kept), []
+        if flow is not None:
+            flow.put_back(kept or [])
         self._kept = []
+        self._response_flow = None
         self.response = None
         self.first_byte_at = 0.0
 
@@ -750,7 +619,7 @@ class Exchange:
 
     def _whole_body_here(self) -> bool:
         """Nothing of the request's body has been sent and lost."""
-        return self._early_end and self.received == 0
+        return self.request_ended and self.received == 0
 
     def _retry_response(self, response: HttpResponse) -> bool:
         retry = self.action.retry if self.action is not None else None
@@ -827,13 +696,14 @@ class Exchange:
     def _request_is_sent(self) -> bool:
         """Whether nothing is left to be sent to the endpoint: with the end of the response its stream is over then, and
         may be another request's. What is not sent is never going to be: the stream is reset."""
-        return self.request_done_at > 0 and self._early is None and not self.tunnel
+        flow = self._request_flow
+        return self.request_done_at > 0 and (flow is None or flow.empty) and not self.tunnel
 
-    def _response_ended(self) -> None:
+    def response_ended(self) -> None:
         """The response is complete."""
         if self.finished:
             return
-        if not self.request_done_at and not self.tunnel and not self._early_end:
+        if not self.request_done_at and not self.tunnel:
             self.stop_trying()
             self._done("")
             self.stream.abandon()
@@ -867,4 +737,4 @@ class Exchange:
             watcher(why)
         request = self.request
         request.exchange = request.stream = None
-        self._early = self._late = self._kept = None
+        self._request_flow = self._response_flow = self._kept = None

@@ -301,6 +301,36 @@ def test_retries_go_to_another_endpoint() -> None:
     run(conversation)
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_came_behind_its_head_is_sent_again(chunked: bool) -> None:
+    """It went straight through, and its end with it."""
+
+    ending = b"0\r\n\r\n" if chunked else b"hello"
+
+    async def drop(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(ending)
+        writer.close()
+
+    async def take(_seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = await reader.readuntil(ending)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async def conversation() -> None:
+        routes = [{"cluster": "up", "retry": {"on": ["reset"], "methods": [], "attempts": 1}}]
+        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 5"
+        body = b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"hello"
+        async with upstream(drop, take, body=False) as up, http_proxy(up, routes=routes) as proxy:
+            async with connect(proxy) as client:
+                client.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+                while not up.seen:
+                    await asyncio.sleep(0)
+                client.send(body)
+                assert (await client.reply()).body == body
+            assert len(up.seen) == 2
+
+    run(conversation)
+
+
 def test_a_body_is_sent_again_when_it_is_still_there() -> None:
     async def conversation() -> None:
         retry = {"on": ["5xx"], "attempts": 1, "backoff": 0, "methods": [], "buffer": 100}
