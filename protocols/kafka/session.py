@@ -242,11 +242,11 @@ class Session(Generic[P]):
             pos += id_size
         call = Call(plan, correlation_id, self.now, stop - start + SIZE)
         try:
-            if plan.tagged_request:
-                pos = skip_tags(data, pos) if data[pos] else pos + 1
             if pos > stop:
                 raise Unreadable("the header is longer than the frame", code="truncated")
             if plan.walk_request is not None:
+                if plan.tagged_request:
+                    pos = skip_tags(data, pos) if data[pos] else pos + 1
                 call.request = plan.walk_request(data, pos, stop)
         except UNREADABLE as error:
             self._recognise(plan, data[max(start - SIZE, 0) : stop])
