@@ -3,27 +3,38 @@
 python contrib/bench/capture.py
 python contrib/bench/capture.py --megabytes 5000
 python contrib/bench/capture.py --protocol kafka --pcap FILE --port 9092
+python contrib/bench/capture.py --live 50000 --protocol kafka      # as root: on an interface, in a namespace of its own
 
 Without a file, one is made and read from a pipe, so that no disk has to hold it: 50 clients that send requests of
 16 KiB in segments of 1448 bytes, with an acknowledgement for every two of them and a short answer. What
 ``l4proxy sniff`` takes for nothing (an empty capture) is taken off. Rounds take turns; the median is printed.
+
+Live, so many packets a second are sent for five seconds: Produce requests of one record, of the same clients, and their
+responses. What matters is how many of them were seen.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import signal
+import socket
 import statistics
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 CLIENTS, SEGMENT, REQUEST, ANSWER = 50, 1448, 16384, 100
 SYN, ACK, PUSH = 2, 16, 24
+PACKET = 16
+"""Where in a record the packet begins."""
+LIVE_SECONDS = 5
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 
 
@@ -110,6 +121,62 @@ def made(protocol: str, size: int) -> tuple[Figures, int]:
     return figures, traffic.packets
 
 
+def live(protocol: str, rate: int) -> None:
+    """In a network namespace: send packets on one end of a pair of interfaces, capture them on the other."""
+    for words in ("link add here type veth peer name there", "link set here up", "link set there up"):
+        subprocess.run(["ip", *words.split()], check=True)
+    plugins = Path(__file__).with_name("plugins")
+    words = ["sniff", protocol, "--interface", "there", "--port", "9092", "--quiet", "--plugin-dir", str(plugins)]
+    process = subprocess.Popen([sys.executable, "-m", "l4proxy", *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    said = process.stderr.readline()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind(("here", 0))
+        begin = time.perf_counter()
+        sent = 0
+        for packets in produce(rate * LIVE_SECONDS):
+            while (ahead := sent / rate - (time.perf_counter() - begin)) > 0.01:
+                time.sleep(ahead)
+            for packet in packets:
+                sender.send(packet)
+            sent += len(packets)
+        seconds = time.perf_counter() - begin
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    said += process.stderr.read()
+    _, _, used = os.wait4(process.pid, 0)
+    process.returncode = 0
+    found = dict(re.findall(r"^(packets|dropped) +([\d,]+)", said, re.MULTILINE))
+    cpu = used.ru_utime + used.ru_stime
+    print(
+        f"{sent:,} packets sent in {seconds:.1f} s, {sent / seconds:,.0f} per second: {found.get('packets', '0')} seen,"
+        f" {found.get('dropped', '0')} dropped; {cpu / seconds:.0%} of a core, start included"
+    )
+
+
+def produce(count: int) -> Iterator[list[bytes]]:
+    """Packets of Kafka clients: handshakes first, then requests and responses; ``count`` of them, or a few more."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+    from kafka_messages import batch, request, response
+
+    traffic = Traffic()
+    topic = {"name": "bench", "partition_data": [{"index": 0, "records": batch(1, value=bytes(100))}]}
+    answer = {"name": "bench", "partition_responses": [{"index": 0, "base_offset": 1}]}
+    asked = request("Produce", 9, 1, acks=1, topic_data=[topic])
+    answered = response("Produce", 9, 1, responses=[answer])
+    yield [
+        traffic.record(client, side, flags)[PACKET:]
+        for client in range(CLIENTS)
+        for side, flags in ((0, SYN), (1, SYN | ACK))
+    ]
+    while traffic.packets < count:
+        yield [
+            traffic.record(client, side, PUSH, (asked, answered)[side])[PACKET:]
+            for client in range(CLIENTS)
+            for side in (0, 1)
+        ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pcap", metavar="FILE", type=Path, help="a capture to read, in place of one that is made")
@@ -117,7 +184,14 @@ def main() -> None:
     parser.add_argument("--protocol", default="bench_bytes", help="an inspector (default: one that does nothing)")
     parser.add_argument("--megabytes", type=int, default=300, help="size of the capture that is made (default 300)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--live", metavar="N", type=int, help="capture N packets a second on an interface")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.live:
+        if not args.inside:
+            sys.exit(subprocess.run(["unshare", "--net", sys.executable, *sys.argv, "--inside"]).returncode)
+        live(args.protocol, args.live)
+        return
     rounds = []
     packets = 0
     for _ in range(args.rounds):
