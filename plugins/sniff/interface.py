@@ -132,5 +132,5 @@ def _how_to_be_allowed(interface: str, ports: tuple[int, ...], protocol: str) ->
         "capturing needs the capability CAP_NET_RAW, which this process has not. Either of these does it:\n"
         f"  sudo {shlex.join(sys.orig_argv)}\n"
         f"  sudo tcpdump -i {interface} -U -w - {pattern} | l4proxy sniff {protocol} --pcap -\n"
-        "A service gets it by AmbientCapabilities=CAP_NET_RAW, a container by --cap-add NET_RAW."
+        "  (a service gets it by AmbientCapabilities=CAP_NET_RAW, a container by --cap-add NET_RAW)"
     )

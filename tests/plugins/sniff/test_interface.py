@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from l4proxy.errors import L4ProxyError
 from l4proxy.plugins.sniff import interface
 from l4proxy.plugins.sniff.interface import InterfaceSource
 from services.needs import needs, program
-from sniffing import environment, sight_of, write_plugin
+from sniffing import command, environment, sight_of, write_plugin
 
 
 def problem(name: str = "lo", ports: tuple[int, ...] = (7777, 7778)) -> str:
@@ -85,3 +86,16 @@ def test_interfaces_that_are_not_there_any_more(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "error: v1: Network is down" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give privileges up")
+@needs("setpriv")
+def test_who_may_not_capture_is_told_by_the_command(tmp_path: Path) -> None:
+    words = command(write_plugin(tmp_path / "plugins"), "line", "--interface", "lo")
+    without = [program("setpriv"), "--bounding-set", "-net_raw", "--inh-caps", "-net_raw"]
+    done = subprocess.run([*without, *words], capture_output=True, text=True, env=environment(), timeout=60)
+    first, *more = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert first.startswith("error: capturing needs the capability CAP_NET_RAW")
+    assert len(more) == 3
+    assert all(line.startswith("  ") for line in more)
