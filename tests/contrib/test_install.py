@@ -25,6 +25,7 @@ from source_tree import ROOT
 CONTRIB = sorted(path.parent for path in (ROOT / "contrib").glob("*/pyproject.toml"))
 PLUGINS = {
     "l4proxy-limit-upload": "limit_upload",
+    "l4proxy-max-value": "max-value",
     "l4proxy-postgres": "postgres",
     "l4proxy-shout": "shout",
     "l4proxy-teapot": "teapot",

@@ -69,3 +69,9 @@ def test_the_replies_of_the_page_are_those_of_the_proxy() -> None:
         if isinstance(value, bytes) and value.startswith(b"-ERR ") and re.search(b"upstream|this proxy", value)
     }
     assert said <= shown
+
+
+def test_the_filter_of_the_page_is_the_package() -> None:
+    block = blocks(GUIDE, "python")[0]
+    package = (ROOT / "contrib/l4proxy-max-value/l4proxy_max_value.py").read_text()
+    assert package.partition("\n\n")[2] == block.text

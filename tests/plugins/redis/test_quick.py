@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from e2e.proxies import tcp
+from l4proxy.cli.main import main
 from services.needs import needs
 from services.redis import RedisServer
 
@@ -14,3 +17,24 @@ def test_the_command(tmp_path: Path, redis: RedisServer) -> None:
         assert redis.command("get", "test_quick", port=proxy.port) == "1"
         assert redis.command("-3", "hello", port=proxy.port).startswith("server redis\n")
         proxy.ended("client:eof", times=3)
+
+
+@needs("redis-cli")
+def test_message_filters(tmp_path: Path, redis: RedisServer) -> None:
+    options = (
+        "--use",
+        "redis",
+        "--redis",
+        "block",
+        "--redis",
+        "local_ratelimit:max_tokens=1,fill_interval=1h,commands=PING",
+    )
+    with tcp(tmp_path, redis.port, *options, command="redis") as proxy:
+        assert redis.command("flushall", port=proxy.port) == "NOPERM FLUSHALL is blocked by this proxy"
+        assert [redis.command("ping", port=proxy.port) for _ in range(2)] == ["PONG", "ERR rate limit exceeded"]
+        proxy.ended("client:eof", times=3)
+
+
+def test_a_wrong_filter_is_said_in_words_of_the_option(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["redis", "127.0.0.1:0", "127.0.0.1:1", "--redis", "blok"]) == 2
+    assert "--redis blok" in capfd.readouterr().err
