@@ -66,6 +66,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("kafka", Kind.INSPECTOR, "kafka"),
     DefaultPlugin("kafka_fault", Kind.MESSAGE_FILTER, "fault", "kafka"),
     DefaultPlugin("kafka_prefix", Kind.MESSAGE_FILTER, "prefix", "kafka"),
+    DefaultPlugin("kafka_produce_rules", Kind.MESSAGE_FILTER, "produce_rules", "kafka"),
     DefaultPlugin("kafka_proxy", Kind.COMMAND, "kafka"),
     DefaultPlugin("kafka_proxy", Kind.FILTER, "kafka_proxy"),
     DefaultPlugin("kafka_topic_rules", Kind.MESSAGE_FILTER, "topic_rules", "kafka"),

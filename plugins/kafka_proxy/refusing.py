@@ -6,7 +6,7 @@ would say to it is made, with the error in each place where clients look for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.plugins.kafka_proxy.message import KafkaResponse
@@ -14,18 +14,20 @@ from l4proxy.protocols.kafka.apis import BY_NAME
 from l4proxy.protocols.kafka.merging import merge
 from l4proxy.protocols.kafka.names import names_of
 from l4proxy.protocols.kafka.refusal import encode_error
-from l4proxy.protocols.kafka.splice import splice
+from l4proxy.protocols.kafka.splice import Change, splice
 from l4proxy.protocols.kafka.walker import Walker
 
 if TYPE_CHECKING:
     from l4proxy.plugins.kafka_proxy.message import KafkaFilter, KafkaRequest
 
-__all__ = ["CodeOf", "complete", "is_refused_in_part", "refuse"]
+__all__ = ["CodeOf", "complete", "is_refused_in_part", "refuse", "refuse_part"]
 
 CodeOf = Callable[[str, bytes], int]
 """``code(kind, name)``: Kafka's error code for what is refused, 0 for what is not (`l4proxy.protocols.kafka.names`)."""
 
 FETCH_SESSION_ID_NOT_FOUND = 70
+SESSIONS = 7
+"""The version of Fetch from which on there are sessions."""
 NO_SESSION = b"\xff\xff\xff\xff"
 """As the epoch of a fetch session: this is a fetch of its own."""
 _AS_A_WHOLE = {"ConsumerGroupHeartbeat", "ShareGroupHeartbeat"}
@@ -59,14 +61,25 @@ def refuse(filter: KafkaFilter[Any], request: KafkaRequest, code_of: CodeOf) -> 
         _refusal(request, {one for one in named.dropped if codes[one] == code}, code)
         for code in sorted({codes[one] for one in named.dropped})
     ]
-    if not named.kept and not (api.name in _EVEN_FOR_NOTHING and version):
+    kept = bool(named.kept) or (api.name in _EVEN_FOR_NOTHING and version > 0)
+    return refuse_part(filter, request, named.changes if kept else None, refusals)
+
+
+def refuse_part(
+    filter: KafkaFilter[Any], request: KafkaRequest, changes: Sequence[Change] | None, refusals: list[bytes]
+) -> KafkaRequest | None:
+    """Let a request go on with ``changes``, without what ``refusals`` are the responses to, whole frames; None: nothing
+    is left of it."""
+    if not request.expects_response:
+        return _in_silence(filter, request, changes)
+    if changes is None:
         response = KafkaResponse(frame=refusals[0], at=_body_at(request))
         response.request = request
         _merge_into(response, refusals[1:])
         filter.reply(request, response)
         return None
-    request.splice(named.changes)
-    if api.name == "Fetch" and version >= 7 and not _leave_session(filter, request):
+    request.splice(changes)
+    if request.api.name == "Fetch" and request.version >= SESSIONS and not _leave_session(filter, request):
         return None
     request.state[_STATE] = [*request.state.get(_STATE, ()), (filter, refusals)]
     return request
@@ -84,7 +97,9 @@ def complete(filter: KafkaFilter[Any], response: KafkaResponse) -> None:
             _merge_into(response, refusals)
 
 
-def _in_silence(filter: KafkaFilter[Any], request: KafkaRequest, changes: Any) -> KafkaRequest | None:
+def _in_silence(
+    filter: KafkaFilter[Any], request: KafkaRequest, changes: Sequence[Change] | None
+) -> KafkaRequest | None:
     """A producer that wants no answers learns that something is wrong as it does from brokers: they close the
     connection."""
     filter.conn.call_later(0.0, lambda: filter.conn.close("refused_without_response"))

@@ -1,7 +1,7 @@
 """One response out of two: that of a broker, and the refusal of what the broker was not asked for.
 
-Elements of lists come behind those of the broker; what belongs to the same group, or transaction, comes into the same
-element. All else is the broker's. This decodes and encodes the whole response, so it is for the few that need it.
+Elements of lists come behind those of the broker; what belongs to the same group, transaction or topic comes into the
+same element. All else is the broker's. This decodes and encodes the whole response, so it is for the few that need it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from l4proxy.protocols.kafka.api import Api
 
 __all__ = ["merge"]
 
-_IDENTITIES = ("group_id", "transactional_id")
+_IDENTITIES = ("group_id", "transactional_id", "name", "topic", "topic_id")
 
 
 def merge(api: Api, version: int, body: bytes, other: bytes) -> bytes:
@@ -37,10 +37,11 @@ def _merged(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, A
 def _add(there: list[Any], element: Any) -> None:
     if isinstance(element, Mapping):
         for identity in _IDENTITIES:
-            if identity not in element:
+            if not element.get(identity):
                 continue
             for at, one in enumerate(there):
                 if one[identity] == element[identity]:
                     there[at] = _merged(one, element)
                     return
+            break
     there.append(element)

@@ -31,7 +31,7 @@ def cluster(request: pytest.FixtureRequest) -> KafkaCluster:
     return found
 
 
-def delivered(sender: Any, topic: str, count: int = 10, **options: Any) -> list[str]:
+def delivered(sender: Any, topic: str, count: int = 10, value: bytes = b"value", **options: Any) -> list[str]:
     """Send records, and return the errors that there were."""
     errors: list[str] = []
 
@@ -40,7 +40,7 @@ def delivered(sender: Any, topic: str, count: int = 10, **options: Any) -> list[
             errors.append(error.name())
 
     for number in range(count):
-        sender.produce(topic, b"value", key=str(number), on_delivery=report, **options)
+        sender.produce(topic, value, key=str(number), on_delivery=report, **options)
     assert sender.flush(30) == 0
     return errors
 
@@ -135,6 +135,30 @@ def test_faults(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
         for _ in range(10):
             assert delivered(sender, name, 5) == []
     assert sum(ends(kafka, name, 3).values()) == 50
+
+
+def test_produce_rules(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
+    """Producers of two kinds hear of what is wrong and do not try again; what obeys is written."""
+    from kafka import KafkaProducer
+    from kafka.errors import InvalidRecordError, MessageSizeTooLargeError
+
+    create(kafka.bootstrap, name)
+    rules = {"use": "produce_rules", "topics": [name], "required_headers": ["id"], "max_record_size": 1000}
+    with front(tmp_path, kafka.ports, filters=[rules]) as proxied:
+        sender = producer(proxied.bootstrap, **{"compression.type": "gzip"})
+        headers = [("id", b"1")]
+        assert delivered(sender, name, headers=headers) == []
+        assert set(delivered(sender, name)) == {"INVALID_RECORD"}
+        snappy = producer(proxied.bootstrap, **{"compression.type": "snappy"})
+        assert set(delivered(snappy, name, value=b"x" * 500, headers=headers)) == {"POLICY_VIOLATION"}
+        python = KafkaProducer(bootstrap_servers=proxied.bootstrap, retries=0)
+        python.send(name, b"value", headers=headers).get(30)
+        with pytest.raises(InvalidRecordError):
+            python.send(name, b"value").get(30)
+        with pytest.raises(MessageSizeTooLargeError):
+            python.send(name, bytes(1001), headers=headers).get(30)
+        python.close()
+    assert sum(ends(kafka, name, 3).values()) == 11
 
 
 def test_two_tenants_of_one_cluster(cluster: KafkaCluster, tmp_path: Path, name: str) -> None:
