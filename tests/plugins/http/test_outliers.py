@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from clusters import run
-from http_peers import Answer, connect, http_proxy, ok, send, upstream
+from http_peers import Answer, Seen, connect, http_proxy, ok, send, upstream
 from l4proxy.endpoint import Endpoint
 
 
-async def silence(*_: Any) -> None:
-    await asyncio.sleep(60)
+async def silence(_seen: Seen, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()
 
 
 @pytest.mark.parametrize(
