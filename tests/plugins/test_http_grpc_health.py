@@ -57,7 +57,7 @@ def test_what_else_may_be_asked(path: str, headers: list[tuple[str, str]], expec
     async def conversation() -> None:
         async with (
             upstream() as up,
-            http_proxy(up, filters=[{"use": "grpc_health"}]) as proxy,
+            http_proxy(up, filters=[{"use": "grpc_health"}], upstream={"protocol": "http1"}) as proxy,
             h2_connect(proxy) as client,
         ):
             reply = await client.get(path, *headers, method="POST", body=request(""))
