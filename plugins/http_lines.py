@@ -10,6 +10,7 @@ from l4proxy import NoConfig, Register, hookimpl
 from l4proxy.access_log.logger import AccessLogger
 from l4proxy.access_log.writer import LineWriter
 from l4proxy.plugins.access_log_file import LogFile
+from l4proxy.plugins.http.log_operators import PROBLEM
 from l4proxy.plugins.http.record import HttpRecord
 from l4proxy.plugins.sniff.cells import clock_text, fitted, seconds_text, size_text, width_of
 from l4proxy.terminal import BOLD, CYAN, DIM, GREEN, RED, YELLOW, painter, printable
@@ -89,7 +90,7 @@ def _why(record: Any) -> str:
     if record.attempts > 1:
         parts.append(f"{record.attempts} tries")
     if record.details not in ("", "via_upstream", "direct_response"):
-        parts.append(record.details)
+        parts.append(printable(record.state.get(PROBLEM) or record.details))
     elif record.reason.flags or not record.status:
         parts.append(record.reason.detail)
     return f" ({', '.join(parts)})" if parts else ""

@@ -34,8 +34,8 @@ class ErrorPages:
                 reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
                 raise ValueError(f"error_pages: cannot read {path}: {reason}") from None
 
-    def response(self, request: HttpRequest, status: int, details: str, message: str) -> HttpResponse:
-        """``details`` and, in JSON and text, ``message`` go to the client: they say nothing of what is behind."""
+    def response(self, request: HttpRequest, status: int, details: str) -> HttpResponse:
+        """``details`` go to the client: they say nothing of what is behind."""
         reason = _phrase(status)
         accept = request.field("accept") or ""
         headers = {"Cache-Control": "no-store"}

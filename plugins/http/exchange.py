@@ -41,6 +41,7 @@ from l4proxy.plugins.http.flow import RequestFlow, ResponseFlow
 from l4proxy.plugins.http.grpc_answers import as_grpc
 from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
 from l4proxy.plugins.http.hedging import Hedging
+from l4proxy.plugins.http.log_operators import PROBLEM
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.plugins.http.stats import CLASSES
 from l4proxy.protocols.http_fields import FieldBlock
@@ -661,9 +662,11 @@ class Exchange:
         return chain is not None and chain.is_forwarded(self.request)
 
     def fail(self, status: int, details: str, message: str, flag: str = "") -> None:
-        """Answer with an error of the proxy's own, or break off a response that has begun."""
+        """Answer with an error of the proxy's own, or break off a response that has begun. ``message`` is for logs, and
+        for who may have a request explained: it may name what is behind."""
         if self.finished:
             return
+        self.request.state[PROBLEM] = message
         if flag:
             self.flags = (*self.flags, flag)
         self.stop_trying()
@@ -675,7 +678,7 @@ class Exchange:
         forwarded = self._is_forwarded()
         if chain is not None and not forwarded:
             chain.cancel(self.request)
-        response = self.layer.error(self, status, details, message)
+        response = self.layer.error(self, status, details)
         if forwarded:
             self.reply(response)
         else:

@@ -6,6 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.plugins.http.log_operators import PROBLEM
+
 if TYPE_CHECKING:
     from l4proxy.plugins.http.config import HashPart
     from l4proxy.plugins.http.exchange import Exchange
@@ -71,6 +73,7 @@ class Notes:
             "attempts": exchange.attempts,
             "failed": self.tries,
             "details": response.details if response is not None else None,
+            "problem": request.state.get(PROBLEM),
             "flags": exchange.flags,
             "ms": {
                 "request": _ms(exchange.started, exchange.request_done_at),

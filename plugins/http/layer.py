@@ -201,9 +201,9 @@ class Layer:
                 version = "2" if response.version == "HTTP/2" else response.version.removeprefix("HTTP/")
                 response.headers.append("Via", f"{version} {config.via}")
 
-    def error(self, exchange: Exchange, status: int, details: str, message: str) -> HttpResponse:
+    def error(self, exchange: Exchange, status: int, details: str) -> HttpResponse:
         """An answer of the proxy's own."""
-        return self.pages.response(exchange.request, status, details, message)
+        return self.pages.response(exchange.request, status, details)
 
     def note_attempt(self, exchange: Exchange, why: str) -> None:
         """A try has failed and is followed by another one."""

@@ -18,22 +18,28 @@ from l4proxy.protocols.trace_context import TraceContext, parse_traceparent
 if TYPE_CHECKING:
     from l4proxy.plugins.http.exchange import Exchange
 
-__all__: list[str] = []
+__all__ = ["ORIGINAL_PATH", "PROBLEM"]
+
+PROBLEM, ORIGINAL_PATH = "http:problem", "http:original_path"
+"""Keys in the state of a request."""
 
 _PSEUDO: dict[str, Reader] = {
     ":method": Attribute("exchange.request.kind"),
     ":path": Attribute("exchange.request.target", text=True),
     ":authority": Attribute("exchange.request.authority", text=True),
     ":scheme": Attribute("exchange.request.scheme"),
-    "x-envoy-original-path": lambda record: _original_path(record),
 }
 
 
-def _original_path(record: Any) -> str | None:
-    """What a route has rewritten. Envoy tells upstreams in a field of this name; here it is for logs alone."""
-    request = getattr(record, "request", None)
-    state = None if request is None else request._state
-    return None if state is None else state.get("http:original_path")
+def _of_state(key: str) -> Reader:
+    """What the layer has written down of a request to which something happened."""
+
+    def read(record: Any) -> Any:
+        request = getattr(record, "request", None)
+        state = None if request is None else request._state
+        return None if state is None else state.get(key)
+
+    return read
 
 
 def _field_reader(name: str, of: str) -> Reader:
@@ -42,6 +48,10 @@ def _field_reader(name: str, of: str) -> Reader:
     if of == "response" and name == ":status":
         return Attribute("status")
     return lambda record: None if (message := getattr(record, of, None)) is None else message.field(name)
+
+
+# What a route has rewritten. Envoy tells upstreams in a field of this name; here it is for logs alone.
+_PSEUDO["x-envoy-original-path"] = _of_state(ORIGINAL_PATH)
 
 
 def _fields(of: str) -> Callable[[str], Reader]:
@@ -154,6 +164,7 @@ _add(
     Attribute("details", text=True),
     "Why: via_upstream, route_not_found ...",
 )
+_add("PROBLEM", _of_state(PROBLEM), "What went wrong, in words: endpoint 10.0.0.1:80: Connection refused.")
 _add("ROUTE_NAME", Attribute("exchange.route.name"), "The route.")
 _add(
     "REQUEST_DURATION",

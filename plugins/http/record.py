@@ -37,6 +37,7 @@ DEFAULT_JSON: dict[str, Any] = {
     "trace_id": "%TRACE_ID%",
     "response_code": "%RESPONSE_CODE%",
     "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "problem": "%PROBLEM%",
     "response_flags": "%RESPONSE_FLAGS%",
     "route": "%ROUTE_NAME%",
     "upstream_cluster": "%UPSTREAM_CLUSTER%",

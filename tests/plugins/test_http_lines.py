@@ -30,6 +30,7 @@ def request(**changes: Any) -> Any:
         "attempts": 1,
         "details": "via_upstream",
         "reason": CloseReason("upstream", "relay", "via_upstream"),
+        "state": {},
     }
     return SimpleNamespace(**{**fields, **changes})
 
@@ -43,6 +44,10 @@ def request(**changes: Any) -> Any:
         (
             {"status": 404, "details": "route_not_found", "endpoint": "", "duration": 2, "bytes_sent": 20_000},
             "404    2.0 s  19.5 KiB GET  a.test/x?y (route_not_found)",
+        ),
+        (
+            {"status": 503, "details": "x", "state": {"http:problem": "cluster up is full"}},
+            "503 12.30 ms    2048 B GET  a.test/x?y → 127.0.0.1:8000 (cluster up is full)",
         ),
         (
             {"status": 0, "details": "", "reason": CloseReason("client", "relay", "client_reset", flags=("DC",))},
@@ -92,7 +97,7 @@ def test_in_a_proxy(capfd: pytest.CaptureFixture[str]) -> None:
 
         await until(whole)
         first, second, third = sorted((line[9:] for line in out.splitlines()), reverse=True)
-        assert re.fullmatch(r"503 .* B GET  a\.test/second → 127\.0\.0\.1:\d+ \(connect_refused\)", first)
+        assert re.fullmatch(r"503 .* B GET  a\.test/second → 127\.0\.0\.1:\d+ \(.*Connection refused\)", first)
         assert re.fullmatch(r"200 .* 2 B GET  a\.test/first → 127\.0\.0\.1:\d+", second)
         assert "white space between a field's name and its colon" in third
 

@@ -42,6 +42,14 @@ def test_what_was_asked(tmp_path: Path, operator: str, expected: str) -> None:
     assert logged(tmp_path / "log", operator, "/api/x?a=1&b=%20c", "X-Two: 2", routes=routes) == expected
 
 
+def test_what_went_wrong(tmp_path: Path) -> None:
+    line = "%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %PROBLEM%"
+    assert logged(tmp_path / "log", line) == "200 via_upstream -"
+    routes = [{"cluster_header": "x-cluster", "allowed_clusters": ["up"]}]
+    expected = "503 no_cluster no cluster is chosen by x-cluster"
+    assert logged(tmp_path / "other", line, routes=routes) == expected
+
+
 def test_how_long_it_took(tmp_path: Path) -> None:
     points = ("DS_RX_BEG", "DS_RX_END", "US_TX_BEG", "US_RX_BEG", "DS_TX_END")
     pairs = itertools.pairwise(points)
