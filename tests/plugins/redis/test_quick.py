@@ -23,8 +23,8 @@ def test_the_command(tmp_path: Path, redis: RedisServer) -> None:
 def test_message_filters(tmp_path: Path, redis: RedisServer) -> None:
     options = ("--use", "redis", "--redis", "block", "--redis", "fault:error=no")
     with tcp(tmp_path, redis.port, *options, command="redis") as proxy:
-        assert redis.command("flushall", port=proxy.port) == "NOPERM FLUSHALL is blocked by this proxy"
-        assert redis.command("ping", port=proxy.port) == "no"
+        assert redis.command("flushall", port=proxy.port).strip() == "NOPERM FLUSHALL is blocked by this proxy"
+        assert redis.command("ping", port=proxy.port).strip() == "no"
         proxy.ended("client:eof", times=2)
 
 
