@@ -65,6 +65,8 @@ class _Peer:
         self.closed = False
         self.goaway: events.ConnectionTerminated | None = None
         self.opens_windows = True
+        self.unopened: list[tuple[int, int]] = []
+        """Bytes that have come meanwhile, and on which stream."""
 
     def flush(self) -> None:
         if data := self.h2.data_to_send():
@@ -73,11 +75,15 @@ class _Peer:
     async def read(self) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await self.reader.read(65536):
-                for event in self.h2.receive_data(data):
+                happened = self.h2.receive_data(data)
+                for event in happened:
                     if isinstance(event, events.ConnectionTerminated):
                         self.goaway = event
-                    if isinstance(event, events.DataReceived) and self.opens_windows and event.flow_controlled_length:
-                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    if isinstance(event, events.DataReceived) and event.flow_controlled_length:
+                        self.unopened.append((event.flow_controlled_length, event.stream_id))
+                if self.opens_windows:
+                    self.open_windows()
+                for event in happened:
                     self.take(event)
                 self.flush()
                 async with self.changed:
@@ -85,6 +91,12 @@ class _Peer:
         self.closed = True
         async with self.changed:
             self.changed.notify_all()
+
+    def open_windows(self) -> None:
+        for size, stream_id in self.unopened:
+            self.h2.acknowledge_received_data(size, stream_id)
+        self.unopened.clear()
+        self.flush()
 
     def take(self, event: events.Event) -> None:
         raise NotImplementedError
