@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 
-from http2_wire import GET, block, client, data, headers, read_frames, server
+from http2_floods import BAD, BOMB, CRUMBS, FLOODS, POST, mentions, odd
+from http2_wire import client, data, headers, read_frames, server
 from l4proxy.protocols.http2 import Allowances, ErrorCode, Http2Connection, Http2Error, Limits, RequestReceived, Setting
-from l4proxy.protocols.http2.codes import FrameType
 from l4proxy.protocols.http2.events import DataReceived
 from l4proxy.protocols.http2.frames import (
-    frame,
-    goaway_frame,
     ping_frame,
     reset_frame,
     settings_frame,
@@ -24,69 +22,8 @@ from l4proxy.protocols.http2.frames import (
 from l4proxy.protocols.http2.limits import ALLOWANCES, FloodError, Guard
 from l4proxy.protocols.http_fields import EMPTY
 
-POST = ((":method", "POST"), *GET[1:])
-BAD = (*GET, ("Bad", "x"))
 MEMORY = 1024 * 1024
 """Bytes that any flood may make us keep, three tables and a read included."""
-
-
-def forever(wire: bytes, first: bytes = b"") -> Callable[[], Iterator[bytes]]:
-    return lambda: itertools.chain([first] if first else [], itertools.repeat(wire))
-
-
-def each(make: Callable[[int], bytes]) -> Callable[[], Iterator[bytes]]:
-    """What is sent for one stream after the other."""
-    return lambda: (make(at) for at in itertools.count(1, 2))
-
-
-UPLOAD = headers(1, POST, end=False)
-UNENDED = frame(FrameType.HEADERS, 0, 1, block(GET))
-
-
-def odd(flags: int, payload: bytes) -> bytes:
-    return frame(0x77, flags, 0, payload)  # type: ignore[arg-type]
-
-
-def more(payload: bytes) -> bytes:
-    return frame(FrameType.CONTINUATION, 0, 1, payload)
-
-
-def self_priority(at: int) -> bytes:
-    return frame(FrameType.PRIORITY, 0, at, at.to_bytes(4, "big") + b"\0")
-
-
-def one_too_many(at: int) -> bytes:
-    return headers(at, [*POST, ("content-length", "1")], end=False) + data(at, b"xx")
-
-
-# What it is; the error that it ends in; how many frames may be taken before; what is sent.
-FLOODS = [
-    ("PING", "pings", 201, forever(ping_frame(b"12345678"))),
-    ("SETTINGS", "settings", 51, forever(settings_frame({}))),
-    ("large SETTINGS", "settings", 1, forever(settings_frame([(Setting.HEADER_TABLE_SIZE, 5)] * 2000))),
-    ("rapid reset", "resets", 402, each(lambda at: headers(at) + reset_frame(at, 8))),
-    ("WINDOW_UPDATE by 0", "provoked_resets", 202, each(lambda at: headers(at) + window_update_frame(at, 0))),
-    ("windows too large", "provoked_resets", 202, each(lambda at: headers(at) + window_update_frame(at, 2**31 - 1))),
-    ("priority of itself", "provoked_resets", 202, each(lambda at: headers(at) + self_priority(at))),
-    ("data behind the end", "provoked_resets", 202, each(lambda at: headers(at) + data(at, b"x"))),
-    ("more data than promised", "provoked_resets", 202, each(one_too_many)),
-    ("malformed requests", "provoked_resets", 101, each(lambda at: headers(at, BAD))),
-    ("names of no length", "provoked_resets", 101, each(lambda at: headers(at, [*GET, ("", "")]))),
-    ("too many fields", "provoked_resets", 101, each(lambda at: headers(at, [*GET, *[("x", "")] * 200]))),
-    ("too many streams", "refused_streams", 1101, each(lambda at: headers(at))),
-    ("empty DATA", "empty_frames", 22, forever(data(1), UPLOAD)),
-    ("nothing but padding", "empty_frames", 22, forever(data(1, b"\0", flags=8), UPLOAD)),
-    ("PRIORITY", "priorities", 501, forever(frame(FrameType.PRIORITY, 0, 1, bytes(5)))),
-    ("PRIORITY_UPDATE", "priorities", 501, forever(frame(FrameType.PRIORITY_UPDATE, 0, 0, b"\0\0\0\1u=1"))),
-    ("WINDOW_UPDATE", "window_updates", 1001, forever(window_update_frame(0, 1))),
-    ("unknown frames", "unknown_frames", 101, forever(odd(0, b"x"))),
-    ("GOAWAY", "unknown_frames", 102, forever(goaway_frame(0, 0))),
-    ("data after a reset", "late_frames", 10_002, forever(data(1, b"x"), headers(1, BAD, end=False))),
-    ("resets of the same stream", "late_frames", 10_003, forever(reset_frame(1, 8), headers(1) + reset_frame(1, 8))),
-    ("CONTINUATION", "continuation", 18, forever(more(b"\x00\x01a\x01b"), UNENDED)),
-    ("empty CONTINUATION", "continuation", 18, forever(more(b""), UNENDED)),
-    ("large CONTINUATION", "continuation", 5, forever(more(bytes(16384)), UNENDED)),
-]
 
 
 def flood(connection: Http2Connection, frames: Iterator[bytes]) -> tuple[str, int, int, int]:
@@ -156,10 +93,9 @@ def test_an_allowance_is_a_number_one_can_set(row: tuple[str, str, int, Callable
 def test_an_hpack_bomb_is_one_request_refused() -> None:
     """A field of 4000 bytes in the table, and 16,000 times its index: 64 MB of fields in one frame (CVE-2026-47774)."""
     connection = server()
-    large = frame(FrameType.HEADERS, 5, 1, block(GET) + b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4000)
-    connection.receive_data(large)
+    connection.receive_data(BOMB)
     tracemalloc.start()
-    (event,) = connection.receive_data(frame(FrameType.HEADERS, 5, 3, block(GET) + b"\xbe" * 16_000))
+    (event,) = connection.receive_data(mentions(3))
     memory = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert event.status == 431  # type: ignore[union-attr]
@@ -169,8 +105,8 @@ def test_an_hpack_bomb_is_one_request_refused() -> None:
 
 def test_a_bomb_of_cookie_crumbs_is_one_request_refused() -> None:
     connection = server()
-    connection.receive_data(frame(FrameType.HEADERS, 5, 1, block(GET) + b"\x60\x01a"))
-    (event,) = connection.receive_data(frame(FrameType.HEADERS, 5, 3, block(GET) + b"\xbe" * 16_000))
+    connection.receive_data(CRUMBS)
+    (event,) = connection.receive_data(mentions(3))
     assert event.status == 431  # type: ignore[union-attr]
 
 
