@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import http.server
+import re
 import shlex
 import threading
 import tomllib
@@ -47,8 +49,8 @@ def upstream() -> Iterator[int]:
         server.shutdown()
 
 
-def test_there_are_ten_recipes() -> None:
-    assert len(RECIPES) == 11
+def test_there_are_ten_recipes_at_least() -> None:
+    assert len(RECIPES) >= 10
     assert {block.heading for block in RECIPES} == ANSWERS.keys()
 
 
@@ -80,3 +82,32 @@ def test_the_filter_of_the_page_is_the_package() -> None:
     block = blocks(PAGE, "python")[0]
     package = (ROOT / "contrib/l4proxy-teapot/l4proxy_teapot.py").read_text()
     assert package.partition("\n\n")[2] == block.text
+
+
+def details_in_code() -> set[str]:
+    """Every text that a response of the proxy's own can have for its details, as far as it stands in the code."""
+    found = {"via_upstream", "max_pending"}
+    for path in [*(ROOT / "plugins/http").glob("*.py"), *(ROOT / "plugins").glob("http_*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                found |= set(_details_of(node))
+    return found - {"", "client_reset", "protocol_error", "decompression_"}
+
+
+def _details_of(call: ast.Call) -> Iterator[str]:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    wanted = [keyword.value for keyword in call.keywords if keyword.arg == "details"]
+    at = {"fail": 1, "_turn_down": 2, "StreamError": 0, "BadPath": 0}.get(name, len(call.args))
+    for node in [*wanted, *call.args[at : at + 1]]:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_every_reason_for_an_answer_is_listed() -> None:
+    table = (ROOT / PAGE).read_text().partition("### Why the proxy answered")[2].partition("\n## ")[0]
+    listed = [
+        name for row in re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE) for name in re.findall("`(.*?)`", row)
+    ]
+    assert len(listed) == len(set(listed))
+    made = {"decompression_max_ratio", "decompression_max_bytes", "decompression_corrupt", "response_cut_short"}
+    assert {name for name in listed if "..." not in name} == details_in_code() | made
