@@ -69,6 +69,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("kafka_produce_rules", Kind.MESSAGE_FILTER, "produce_rules", "kafka"),
     DefaultPlugin("kafka_proxy", Kind.COMMAND, "kafka"),
     DefaultPlugin("kafka_proxy", Kind.FILTER, "kafka_proxy"),
+    DefaultPlugin("kafka_quota", Kind.MESSAGE_FILTER, "quota", "kafka"),
     DefaultPlugin("kafka_topic_rules", Kind.MESSAGE_FILTER, "topic_rules", "kafka"),
     DefaultPlugin("least_request", Kind.LOAD_BALANCER, "least_request"),
     DefaultPlugin("local_ratelimit", Kind.FILTER, "local_ratelimit"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,24 @@ def test_produce_rules(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
             python.send(name, bytes(1001), headers=headers).get(30)
         python.close()
     assert sum(ends(kafka, name, 3).values()) == 11
+
+
+def test_quota(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
+    """A producer takes the time that the quota allows, because it is told to."""
+    create(kafka.bootstrap, name)
+    quota = {"use": "quota", "produce_rate": 100_000, "burst": "500ms", "per": "client_id"}
+    with front(tmp_path, kafka.ports, filters=[quota]) as proxied:
+        throttled: list[float] = []
+        sender = producer(
+            proxied.bootstrap, throttle_cb=lambda event: throttled.append(event.throttle_time), **{"linger.ms": 0}
+        )
+        began = time.monotonic()
+        for _ in range(25):
+            sender.produce(name, bytes(10_000))
+            sender.flush(30)
+        assert time.monotonic() - began > 1.4  # 250,000 bytes, of which 50,000 are saved up
+        assert throttled
+    assert sum(ends(kafka, name, 3).values()) == 25
 
 
 def test_two_tenants_of_one_cluster(cluster: KafkaCluster, tmp_path: Path, name: str) -> None:

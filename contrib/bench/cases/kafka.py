@@ -7,6 +7,7 @@ batched that the request does not batch itself.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,8 @@ __all__ = ["CASES"]
 CONNECTIONS = 8
 TOPIC = "bench"
 FETCHED = "bench-fetch"
+PREFIX = "tenant."
+"""Of a tenant's topics, whose requests name them without it."""
 MEGABYTE = 1e6
 
 
@@ -87,28 +90,48 @@ class Kafka(Case):
 def _prepare(server: KafkaServer, batch: int, fetch: bool) -> Exchange:
     """Make what the requests need on the broker, and the request."""
     from l4proxy.protocols.kafka.apis import BY_NAME
-    from l4proxy.protocols.kafka.messages import decode_response, encode_request
+    from l4proxy.protocols.kafka.messages import encode_request
 
     topic = f"{FETCHED}-{batch}" if fetch else TOPIC
-    wanted = [{"name": topic, "num_partitions": 1, "replication_factor": 1}]
+    tenants = f"{PREFIX}{topic}"
+    wanted = [{"name": name, "num_partitions": 1, "replication_factor": 1} for name in (topic, tenants)]
     server.ask(encode_request(BY_NAME["CreateTopics"], 5, 1, "bench", topics=wanted, timeout_ms=10_000))
     records = _batch(batch)
     partition = {"index": 0, "records": records}
-    topics = [{"name": topic, "partition_data": [partition]}]
-    produce = encode_request(BY_NAME["Produce"], 9, 1, "bench", acks=1, timeout_ms=10_000, topic_data=topics)
-    answer = decode_response(BY_NAME["Produce"], 9, server.ask(produce)[5:])
-    if error := answer["responses"][0]["partition_responses"][0]["error_code"]:
-        raise BenchError(f"the broker refuses a batch: error {error}")
+    produce, to_tenants = (
+        encode_request(
+            BY_NAME["Produce"], 9, 1, "bench", acks=1, timeout_ms=10_000,
+            topic_data=[{"name": name, "partition_data": [partition]}],
+        )
+        for name in (topic, tenants)
+    )  # fmt: skip
+    for frame in (produce, to_tenants):
+        _until_written(server, frame)
     if not fetch:
         return Exchange(produce, len(produce))
     for _ in range(2 * 1024 * 1024 // len(records)):
         server.ask(produce)
+        server.ask(to_tenants)
     partitions = [{"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1024 * 1024, "current_leader_epoch": -1}]
     request = encode_request(
         BY_NAME["Fetch"], 11, 1, "bench", max_wait_ms=500, min_bytes=1, max_bytes=1024 * 1024, session_epoch=-1,
         topics=[{"topic": topic, "partitions": partitions}],
     )  # fmt: skip
     return Exchange(request, len(server.ask(request)))
+
+
+def _until_written(server: KafkaServer, produce: bytes) -> None:
+    """A topic that was just made has no leader for a moment."""
+    from l4proxy.protocols.kafka.apis import BY_NAME
+    from l4proxy.protocols.kafka.messages import decode_response
+
+    for _ in range(100):
+        answer = decode_response(BY_NAME["Produce"], 9, server.ask(produce)[5:])
+        error = answer["responses"][0]["partition_responses"][0]["error_code"]
+        if not error:
+            return
+        time.sleep(0.05)
+    raise BenchError(f"the broker refuses a batch: error {error}")
 
 
 def _batch(size: int) -> bytes:
@@ -131,6 +154,24 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
+def _filtered(name: str, *filters: dict[str, object]) -> L4proxy:
+    return L4proxy(name, terminal="kafka_proxy", options={"filters": filters})
+
+
+class KafkaFilters(Kafka):
+    """`kafka_proxy` without message filters, with one that wants none of these requests, and with some that do."""
+
+    def peers(self, chosen: Sequence[Peer]) -> Sequence[Peer]:
+        rules = {"use": "topic_rules", "action": "deny", "policies": {"secrets": {"topics": ["secret*"]}}}
+        return [
+            L4proxy("kafka_proxy", terminal="kafka_proxy"),
+            _filtered("unconcerned", {"use": "fault", "delay": "1s", "apis": ["CreateTopics"]}),
+            _filtered("topic_rules", rules),
+            _filtered("prefix", {"use": "prefix", "prefix": PREFIX}),
+            _filtered("produce_rules", {"use": "produce_rules", "max_batch_size": "10MiB"}),
+        ]
+
+
 KIB16, MB = 16 * 1024, 1_000_000
 EACH = f"a request, {CONNECTIONS} connections"
 CASES = (
@@ -139,4 +180,7 @@ CASES = (
     Kafka("kafka_produce_1m", f"Kafka: a batch of 1 MB {EACH}", MB, per_byte=True),
     Kafka("kafka_fetch_16k", f"Kafka: 1 MiB in batches of 16 KiB {EACH}", KIB16, fetch=True, per_byte=True),
     Kafka("kafka_fetch_1m", f"Kafka: 1 MB in one batch {EACH}", MB, fetch=True, per_byte=True),
+    KafkaFilters("kafka_filters", f"Kafka filters: one record of 100 bytes {EACH}", 180),
+    KafkaFilters("kafka_filters_1m", f"Kafka filters: a batch of 1 MB {EACH}", MB, per_byte=True),
+    KafkaFilters("kafka_filters_fetch", f"Kafka filters: 1 MB in one batch {EACH}", MB, fetch=True, per_byte=True),
 )
