@@ -148,14 +148,15 @@ def _look_around(stage: Stage, shown: OnScreen, look: float) -> list[Screen]:
         shown.mirror = True
         shown.keys("\x0c")  # draws everything anew
     screens = []
-    for keys, what in (
-        ("", "Topics, and what is written to and read from them:"),
-        ("3", "Groups, their members and their lag:"),
-        ("/audit\r\r", "The lag of audit, by partition (Enter opens a row):"),
-        ("6", "Clients, by client id:"),
-        ("8", "Errors, by API:"),
+    for keys, pattern, what in (
+        ("", "clicks", "Topics, and what is written to and read from them:"),
+        ("3", "audit", "Groups, their members and their lag:"),
+        ("/audit\r\r", "audit +clicks", "The lag of audit, by partition (Enter opens a row):"),
+        ("6", "audit", "Clients, by client id:"),
+        ("8", "error", "Errors, by API:"),
     ):
         shown.keys(keys)
+        shown.see(pattern)
         time.sleep(look)
         screens.append(_copy(shown.screen))
         if not live:

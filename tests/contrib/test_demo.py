@@ -25,6 +25,7 @@ def test_it_tells_its_story_and_its_numbers_are_right(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 topics" in done.stdout
+    assert "3 groups audit > lag" in done.stdout
     assert 'l4proxy_kafka_consumer_group_lag{group="audit"' in done.stdout
     for topic in ("orders", "clicks"):
         counted, at_brokers = re.search(rf"{topic} +([\d,]+) records counted, ([\d,]+) at", done.stdout).groups()  # type: ignore[union-attr]
