@@ -66,6 +66,8 @@ class Browser:
     """For each table the places that were opened from it, the current one last."""
     _rows: list[Row] = field(default_factory=list)
     _frozen: dict[str, list[Row]] = field(default_factory=dict)
+    _stale: bool = False
+    """Whether a key may have changed which rows there are, or their order."""
 
     def __post_init__(self) -> None:
         self._ways = [[Place.of(table)] for table in self.tables]
@@ -98,6 +100,7 @@ class Browser:
         if place.filter:
             rows = [row for row in rows if self._has(table, row, place.filter.lower())]
         self._rows = sorted_rows(rows, place.sort, descending=place.descending)
+        self._stale = False
         self._find_selected()
 
     @staticmethod
@@ -126,7 +129,10 @@ class Browser:
     # Keys
 
     def key(self, key: str) -> None:
-        """A key was pressed. Rows are to be refreshed then."""
+        """A key was pressed. Rows are to be refreshed then; of several keys at once, behind the last of them."""
+        if self._stale and key in _OF_ROWS and not (self.typing or self.help):
+            self.refresh()
+        self._stale = self._stale or key not in _MOVES
         if self.typing:
             self._type(key)
         elif self.help:
@@ -205,6 +211,9 @@ class Browser:
         self.quit = True
 
 
+_MOVES = {"up", "k", "down", "j", "page_up", "page_down", "home", "g", "end", "G"}
+_OF_ROWS = _MOVES | {"enter"}
+"""What is done to a row of those that are shown."""
 _ACTIONS: dict[str, Callable[[Browser], None]] = {
     "up": lambda browser: browser._move(-1),
     "k": lambda browser: browser._move(-1),

@@ -71,6 +71,17 @@ def test_filtering() -> None:
     assert kept.press("escape").names == ["t4", "t3", "t2"]
 
 
+def test_keys_that_come_at_once_mean_what_they_mean_one_by_one() -> None:
+    kept = Kept()
+    for key in ("/", "t", "1", "enter", "enter"):
+        kept.browser.key(key)
+    kept.browser.refresh()
+    assert kept.browser.place.opened == (("topic", "t1"),)
+    for key in ("escape", "escape", "r", "down", "enter"):
+        kept.browser.key(key)
+    assert kept.browser.place.opened == (("topic", "t1"),)  # the second from below
+
+
 def test_opening_a_row() -> None:
     kept = Kept()
     kept.press("down", "enter")
