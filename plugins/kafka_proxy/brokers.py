@@ -49,6 +49,8 @@ class Brokers:
     def __init__(self, cluster: Cluster, server: Server) -> None:
         self.alive: frozenset[int] = frozenset()
         """Those that the last list of all of them had, and who was named since."""
+        self.cluster_id = b""
+        """That which the cluster has given itself; empty while nobody has asked."""
         self.revision = 0
         """Grows when ``alive`` changes."""
         self._server = server

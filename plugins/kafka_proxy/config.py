@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from l4proxy.config.types import ClusterName, Duration, Plugin, PortRange, Range, Size, Use
 from l4proxy.errors import did_you_mean
 from l4proxy.plugins.kafka_proxy.places import problem_of
+from l4proxy.plugins.kafka_proxy.routes import KafkaRoute
 from l4proxy.protocols.kafka.apis import BY_NAME
 from l4proxy.protocols.kafka.frames import MAX_FRAME
 from l4proxy.protocols.kafka.passage import MAX_MESSAGE
@@ -24,6 +25,9 @@ class KafkaProxyConfig:
     cluster: ClusterName
     """The brokers that are asked first, as a client's `bootstrap.servers`. All others are found through them, and
     connected to with the same options."""
+    routes: tuple[KafkaRoute, ...] = ()
+    """Topics, groups and transactional ids that are at other clusters, which clients see as one with this. The first
+    route that has a name says where it is."""
     filters: tuple[UseKafkaFilter, ...] = ()
     """Message filters, in the order in which they see requests: `[{ use = "topic_rules", ... }]`."""
     broker_names: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.connect import ConnectRequest
 from l4proxy.filter import Side
 from l4proxy.plugins.forwarder import Forwarder
+from l4proxy.plugins.kafka_proxy.brokers import Brokers
 from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
 from l4proxy.plugins.kafka_proxy.session import CROWDED, ProxySession
 from l4proxy.plugins.kafka_proxy.shared import Shared
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from l4proxy.address import Address
     from l4proxy.cluster import Cluster
     from l4proxy.endpoint import Endpoint
-    from l4proxy.plugins.kafka_proxy.brokers import Brokers
     from l4proxy.plugins.kafka_proxy.places import Places
     from l4proxy.server import Server
     from l4proxy.stream import Stream
@@ -60,53 +61,56 @@ class KafkaProxy(Forwarder[KafkaProxyConfig]):
         self._node: int | None = None
         """The broker that is connected to by its number."""
         self._brokers: Brokers | None = None
+        """Those of its cluster."""
         self._crowded = False
         self._draining = False
 
     def on_connect(self) -> Awaitable[None] | None:
         shared, conn = self.shared, self.conn
         try:
-            cluster = shared.cluster()
+            fleet = shared.fleet()
         except UpstreamError as error:
             conn.connect_failed(error)
             return None
-        brokers = self._brokers = shared.brokers(cluster)
-        places = shared.places(conn, brokers)
-        node = places.node(conn)
-        if node is None:
-            self._begin(places, cluster)
-        elif (address := brokers.address(node)) is not None:
-            return self._connect_to(node, address, places, cluster)
-        else:
-            return self._find(places, cluster)
-        return None
+        places = shared.places(conn, fleet)
+        number = places.node(conn)
+        if number is None:
+            self._begin(places, 0)
+            return None
+        index, node = fleet.split(number)
+        address = fleet.brokers[index].address(node)
+        return self._find(places) if address is None else self._connect_to(index, node, address, places)
 
-    async def _find(self, places: Places, cluster: Cluster) -> None:
+    async def _find(self, places: Places) -> None:
         """Find out where the broker is that the client means."""
-        told = await places.brokers.ask(cluster)
-        node = places.node(self.conn)
-        address = None if node is None else places.brokers.address(node)
-        if node is not None and address is not None:
-            connecting = self._connect_to(node, address, places, cluster)
+        fleet = places.fleet
+        asked = map(Brokers.ask, fleet.brokers, fleet.clusters)
+        told = await asyncio.gather(*asked)
+        number = places.node(self.conn)
+        index, node = (0, -1) if number is None else fleet.split(number)
+        address = fleet.brokers[index].address(node)
+        if address is not None:
+            connecting = self._connect_to(index, node, address, places)
             if connecting is not None:
                 await connecting
-        elif told:
+        elif told[index]:
             self.conn.close(CloseReason("proxy", "connecting", "unknown_broker"))
         else:
             self.shared.stats.misdirected_total += 1
             self.conn.pause(Side.CLIENT)  # until it is known where it is
-            self._begin(places, cluster, elsewhere=True)
+            self._begin(places, index, elsewhere=True)
 
-    def _begin(self, places: Places, cluster: Cluster, *, elsewhere: bool = False) -> None:
-        """Connect to any broker."""
-        self._session = ProxySession(self.shared, self.conn, places, elsewhere=elsewhere)
-        self.forward(cluster, ConnectRequest(attempts=self.config.max_connect_attempts))
+    def _begin(self, places: Places, index: int, *, elsewhere: bool = False) -> None:
+        """Connect to any broker of a cluster."""
+        self._session = ProxySession(self.shared, self.conn, places, index, elsewhere=elsewhere)
+        self.forward(places.fleet.clusters[index], ConnectRequest(attempts=self.config.max_connect_attempts))
 
-    def _connect_to(self, node: int, address: Address, places: Places, cluster: Cluster) -> Awaitable[None] | None:
+    def _connect_to(self, index: int, node: int, address: Address, places: Places) -> Awaitable[None] | None:
         """Connect to a broker, and no other."""
         self._node = node
-        brokers = places.brokers
-        self._session = ProxySession(self.shared, self.conn, places, elsewhere=False)
+        brokers = self._brokers = places.fleet.brokers[index]
+        cluster = places.fleet.clusters[index]
+        self._session = ProxySession(self.shared, self.conn, places, index, elsewhere=False)
         try:
             spec = brokers.endpoint(address)
         except UpstreamError as error:

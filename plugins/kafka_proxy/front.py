@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.ordered_chain import OrderedMessageChain
 from l4proxy.plugins.kafka_proxy.message import BadMessage, KafkaRequest, KafkaResponse
+from l4proxy.plugins.kafka_proxy.router import Router
 from l4proxy.protocols.kafka.declarations.records import FETCH
 from l4proxy.protocols.kafka.relay_plan import RelayedCall
 from l4proxy.protocols.kafka.walker import Walker
@@ -36,6 +37,7 @@ class Front:
 
     def __init__(self, session: ProxySession, filters: MessageFilters) -> None:
         self._session = session
+        self._router = Router(session, self._routed) if session.shared.config.routes else None
         self._asking = False
         self._forwarded: list[bytes] = []
         """What goes to the broker for the request that is just being shown."""
@@ -69,24 +71,44 @@ class Front:
 
     def answered(self, call: RelayedCall, data: bytes, start: int, pos: int, stop: int) -> None:
         """The broker has answered it (`Relay.answered`)."""
-        self._chain.respond(call.subject, KafkaResponse(frame=data[start:stop], at=pos - start))
+        request: KafkaRequest = call.subject
+        response = KafkaResponse(frame=data[start:stop], at=pos - start)
+        if self._router is not None and self._router.takes(request):
+            self._router.answered(request, response)
+        else:
+            self._chain.respond(request, response)
 
     def close(self, reason: CloseReason) -> None:
         self._chain.close(reason)
+        if self._router is not None:
+            self._router.close()
 
     def _forward(self, request: KafkaRequest) -> None:
         call = request.call
         assert call is not None
+        if self._router is not None and self._router.takes(request):
+            frame = self._router.forward(request)
+            call.here = not frame
+            self._send(frame)
+            return
         call.here = False
         if request.expects_response and request._ignored >= self._chain.watchers(request):
             self._chain.pass_by(request)
             call.pass_by()
         elif request.kind == "Fetch" and request.version >= FETCH_LIMITED:
             self._limit(request)
+        self._send(request.frame)
+
+    def _send(self, frame: bytes) -> None:
         if self._asking:
-            self._forwarded.append(request.frame)
-        else:
-            self._session.to_broker(request.frame)
+            self._forwarded.append(frame)
+        elif frame:
+            self._session.to_broker(frame)
+
+    def _routed(self, request: KafkaRequest, response: KafkaResponse) -> None:
+        """All clusters that a request is about have answered."""
+        if not self._chain.ended:
+            self._chain.respond(request, response)
 
     def _limit(self, request: KafkaRequest) -> None:
         """A response that filters see must not be larger than what they may see."""

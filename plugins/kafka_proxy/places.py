@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from l4proxy.plugins.kafka_proxy.fleet import View
 
 if TYPE_CHECKING:
     from l4proxy.filter import Conn
-    from l4proxy.plugins.kafka_proxy.brokers import Brokers
     from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
-    from l4proxy.protocols.kafka.addresses import Broker
+    from l4proxy.plugins.kafka_proxy.fleet import Fleet
 
 __all__ = ["Places", "places_for", "problem_of"]
 
@@ -37,11 +38,13 @@ def problem_of(pattern: str) -> str:
 
 
 class Places(ABC):
-    """The addresses of one listener, as those clients see them that have reached it in the same way. The directory of
-    their relays (`l4proxy.protocols.kafka.addresses`)."""
+    """The addresses of one listener, as those clients see them that have reached it in the same way. Brokers have the
+    numbers by which clients know them."""
 
-    def __init__(self, brokers: Brokers) -> None:
-        self.brokers = brokers
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.views = [View(self, index) for index in range(len(fleet))]
+        """By cluster: how relays to its brokers see these places."""
 
     @abstractmethod
     def node(self, conn: Conn) -> int | None:
@@ -51,19 +54,10 @@ class Places(ABC):
     def find(self, node: int) -> Place | None:
         """Where clients find a broker; None: nowhere."""
 
-    def place(self, node: int) -> Place | None:
-        place = self.find(node)
-        if place is None:
-            self.brokers.not_placed(node)
-        return place
-
-    def learn(self, brokers: Sequence[Broker], *, all: bool) -> None:
-        self.brokers.learn(brokers, all=all)
-
 
 class _ByName(Places):
-    def __init__(self, pattern: str, port: int, brokers: Brokers) -> None:
-        super().__init__(brokers)
+    def __init__(self, pattern: str, port: int, fleet: Fleet) -> None:
+        super().__init__(fleet)
         self._before, self._behind = pattern.lower().split(NODE)
         number = "(0|[1-9][0-9]{0,9})"
         self._match = re.compile(f"{re.escape(self._before)}{number}{re.escape(self._behind)}").fullmatch
@@ -82,8 +76,8 @@ class _ByPort(Places):
     few ports do for brokers with high numbers. Of two brokers with the same port the lower one is there. A listener
     with one port has room for one broker."""
 
-    def __init__(self, host: str, ports: tuple[int, ...], advertised: tuple[int, ...], brokers: Brokers) -> None:
-        super().__init__(brokers)
+    def __init__(self, host: str, ports: tuple[int, ...], advertised: tuple[int, ...], fleet: Fleet) -> None:
+        super().__init__(fleet)
         self._host = host.encode()
         first = 1 if len(ports) > 1 else 0
         self._advertised = advertised[first:]
@@ -108,15 +102,15 @@ class _ByPort(Places):
         return self._host, self._advertised[index]
 
     def _known(self) -> dict[int, int]:
-        if self._revision != self.brokers.revision:
-            self._revision = self.brokers.revision
-            self._owners = {node % len(self._index): node for node in sorted(self.brokers.alive, reverse=True)}
+        if self._revision != self.fleet.revision:
+            self._revision = self.fleet.revision
+            self._owners = {node % len(self._index): node for node in sorted(self.fleet.alive, reverse=True)}
         return self._owners
 
 
 class _OneByOne(Places):
-    def __init__(self, places: Mapping[int, Place], by_port: Mapping[int, int], brokers: Brokers) -> None:
-        super().__init__(brokers)
+    def __init__(self, places: Mapping[int, Place], by_port: Mapping[int, int], fleet: Fleet) -> None:
+        super().__init__(fleet)
         self._places = places
         self._by_port = by_port
 
@@ -127,7 +121,7 @@ class _OneByOne(Places):
         return self._places.get(node)
 
 
-def places_for(conn: Conn, config: KafkaProxyConfig, brokers: Brokers) -> Places:
+def places_for(conn: Conn, config: KafkaProxyConfig, fleet: Fleet) -> Places:
     """What clients are told that come like this one."""
     host = config.advertised_host or conn.client.local_host
     here = conn.client.local_port
@@ -136,9 +130,9 @@ def places_for(conn: Conn, config: KafkaProxyConfig, brokers: Brokers) -> Places
     advertised = ports if told is None else tuple(range(told.first, told.last + 1))
     as_told = dict(zip(ports, advertised, strict=False))
     if config.broker_names:
-        return _ByName(config.broker_names, as_told.get(here, here), brokers)
+        return _ByName(config.broker_names, as_told.get(here, here), fleet)
     if config.broker_ports:
         by_port = {port: int(node) for node, port in config.broker_ports.items()}
         places = {node: (host.encode(), as_told[port]) for port, node in by_port.items() if port in as_told}
-        return _OneByOne(places, by_port, brokers)
-    return _ByPort(host, ports, advertised, brokers)
+        return _OneByOne(places, by_port, fleet)
+    return _ByPort(host, ports, advertised, fleet)

@@ -1,4 +1,4 @@
-"""Asking a cluster which brokers it has, on a connection of our own.
+"""Asking a cluster which brokers it has.
 
 Where clients have to authenticate, brokers answer nobody else: they close the connection. Then what clients are told
 has to do.
@@ -6,17 +6,15 @@ has to do.
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
-from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.kafka_proxy.asking import Line
 from l4proxy.protocols.kafka.addresses import Broker, rewrite_of
 from l4proxy.protocols.kafka.declarations.cluster import METADATA
-from l4proxy.protocols.kafka.frames import cut_frames
 from l4proxy.protocols.kafka.wire import UNREADABLE
 
 if TYPE_CHECKING:
@@ -32,12 +30,13 @@ ASK_FOR_BROKERS = struct.pack(">ihhih7si", 21, METADATA.key, METADATA_VERSION, O
 """A Metadata request for no topics."""
 TIMEOUT = 5.0
 ANSWER_LIMIT = 1024 * 1024
-_HEADER = 8
-ATTEMPTS = 3
+_HEADER = 4
 
 
 class _Answer:
     """Learns, and has nothing to tell."""
+
+    renumbers = False
 
     def __init__(self) -> None:
         self.brokers: list[Broker] = []
@@ -48,38 +47,21 @@ class _Answer:
     def place(self, node: int) -> None:
         return None
 
+    def number(self, node: int) -> int:
+        return node
+
 
 async def ask_for_brokers(cluster: Cluster) -> list[Broker]:
     """Return all brokers with their addresses. Raises UpstreamError, where none is reached or none answers."""
-    stream, endpoint = await cluster.open(ConnectRequest(attempts=ATTEMPTS))
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    cut = cut_frames(ANSWER_LIMIT)
-
-    def received(data: bytes) -> None:
-        try:
-            frames = cut(data)
-        except RemoteProtocolError as error:
-            failed(error)
-        else:
-            if frames and not answer.done():
-                answer.set_result(frames[0])
-
-    def failed(error: Exception | None = None) -> None:
-        if not answer.done():
-            answer.set_exception(error or ConnectionResetError("the connection was closed"))
-
-    stream.on_data, stream.on_eof, stream.on_lost = received, failed, failed
+    line = await Line.open(cluster, ANSWER_LIMIT)
     try:
-        stream.start()
-        stream.write(ASK_FOR_BROKERS)
-        async with asyncio.timeout(TIMEOUT):
-            return _read(await answer)
+        return _read(await line.ask(ASK_FOR_BROKERS, TIMEOUT))
     except (OSError, RemoteProtocolError, *UNREADABLE) as error:  # a timeout is an OSError, too
         why = str(error) or f"no answer within {TIMEOUT:g} s"
-        text = f"broker {endpoint.name} does not say which brokers there are: {why}"
+        text = f"broker {line.endpoint.name} does not say which brokers there are: {why}"
         raise UpstreamError("UF", "brokers_unknown", text) from error
     finally:
-        stream.close()
+        line.close()
 
 
 def _read(frame: bytes) -> list[Broker]:

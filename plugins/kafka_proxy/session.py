@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.filter import Side
 from l4proxy.plugins.kafka_proxy.front import Front
+from l4proxy.plugins.kafka_proxy.pinned import CLUSTER
 from l4proxy.plugins.kafka_proxy.question import ASK_FOR_BROKERS, METADATA_VERSION, OWN_ID
 from l4proxy.plugins.kafka_proxy.shared import ANYWHERE, Shared
 from l4proxy.protocols.detect import DETECTORS
@@ -56,28 +57,33 @@ class ProxySession(Relay):
         "elsewhere",
         "ending",
         "endpoint",
+        "index",
         "places",
         "shared",
     )
 
-    def __init__(self, shared: Shared, conn: Conn, places: Places, *, elsewhere: bool) -> None:
+    def __init__(self, shared: Shared, conn: Conn, places: Places, index: int, *, elsewhere: bool) -> None:
         config = shared.config
         super().__init__(
             shared.plans_elsewhere if elsewhere else shared.plans,
             shared.versions,
-            places,
+            places.views[index],
             max_frame=config.max_frame,
             max_message=config.max_message,
         )
         self.shared = shared
         self.conn = conn
         self.places = places
+        self.index = index
+        """Which of the clusters the connection is to."""
         self.elsewhere = elsewhere
         self.endpoint: EndpointSpec | None = None
         self.ending: CloseReason | None = None
         """The connection is to end, behind what has gone to the client."""
         self._paused = 0
         """Why the client is not read."""
+        if shared.config.routes:
+            conn.state[CLUSTER] = index
         self._front = Front(self, shared.filters) if shared.filters else None
         self._held: tuple[RelayedCall, bytes, int] | None = None
         """The request for which a client that is elsewhere has to be with its own broker."""
@@ -160,12 +166,15 @@ class ProxySession(Relay):
 
     def _where(self) -> int:
         """Where the connection is, by what is known now."""
-        node = self.places.node(self.conn)
-        brokers = self.places.brokers
-        if node is None or brokers.address(node) is None:
+        number = self.places.node(self.conn)
+        if number is None:
+            return UNKNOWN
+        index, node = self.places.fleet.split(number)
+        brokers = self.places.fleet.brokers[index]
+        if brokers.address(node) is None:
             return UNKNOWN
         assert self.endpoint is not None
-        return HERE if brokers.is_at(self.endpoint, node) else ELSEWHERE
+        return HERE if index == self.index and brokers.is_at(self.endpoint, node) else ELSEWHERE
 
     def _settle(self, where: int) -> bool:
         """The connection is with the right broker after all, or it ends."""

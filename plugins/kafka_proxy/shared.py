@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from l4proxy.config.types import Use
 from l4proxy.message_filters import MessageFilters
-from l4proxy.plugins.kafka_proxy.brokers import Brokers, brokers_of
+from l4proxy.plugins.kafka_proxy.brokers import brokers_of
+from l4proxy.plugins.kafka_proxy.fleet import Fleet
+from l4proxy.plugins.kafka_proxy.pinned import Pinned, PinnedConfig
 from l4proxy.plugins.kafka_proxy.places import Places, places_for
+from l4proxy.plugins.kafka_proxy.routes import Routes
+from l4proxy.plugins.kafka_proxy.routing import OFFERED, ROUTED
 from l4proxy.plugins.kafka_proxy.stats import KafkaProxyStats
 from l4proxy.protocols.kafka.apis import APIS, BY_NAME
 from l4proxy.protocols.kafka.names import newest_by_name
@@ -14,7 +19,6 @@ from l4proxy.protocols.kafka.plan import Plans, Reading
 from l4proxy.protocols.kafka.relay_plan import FOLLOWED, RelayPlan
 
 if TYPE_CHECKING:
-    from l4proxy.cluster import Cluster
     from l4proxy.filter import Conn
     from l4proxy.plugins.kafka_proxy.config import KafkaProxyConfig
     from l4proxy.server import Server
@@ -34,11 +38,16 @@ class Shared:
         self.server = server
         self.stats = server.stats.group(KafkaProxyStats, cluster=config.cluster)
         self._denied = {BY_NAME[name].key for name in config.deny}
-        self.filters = MessageFilters("kafka", config.filters, server) if config.filters else None
+        self.routes = Routes(config.cluster, config.routes)
+        uses = config.filters
+        if config.routes:
+            uses = (*uses, Use(Pinned.name, PinnedConfig(self.routes), cls=Pinned))
+        self.filters = MessageFilters("kafka", uses, server) if uses else None
         self._by_names = False
-        for use in config.filters:
+        for use in uses:
             self._denied.update(BY_NAME[name].key for name in use.cls.hides)
             self._by_names |= use.cls.goes_by_names(use.config)
+        self._fleet: Fleet | None = None
         self._places: dict[object, Places] = {}
         self.plans: Plans[RelayPlan] = Plans(self._plan, {})
         self.plans_elsewhere: Plans[RelayPlan] = Plans(self._plan_elsewhere, {})
@@ -50,20 +59,21 @@ class Shared:
         if self.filters is not None:
             self.filters.cleanup()
 
-    def cluster(self) -> Cluster:
-        """The configured cluster. Raises UpstreamError."""
-        return self.server.clusters.find(self.config.cluster)
+    def fleet(self) -> Fleet:
+        """The brokers of the configured clusters. Raises UpstreamError."""
+        find = self.server.clusters.find
+        clusters = tuple(map(find, self.routes.clusters))
+        if self._fleet is None or self._fleet.clusters != clusters:
+            self._fleet = Fleet(clusters, [brokers_of(cluster, self.server) for cluster in clusters])
+        return self._fleet
 
-    def brokers(self, cluster: Cluster) -> Brokers:
-        return brokers_of(cluster, self.server)
-
-    def places(self, conn: Conn, brokers: Brokers) -> Places:
-        key = (brokers, conn.listener_ports, conn.client.local_host, conn.client.local_port)
+    def places(self, conn: Conn, fleet: Fleet) -> Places:
+        key = (fleet, conn.listener_ports, conn.client.local_host, conn.client.local_port)
         places = self._places.get(key)
         if places is None:
             if len(self._places) >= PLACES_LIMIT:
                 self._places.clear()
-            places = self._places[key] = places_for(conn, self.config, brokers)
+            places = self._places[key] = places_for(conn, self.config, fleet)
         return places
 
     def versions(self, key: int) -> tuple[int, int] | None:
@@ -74,12 +84,18 @@ class Shared:
         if key in self._denied or not api.is_declared:
             return None
         last = newest_by_name(api) if self._by_names else api.last
-        return (api.first, last) if last >= 0 else None
+        if last < 0:
+            return None
+        if self.config.routes and (split := OFFERED.get(api.name)) is not None:
+            return max(api.first, split[0]), min(last, split[1])
+        return api.first, last
 
     def shows(self, key: int) -> bool:
         """Whether message filters are to see requests for this API."""
         api = APIS.get(key)
-        return self.filters is not None and api is not None and key not in FOLLOWED and self.filters.wants(api.name)
+        if self.filters is None or api is None or key in FOLLOWED:
+            return False
+        return self.filters.wants(api.name) or (bool(self.config.routes) and api.name in ROUTED)
 
     def _plan(self, key: int, version: int, _reading: Reading) -> RelayPlan:
         return RelayPlan(key, version, self.versions, wanted=self.shows(key))
@@ -92,9 +108,9 @@ class Shared:
             if plan.rewritten:
                 self.stats.rewritten_responses_total.add(plan.name, plan.rewritten)
                 plan.rewritten = 0
-        brokers = {places.brokers for places in self._places.values()}
-        self.stats.brokers = max((len(one.alive) for one in brokers), default=0)
+        fleets = {places.fleet for places in self._places.values()}
+        self.stats.brokers = max((len(one.alive) for one in fleets), default=0)
         self.stats.unplaced_brokers = max(
-            (sum(places.find(node) is None for node in places.brokers.alive) for places in self._places.values()),
+            (sum(places.find(node) is None for node in places.fleet.alive) for places in self._places.values()),
             default=0,
         )

@@ -6,8 +6,9 @@ Produce (from version 10), Fetch (16), ShareFetch and ShareAcknowledge whose lea
 tells where the controllers listen, whom no client of a proxy can reach: it is told nothing there. (Other APIs with
 addresses are for brokers and controllers among themselves.)
 
-A `Directory` learns from these lists and says under which address a broker is to be known. One that has none is left
-out of lists, as if it were down, which clients know how to wait for.
+A `Directory` learns from these lists and says under which address a broker is to be known, and under which number: of
+several clusters that are to look like one, each numbers its brokers itself. A broker that has no address is left out of
+lists, as if it were down, which clients know how to wait for.
 
 Nothing is decoded but what is changed. Of a message in one piece, `Rewrite.changes` are the splices. A large one is not
 kept: the brokers of Metadata are at its **head**, and when they have come, the rest passes. Of Fetch they are at its
@@ -45,18 +46,24 @@ from 0."""
 
 Broker = tuple[int, bytes, int]
 """Node id, host and port."""
-_port = struct.Struct(">i").pack
+_int32 = struct.Struct(">i").pack
 _int16 = struct.Struct(">h").pack
 
 
 class Directory(Protocol):
     """Which broker is known under which address."""
 
+    renumbers: bool
+    """Whether any number is another one."""
+
     def learn(self, brokers: Sequence[Broker], *, all: bool) -> None:
         """A response names these, with their own addresses. ``all``: there are no others."""
 
-    def place(self, node: int) -> tuple[bytes, int] | None:
-        """The host and port that clients are told; None: the broker cannot be reached through here."""
+    def place(self, node: int) -> tuple[int, bytes, int] | None:
+        """The number, host and port that clients are told; None: the broker cannot be reached through here."""
+
+    def number(self, node: int) -> int:
+        """The number alone."""
 
 
 class Rewrite:
@@ -87,20 +94,21 @@ class _Listed:
     node: int
     host: bytes
     port: int
-    address: Span
+    identity: Span
+    """Number, host and port, which stand side by side."""
 
 
 def _listed(elements: Iterable[tuple[Any, ...]] | None) -> list[_Listed]:
-    """Of what a walker has read as ``(@ node_id host host@ port port@)``."""
+    """Of what a walker has read as ``(@ node_id node_id@ host port port@)``."""
     return [
-        _Listed(span, node, host or b"", port, (host_span[0], port_span[1]))
-        for span, node, host, host_span, port, port_span in elements or ()
+        _Listed(span, node, host or b"", port, (node_span[0], port_span[1]))
+        for span, node, node_span, host, port, port_span in elements or ()
     ]
 
 
 def _element(node: str) -> str:
     """What is read of each broker in a list, for `_listed`."""
-    return f"(@ {node} host host@ port port@)"
+    return f"(@ {node} {node}@ host port port@)"
 
 
 def _learn(directory: Directory, listed: Sequence[_Listed], *, all: bool) -> None:
@@ -117,11 +125,15 @@ def _relist(array: Span, listed: Sequence[_Listed], directory: Directory, *, fle
             left_out += 1
             changes.append((*one.span, b""))
         else:
-            changes.append((*one.address, encode_string(place[0], flexible=flexible) + _port(place[1])))
+            changes.append((*one.identity, _identity(place, flexible=flexible)))
     if left_out:
         count = encode_count(len(listed) - left_out, flexible=flexible)
         changes.insert(0, (array[0], listed[0].span[0], count))
     return changes
+
+
+def _identity(place: tuple[int, bytes, int], *, flexible: bool) -> bytes:
+    return _int32(place[0]) + encode_string(place[1], flexible=flexible) + _int32(place[2])
 
 
 class _Metadata(Rewrite):
@@ -143,12 +155,20 @@ class _DescribeCluster(Rewrite):
         self._walk = _CLUSTER.whole(version)
 
     def changes(self, data: bytes, pos: int, stop: int, directory: Directory) -> list[Change]:
-        endpoint_type, array, elements = self._walk(data, pos, stop)
+        endpoint_type, controller, controller_span, array, elements = self._walk(data, pos, stop)
         listed = _listed(elements)
         if endpoint_type == CONTROLLERS:
             return [(*array, encode_count(0, flexible=True))]
         _learn(directory, listed, all=False)
-        return _relist(array, listed, directory, flexible=True)
+        changes = _relist(array, listed, directory, flexible=True)
+        return [*_renumber(controller, controller_span, directory), *changes]
+
+
+def _renumber(node: int | None, span: Span, directory: Directory) -> list[Change]:
+    """The number of a broker on its own."""
+    if node is None or node < 0 or (number := directory.number(node)) == node:
+        return []
+    return [(*span, _int32(number))]
 
 
 class _FindCoordinator(Rewrite):
@@ -167,21 +187,17 @@ class _FindCoordinator(Rewrite):
         return changes
 
     def _coordinator(self, read: tuple[Any, ...], directory: Directory, changes: list[Change]) -> None:
-        node, node_span, host, host_span, port, port_span, error_span = read
+        node, node_span, host, port, port_span, error_span = read
         if node < 0:  # there is none
             return
         directory.learn([(node, host or b"", port)], all=False)
         place = directory.place(node)
-        address = (host_span[0], port_span[1])
+        identity = (node_span[0], port_span[1])
         if place is not None:
-            changes.append((*address, encode_string(place[0], flexible=self._flexible) + _port(place[1])))
+            changes.append((*identity, _identity(place, flexible=self._flexible)))
             return
-        unknown = [
-            (*error_span, _int16(COORDINATOR_NOT_AVAILABLE)),
-            (*node_span, _port(-1)),
-            (*address, encode_string(b"", flexible=self._flexible) + _port(-1)),
-        ]
-        changes += sorted(unknown)
+        nobody = _identity((-1, b"", -1), flexible=self._flexible)
+        changes += sorted([(*error_span, _int16(COORDINATOR_NOT_AVAILABLE)), (*identity, nobody)])
 
 
 class _TaggedEndpoints(Rewrite):
@@ -190,18 +206,34 @@ class _TaggedEndpoints(Rewrite):
     def __init__(self, api: Api, version: int) -> None:
         self.part = "tail" if api is FETCH else "all"
         self._walk = _TAGGED[api.key].whole(version)
+        self._leaders = _LEADERS.whole(version) if api is PRODUCE else None
         self.to_tail = _TO_TAIL[api.key].streaming(version)
 
     def changes(self, data: bytes, pos: int, stop: int, directory: Directory) -> list[Change]:
         span, elements = self._walk(data, pos, stop)
         if span is None:
-            return []
+            return self._renumbered(data, pos, stop, directory)
         _, array_at = decode_uvarint(data, span[0])
         _, array_at = decode_uvarint(data, array_at)
         listed = _listed(elements)
         _learn(directory, listed, all=False)
         changes = _relist((array_at, span[1]), listed, directory, flexible=True)
-        return [(*span, encode_tag(ENDPOINTS_TAG, splice(data, array_at, span[1], changes)))]
+        endpoints = (*span, encode_tag(ENDPOINTS_TAG, splice(data, array_at, span[1], changes)))
+        return [*self._renumbered(data, pos, stop, directory), endpoints]
+
+    def _renumbered(self, data: bytes, pos: int, stop: int, directory: Directory) -> list[Change]:
+        """The leaders of partitions, which stand in front of the endpoints. (Where clusters are several, clients are
+        not offered versions of Fetch that name leaders.)"""
+        if self._leaders is None or not directory.renumbers:
+            return []
+        changes: list[Change] = []
+        (topics,) = self._leaders(data, pos, stop)
+        for (partitions,) in topics or ():
+            for (leader,) in partitions or ():
+                if leader is not None:
+                    node, node_span = leader
+                    changes += _renumber(node, node_span, directory)
+        return changes
 
     def tail(self, data: bytes, directory: Directory) -> bytes:
         fields = _read_tags(data, 0)
@@ -306,12 +338,15 @@ def _padding(size: int, count: int) -> bytes | None:
 _BROKERS = Walker(
     Schema(METADATA.response.fields[:2], METADATA.flexible, whole=False), f"brokers@ brokers{_element('node_id')}"
 )
-_CLUSTER = Walker(DESCRIBE_CLUSTER.response, f"endpoint_type brokers@ brokers{_element('broker_id')}")
-_FIELDS = "node_id node_id@ host host@ port port@ error_code@"
+_CLUSTER = Walker(
+    DESCRIBE_CLUSTER.response, f"endpoint_type controller_id controller_id@ brokers@ brokers{_element('broker_id')}"
+)
+_FIELDS = "node_id node_id@ host port port@ error_code@"
 _COORDINATOR = Walker(FIND_COORDINATOR.response, _FIELDS)
 _COORDINATORS = Walker(FIND_COORDINATOR.response, f"coordinators({_FIELDS})")
 _ENDPOINTS = f"node_endpoints@ node_endpoints{_element('node_id')}"
 _TAGGED = {api.key: Walker(api.response, _ENDPOINTS) for api in (PRODUCE, FETCH)}
+_LEADERS = Walker(PRODUCE.response, "responses(partition_responses(current_leader(leader_id leader_id@)))")
 _UNTAGGED = {api.key: Walker(api.response, _ENDPOINTS) for api in (SHARE_FETCH, SHARE_ACKNOWLEDGE)}
 _TO_TAIL = {
     api.key: Walker(Schema(api.response.fields[:-1], api.response.flexible, whole=False), "")

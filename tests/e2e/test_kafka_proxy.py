@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 import ssl
 import subprocess
-import time
+import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from connected import connected_to
+from e2e.kafka_jobs import CODECS, JOBS, consume, consumer, producer
 from e2e.proxies import Proxy, run
-from e2e.test_kafka import CODECS, consume, consumer, create, ends, layout, producer
+from e2e.test_kafka import create, ends, layout
+from kafka_broker import Client
+from kafka_messages import batch
+from l4proxy.protocols.kafka.apis import BY_NAME
+from l4proxy.protocols.kafka.schema import Field
 from proxy_process import wait_until
 from services.certs import Certs
 from services.kafka import PLAIN_USER, SCRAM_USER, KafkaCluster, broker_killed, start_kafka
@@ -28,6 +34,7 @@ confluent = pytest.importorskip("confluent_kafka", reason="confluent-kafka is no
 
 CLUSTERS = ("kafka", "older_kafka")
 PORTS = 5
+KAFKAJS = "kafkajs, none and gzip, idempotent"
 
 
 class Front:
@@ -71,20 +78,37 @@ def cluster(request: pytest.FixtureRequest) -> KafkaCluster:
     return found
 
 
-class Watch:
-    """Looks again and again who is at the brokers, until the block ends."""
+class Watch(threading.Thread):
+    """Looks again and again who is connected to a broker's door for proxies, until the block ends. Tests themselves go
+    through another one, to ask brokers what they know."""
 
     def __init__(self, cluster: KafkaCluster, allowed: Callable[[], set[int]]) -> None:
-        self._ports = {*cluster.ports, *cluster.tls_ports}
-        self._brokers = {int(path.read_text()) for path in cluster.directory.glob("broker*.pid")}
+        super().__init__(daemon=True)
+        self._doors = set(cluster.tls_ports)
+        self._ports = {*self._doors, *cluster.ports}
         self._allowed = allowed
+        self._over = threading.Event()
         self.looks = 0
+        self.seen: set[int] = set()
+        """Processes that were there."""
+        self.strangers: set[str] = set()
 
-    def look(self) -> None:
-        strangers = connected_to(self._ports) - self._brokers - self._allowed()
-        # A broker that was started again is a new process: they are known by their ports, too.
-        assert not [pid for pid in strangers if "kafka.Kafka" not in _command(pid)], strangers
-        self.looks += 1
+    def run(self) -> None:
+        while not self._over.wait(0.05):
+            inside = connected_to(self._doors)
+            self.seen |= inside
+            others = connected_to(self._ports) - {os.getpid()}
+            strangers = (inside | others) - self._allowed()
+            self.strangers |= {name for pid in strangers if "kafka.Kafka" not in (name := _command(pid))}
+            self.looks += 1
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
 
 
 def _command(pid: int) -> str:
@@ -230,23 +254,30 @@ def test_no_client_passes_by(tmp_path: Path, certs: Certs, topic: str) -> None:
         (tmp_path / "proxy").mkdir()
         tls = {"ca": str(certs.ca), "cert": str(certs.client.cert), "key": str(certs.client.key)}
         with front(tmp_path / "proxy", cluster.tls_ports, workers=2, tls=tls) as proxied:
-            watch = Watch(cluster, lambda: {*proxied.processes, os.getpid()})
-            _live_through(cluster, proxied, watch, topic)
-            assert watch.looks > 5
+            with Watch(cluster, lambda: proxied.processes) as watch:
+                _live_through(cluster, proxied, topic)
+                asyncio.run(_ask_for_addresses(cluster, proxied, topic))
+                for name in ("kafka-python, none and gzip, idempotent", "kcat, every codec", KAFKAJS):
+                    mine = f"{topic}-{name[:5]}"
+                    create(proxied.bootstrap, mine, partitions=3, replicas=3)
+                    assert JOBS[name](cluster, proxied.bootstrap, mine) == sum(ends(cluster, mine, 3).values())
+            assert not watch.strangers
+            assert watch.seen & proxied.processes
+            assert watch.looks > 20
 
 
-def _live_through(cluster: KafkaCluster, proxied: Front, watch: Watch, topic: str) -> None:
+def _live_through(cluster: KafkaCluster, proxied: Front, topic: str) -> None:
     create(proxied.bootstrap, topic, partitions=6, replicas=3)
     sender = producer(proxied.bootstrap, **{"topic.metadata.refresh.interval.ms": 1000})
     sent = 0
+    partitions = 6
 
     def send(count: int) -> None:
         nonlocal sent
         for _ in range(count):
-            sender.produce(topic, b"x" * 1000, partition=sent % 6)
+            sender.produce(topic, b"x" * 1000, partition=sent % partitions)
             sent += 1
         assert sender.flush(60) == 0
-        watch.look()
 
     send(600)
     perf = "org.apache.kafka.tools.ProducerPerformance"
@@ -261,16 +292,14 @@ def _live_through(cluster: KafkaCluster, proxied: Front, watch: Watch, topic: st
     election = ["org.apache.kafka.tools.LeaderElectionCommand", "--bootstrap-server", proxied.bootstrap]
     cluster.run(*election, "--election-type", "preferred", "--all-topic-partitions")
     send(600)
-    while java.poll() is None:
-        watch.look()
-        time.sleep(0.2)
-    assert "20000 records sent" in java.communicate()[0]
+    partitions = add_partition(proxied.bootstrap, sender, topic, partitions)
+    send(700)
+    assert "20000 records sent" in java.communicate(timeout=120)[0]
     total = 20_000 + sent
-    assert sum(ends(cluster, topic, 6).values()) == total
+    assert sum(ends(cluster, topic, partitions).values()) == total
     for protocol in ("classic", "consumer"):
         reader = consumer(proxied.bootstrap, f"{protocol}-{topic}", topic, **{"group.protocol": protocol})
         assert consume(reader, total) == total
-        watch.look()
         reader.commit(asynchronous=False)
         reader.close()
     console = ["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", proxied.bootstrap]
@@ -278,4 +307,79 @@ def _live_through(cluster: KafkaCluster, proxied: Front, watch: Watch, topic: st
     assert len(cluster.run(*console, *words, "--consumer-property", "group.protocol=consumer").splitlines()) == total
     groups = ["org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server", proxied.bootstrap]
     assert f"classic-{topic}" in cluster.run(*groups, "--describe", "--all-groups")
-    watch.look()
+
+
+def add_partition(bootstrap: str, sender: Any, topic: str, there: int) -> int:
+    """Return how many there are, when the sender can see it."""
+    from confluent_kafka.admin import AdminClient, NewPartitions
+
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for made in admin.create_partitions([NewPartitions(topic, there + 1)]).values():
+        made.result(30)
+    wait_until(lambda: len(sender.list_topics(topic, 10).topics[topic].partitions) == there + 1, "one more partition")
+    return there + 1
+
+
+# Every response with addresses
+
+
+def _known(fields: Sequence[Field], version: int, values: dict[str, Any]) -> dict[str, Any]:
+    """Those values for which a version has fields."""
+    there = {field.name: field for field in fields if field.exists(version)}
+    return {
+        name: [_known(there[name].fields, version, one) if isinstance(one, dict) else one for one in value]
+        if isinstance(value, list)
+        else value
+        for name, value in values.items()
+        if name in there
+    }
+
+
+async def _ask_for_addresses(cluster: KafkaCluster, proxied: Front, topic: str) -> None:
+    """Ask for each of them, in every version that the brokers have, and those for leaders where the leader is not."""
+    places = {node: proxied.first + 1 + node for node in (1, 2, 3)}
+    topic += "-unreplicated"  # replicas may be read from, too
+    create(proxied.bootstrap, topic, partitions=1)
+    everybody = {node: (HOST, port) for node, port in places.items()}
+    leader = next(part.leader for part in layout(cluster, topic) if part.id == 0)
+    other = min({1, 2, 3} - {leader})
+    client = await Client.connect(places[other])
+    offered = {one["api_key"]: one for one in (await client.ask("ApiVersions", 0))["api_keys"]}
+    seen = set()
+
+    async def answers(name: str, first: int = 0, **values: Any) -> AsyncIterator[dict[str, Any]]:
+        """To these values, in each version from ``first`` on; none where the brokers do not have the API."""
+        versions = offered.get(BY_NAME[name].key)
+        if versions is not None:
+            for version in range(max(first, versions["min_version"]), versions["max_version"] + 1):
+                known = _known(BY_NAME[name].request.fields, version, values)
+                told = await client.ask(name, version, **known)
+                seen.add(name)
+                yield told
+
+    async for told in answers("Metadata", topics=[{"name": topic}]):
+        assert {one["node_id"]: (one["host"], one["port"]) for one in told["brokers"]} == everybody
+    topic_id = told["topics"][0]["topic_id"]
+    async for told in answers("FindCoordinator", key=topic, coordinator_keys=[topic]):
+        (found,) = told.get("coordinators") or [told]
+        assert found["error_code"] == 0
+        assert (found["host"], found["port"]) == everybody[found["node_id"]]
+    async for told in answers("DescribeCluster", endpoint_type=1):
+        assert {one["broker_id"]: (one["host"], one["port"]) for one in told["brokers"]} == everybody
+    where = {"name": topic, "topic": topic, "topic_id": topic_id}
+    part = {"partition": 0, "partition_index": 0, "partition_max_bytes": 1000, "current_leader_epoch": -1}
+    fetched = {"max_wait_ms": 2000, "max_bytes": 1000, "session_epoch": -1, "topics": [{**where, "partitions": [part]}]}
+    produced = [{**where, "partition_data": [{"index": 0, "records": batch()}]}]
+    share = {"group_id": f"share-{topic}", "member_id": "AAAAAAAAAAAAAAAAAAAAAQ", "max_records": 9, "batch_size": 9}
+    for found in (
+        answers("Produce", 10, acks=1, timeout_ms=1000, topic_data=produced),
+        answers("Fetch", 16, **fetched),
+        answers("ShareFetch", **share, **{**fetched, "share_session_epoch": 0}),
+        answers("ShareAcknowledge", **share, **{**fetched, "share_session_epoch": 1}),
+    ):
+        async for told in found:
+            assert [(one["node_id"], one["host"], one["port"]) for one in told["node_endpoints"]] == [
+                (leader, HOST, places[leader])
+            ], told
+    assert len(seen) == (7 if cluster.version.startswith("4.") else 5), seen
+    await client.close()

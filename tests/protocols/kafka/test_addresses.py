@@ -28,8 +28,9 @@ PADDING = {126, 127}
 class Places:
     """Nodes below 0 and those divisible by 3 have no place."""
 
-    def __init__(self, host: bytes = b"proxy.example") -> None:
+    def __init__(self, host: bytes = b"proxy.example", *, renumbers: bool = False) -> None:
         self.host = host
+        self.renumbers = renumbers
         self.learnt: list[Broker] = []
         self.all: list[bool] = []
 
@@ -37,8 +38,11 @@ class Places:
         self.learnt += brokers
         self.all.append(all)
 
-    def place(self, node: int) -> tuple[bytes, int] | None:
-        return (self.host, 9000 + node % 1000) if node >= 0 and node % 3 else None
+    def place(self, node: int) -> tuple[int, bytes, int] | None:
+        return (self.number(node), self.host, 9000 + node % 1000) if node >= 0 and node % 3 else None
+
+    def number(self, node: int) -> int:
+        return node ^ 1 if self.renumbers else node
 
 
 CASES = [
@@ -54,7 +58,7 @@ def relisted(elements: list[dict[str, Any]], places: Places, node: str = "node_i
     for one in elements:
         place = places.place(one[node])
         if place is not None:
-            kept.append({**one, "host": place[0].decode(), "port": place[1]})
+            kept.append({**one, node: place[0], "host": place[1].decode(), "port": place[2]})
     return kept
 
 
@@ -67,19 +71,31 @@ def expected(api: Api, values: dict[str, Any], places: Places) -> dict[str, Any]
         case "DescribeCluster":
             controllers = values.get("endpoint_type") == 2
             values["brokers"] = [] if controllers else relisted(values["brokers"], places, "broker_id")
+            if values["controller_id"] >= 0 and not controllers:
+                values["controller_id"] = places.number(values["controller_id"])
         case "DescribeQuorum":
             values["nodes"] = []
         case "FindCoordinator":
             for one in values.get("coordinators", [values]):
                 place = places.place(one["node_id"])
                 if place is not None:
-                    one.update(host=place[0].decode(), port=place[1])
+                    one.update(node_id=place[0], host=place[1].decode(), port=place[2])
                 elif one["node_id"] >= 0:
                     one.update(host="", port=-1, node_id=-1, error_code=15)
         case _:
             if "node_endpoints" in values:
                 values["node_endpoints"] = relisted(values["node_endpoints"], places)
+            if api.name == "Produce":
+                _renumber_leaders(values, places)
     return values
+
+
+def _renumber_leaders(values: dict[str, Any], places: Places) -> None:
+    for topic in values["responses"]:
+        for partition in topic["partition_responses"]:
+            leader = partition.get("current_leader")
+            if leader is not None and leader["leader_id"] >= 0:
+                leader["leader_id"] = places.number(leader["leader_id"])
 
 
 def has_port(fields: Sequence[Field], version: int) -> bool:
@@ -94,13 +110,15 @@ def test_no_response_with_a_port_is_overlooked() -> None:
             assert rewritten == has_port(api.response.fields, version), (api.name, version)
 
 
-@given(st.data(), st.sampled_from(CASES))
+@given(st.data(), st.sampled_from(CASES), st.booleans())
 @settings(max_examples=300)
-def test_addresses_are_others_and_nothing_else_is(data: st.DataObject, case: tuple[Api, int, Rewrite]) -> None:
+def test_addresses_are_others_and_nothing_else_is(
+    data: st.DataObject, case: tuple[Api, int, Rewrite], renumbers: bool
+) -> None:
     api, version, rewrite = case
     values = data.draw(message(api, version, "response"))
     encoded = plain.encode(api.response, version, values)
-    places = Places()
+    places = Places(renumbers=renumbers)
     padded = b"\xff" * 7 + encoded + b"\xff" * 9
     stop = 7 + len(encoded)
     changes = rewrite.changes(padded, 7, stop, places)

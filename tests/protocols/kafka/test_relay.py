@@ -28,6 +28,8 @@ def versions(key: int) -> tuple[int, int] | None:
 
 
 class Places:
+    renumbers = False
+
     def __init__(self, host: bytes = b"proxy") -> None:
         self.host = host
         self.known: dict[int, tuple[bytes, int]] = {}
@@ -35,8 +37,11 @@ class Places:
     def learn(self, brokers: Any, *, all: bool) -> None:
         self.known |= {node: (host, port) for node, host, port in brokers}
 
-    def place(self, node: int) -> tuple[bytes, int] | None:
-        return self.host, 9000 + node
+    def place(self, node: int) -> tuple[int, bytes, int] | None:
+        return node, self.host, 9000 + node
+
+    def number(self, node: int) -> int:
+        return node
 
 
 class Between(Relay):
