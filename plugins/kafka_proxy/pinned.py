@@ -56,10 +56,6 @@ class Pinned(KafkaFilter[PinnedConfig]):
     def wanted(cls, config: PinnedConfig) -> frozenset[str]:
         return frozenset(_KEPT_BY_GROUPS)
 
-    @classmethod
-    def goes_by_names(cls, config: PinnedConfig) -> bool:
-        return True
-
     def on_request(self, request: KafkaRequest) -> KafkaRequest | None:
         here = self.conn.state[CLUSTER]
         refused = False

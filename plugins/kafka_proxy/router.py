@@ -21,7 +21,7 @@ from l4proxy.protocols.kafka.addresses import rewrite_of
 from l4proxy.protocols.kafka.merging import merge
 from l4proxy.protocols.kafka.messages import decode_response, encode_body, encode_request
 from l4proxy.protocols.kafka.metadata_merging import MetadataMerger
-from l4proxy.protocols.kafka.names import GROUP, TOPIC, names_of
+from l4proxy.protocols.kafka.names import GROUP, TOPIC, TOPIC_ID, names_of
 from l4proxy.protocols.kafka.refusal import encode_error
 from l4proxy.protocols.kafka.splice import frame, splice
 from l4proxy.protocols.kafka.wire import UNREADABLE, skip_tags
@@ -127,7 +127,7 @@ class Router:
         return self._here if found is None else found
 
     def _only(self, index: int) -> Part:
-        return lambda kind, name: name if self._where(kind, name) == index else None
+        return lambda kind, name: name if kind == TOPIC_ID or self._where(kind, name) == index else None
 
     def _decide(self, request: KafkaRequest, decide: Part) -> bytes:
         """The request with those names only that stay."""

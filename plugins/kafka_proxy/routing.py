@@ -39,7 +39,7 @@ OFFERED = {
     "Fetch": (0, 10),
     "FindCoordinator": (0, 4),
     "IncrementalAlterConfigs": (0, 1),
-    "Metadata": (1, 11),
+    "Metadata": (1, 12),
 }
 """First and last version, where that is not what it is without routes. From version 11 on, Fetch tells of replicas to
 read from, and from 12 on of leaders."""

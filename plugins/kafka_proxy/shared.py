@@ -84,11 +84,11 @@ class Shared:
         if key in self._denied or not api.is_declared:
             return None
         last = newest_by_name(api) if self._by_names else api.last
-        if last < 0:
-            return None
-        if self.config.routes and (split := OFFERED.get(api.name)) is not None:
-            return max(api.first, split[0]), min(last, split[1])
-        return api.first, last
+        first = api.first
+        if self.config.routes:
+            oldest, newest = OFFERED.get(api.name) or (first, newest_by_name(api))
+            first, last = max(first, oldest), min(last, newest)
+        return (first, last) if last >= 0 else None
 
     def shows(self, key: int) -> bool:
         """Whether message filters are to see requests for this API."""

@@ -19,8 +19,9 @@ from l4proxy.protocols.kafka.wire import Unreadable, decode_uvarint, skip_tags
 __all__ = ["FIRST", "LAST", "MetadataMerger"]
 
 FIRST = 1
-LAST = 11
-"""The versions that can be merged: in 0 no controller is named, from 12 on a topic may be without a name."""
+LAST = 12
+"""The versions that can be merged: in 0 no controller is named, and 13 ends in an error of the whole."""
+Name = bytes | None
 _HEAD = Walker(
     Schema(METADATA.response.fields[:4], METADATA.flexible, whole=False),
     "throttle_time_ms@ brokers(@) cluster_id cluster_id@ controller_id controller_id@",
@@ -44,14 +45,19 @@ class MetadataMerger:
         self._end = b""
         self._brokers: list[bytes] = []
         self._topics: list[bytes] = []
+        self._ids: set[bytes] = set()
+        """Of topics that some cluster knows by name."""
+        self._nameless: dict[bytes, bytes] = {}
+        """What was said to ids that a cluster does not know (from version 12 on), by id."""
         self.cluster_id: bytes | None = None
         """That of the first response; None in version 1."""
 
     def add(
         self, body: bytes, number: Callable[[int], int], belongs: Callable[[bytes], bool], *, is_first: bool
     ) -> Iterator[None]:
-        """Take what a cluster has said: its brokers, and its topics where ``belongs(name)``. Yields behind each topic,
-        so it has to be iterated to its end. Raises `wire.UNREADABLE`."""
+        """Take what a cluster has said: its brokers, and its topics where ``belongs(name)``. (Who asks by ids asks all
+        clusters; one of them knows which topic it is.) Yields behind each topic, so it has to be iterated to its end.
+        Raises `wire.UNREADABLE`."""
         throttle, brokers, cluster_id, cluster_span, controller, controller_span = _HEAD.whole(self._version)(
             body, 0, len(body)
         )
@@ -60,8 +66,11 @@ class MetadataMerger:
         count, pos = self._count(body, controller_span[1])
         for _ in range(count):
             start = pos
-            name, pos = self._topic(body, pos, renumbered, number)
-            if belongs(name):
+            name, topic_id, pos = self._topic(body, pos, renumbered, number)
+            if name is None:
+                self._nameless[topic_id] = bytes(renumbered[start:pos])
+            elif belongs(name):
+                self._ids.add(topic_id)
                 self._topics.append(bytes(renumbered[start:pos]))
             yield
         if pos > len(body):
@@ -75,9 +84,9 @@ class MetadataMerger:
 
     def body(self) -> bytes:
         """The message of all that was added."""
-        lists = [encode_count(len(those), flexible=self._flexible) for those in (self._brokers, self._topics)]
-        parts = [self._start, lists[0], *self._brokers, self._middle, lists[1], *self._topics, self._end]
-        return b"".join(parts)
+        topics = [*self._topics, *(said for one, said in self._nameless.items() if one not in self._ids)]
+        counts = [encode_count(len(those), flexible=self._flexible) for those in (self._brokers, topics)]
+        return b"".join([self._start, counts[0], *self._brokers, self._middle, counts[1], *topics, self._end])
 
     def _count(self, data: bytes, pos: int) -> tuple[int, int]:
         if self._flexible:
@@ -86,8 +95,8 @@ class MetadataMerger:
         (size,) = _int32.unpack_from(data, pos)
         return size, pos + 4
 
-    def _topic(self, data: bytes, pos: int, renumbered: bytearray, number: Callable[[int], int]) -> tuple[bytes, int]:
-        """Renumber the brokers of a topic; return its name, and where it ends."""
+    def _topic(self, data: bytes, pos: int, out: bytearray, number: Callable[[int], int]) -> tuple[Name, bytes, int]:
+        """Renumber the brokers of a topic; return its name, its id, and where it ends."""
         version, flexible = self._version, self._flexible
         pos += 2  # error
         if flexible:
@@ -96,20 +105,22 @@ class MetadataMerger:
         else:
             (size,) = _int16.unpack_from(data, pos)
             pos += 2
-        name = data[pos : pos + size]
-        pos += size + 1 + (16 if version >= 10 else 0)  # whether it is internal, its id
+        name = data[pos : pos + size] if size >= 0 else None
+        pos += max(size, 0)
+        topic_id = data[pos : pos + 16] if version >= 10 else b""
+        pos += len(topic_id) + 1  # whether it is internal
         count, pos = self._count(data, pos)
         for _ in range(count):
             pos += 6  # error and index
             (leader,) = _int32.unpack_from(data, pos)
             if leader >= 0:
-                _int32.pack_into(renumbered, pos, number(leader))
+                _int32.pack_into(out, pos, number(leader))
             pos += 8 if self._has_epoch else 4
             for _ in range(self._arrays):
                 nodes, pos = self._count(data, pos)
                 if nodes > 0:
                     numbers = struct.Struct(f">{nodes}i")
-                    numbers.pack_into(renumbered, pos, *map(number, numbers.unpack_from(data, pos)))
+                    numbers.pack_into(out, pos, *map(number, numbers.unpack_from(data, pos)))
                     pos += 4 * nodes
             if flexible:
                 pos = skip_tags(data, pos)
@@ -117,4 +128,4 @@ class MetadataMerger:
             pos += 4
         if flexible:
             pos = skip_tags(data, pos)
-        return name, pos
+        return name, topic_id, pos

@@ -82,7 +82,7 @@ def topics_of(metadata: dict[str, Any]) -> dict[str, list[tuple[int, list[int]]]
     }
 
 
-@pytest.mark.parametrize("version", [1, 4, 8, 9, 11])
+@pytest.mark.parametrize("version", [1, 4, 8, 9, 12])
 def test_metadata_of_all_topics_is_that_of_both(version: int) -> None:
     @story()
     async def _(it: Pair) -> None:
@@ -106,6 +106,25 @@ def test_a_topic_is_asked_for_where_it_is() -> None:
         assert topics_of(metadata) == {"orders": [(2, [2, 4])], "log-b": [(3, [3, 7])], "log-a": [(3, [3, 7])]}
         asked = [asked.values["topics"] for asked in it.main.brokers[2].asked if asked.api.name == "Metadata"]
         assert asked[-1] == [{"name": "orders"}]
+        await client.close()
+
+
+def test_a_topic_is_found_by_its_id() -> None:
+    def by_id(broker: Broker, asked: Asked) -> bytes:
+        mine = bytes([broker.owner.listed[-1]] * 16)
+        told = [
+            {"name": "orders" if one["topic_id"] == mine else None, "topic_id": one["topic_id"]}
+            for one in asked.values["topics"]
+        ]
+        return asked.answer(brokers=broker.owner.listing(), topics=told)
+
+    @story()
+    async def _(it: Pair) -> None:
+        it.main.answers["Metadata"] = it.logs.answers["Metadata"] = by_id
+        client = await it.client()
+        wanted = [{"name": None, "topic_id": bytes([last] * 16)} for last in (2, 9)]
+        told = await client.ask("Metadata", 12, topics=wanted)
+        assert [(one["name"], one["topic_id"][0]) for one in told["topics"]] == [("orders", 2), (None, 9)]
         await client.close()
 
 
@@ -297,7 +316,7 @@ def test_versions_that_number_topics_or_name_other_brokers_are_not_offered() -> 
         offered = {one["api_key"]: (one["min_version"], one["max_version"]) for one in told["api_keys"]}
         assert offered[0][1] == 12
         assert offered[1][1] == 10
-        assert offered[3] == (1, 11)
+        assert offered[3] == (1, 12)
         assert 75 not in offered
         assert 78 not in offered
         await client.close()

@@ -76,7 +76,7 @@ def test_what_is_no_metadata_is_told(data: st.DataObject, version: int, body: by
 
 @pytest.mark.parametrize("version", [FIRST - 1, LAST + 1])
 def test_versions(version: int) -> None:
-    with pytest.raises(ValueError, match="none of 1 to 11"):
+    with pytest.raises(ValueError, match="none of 1 to 12"):
         MetadataMerger(version)
 
 
