@@ -364,22 +364,36 @@ async def _ask_for_addresses(cluster: KafkaCluster, proxied: Front, topic: str) 
         (found,) = told.get("coordinators") or [told]
         assert found["error_code"] == 0
         assert (found["host"], found["port"]) == everybody[found["node_id"]]
+    group = {"group_id": f"share-{topic}", "member_id": "AAAAAAAAAAAAAAAAAAAAAQ"}
+    if BY_NAME["ShareGroupHeartbeat"].key in offered:
+        found = await client.ask("FindCoordinator", 3, key=group["group_id"])
+        keeper = await Client.connect(found["port"])
+        joined = await keeper.ask("ShareGroupHeartbeat", 1, **group, member_epoch=0, subscribed_topic_names=[topic])
+        assert joined["error_code"] == 0
+        await keeper.close()
     async for told in answers("DescribeCluster", endpoint_type=1):
         assert {one["broker_id"]: (one["host"], one["port"]) for one in told["brokers"]} == everybody
     where = {"name": topic, "topic": topic, "topic_id": topic_id}
     part = {"partition": 0, "partition_index": 0, "partition_max_bytes": 1000, "current_leader_epoch": -1}
     fetched = {"max_wait_ms": 2000, "max_bytes": 1000, "session_epoch": -1, "topics": [{**where, "partitions": [part]}]}
+    accepted = {**part, "acknowledgement_batches": [{"first_offset": 0, "last_offset": 0, "acknowledge_types": [1]}]}
+    acknowledged = [{**where, "partitions": [accepted]}]
     produced = [{**where, "partition_data": [{"index": 0, "records": batch()}]}]
-    share = {"group_id": f"share-{topic}", "member_id": "AAAAAAAAAAAAAAAAAAAAAQ", "max_records": 9, "batch_size": 9}
-    for found in (
+    share = {**group, "max_records": 9, "batch_size": 9}
+    for told_by in (
         answers("Produce", 10, acks=1, timeout_ms=1000, topic_data=produced),
         answers("Fetch", 16, **fetched),
         answers("ShareFetch", **share, **{**fetched, "share_session_epoch": 0}),
-        answers("ShareAcknowledge", **share, **{**fetched, "share_session_epoch": 1}),
     ):
-        async for told in found:
+        async for told in told_by:
             assert [(one["node_id"], one["host"], one["port"]) for one in told["node_endpoints"]] == [
                 (leader, HOST, places[leader])
             ], told
+    async for told in answers(
+        "ShareAcknowledge", **share, **{**fetched, "topics": acknowledged}, share_session_epoch=1
+    ):
+        # Only a broker that was the leader a moment ago names the new one here.
+        assert told["responses"][0]["partitions"][0]["error_code"] == 3
+        assert told["node_endpoints"] == []
     assert len(seen) == (7 if cluster.version.startswith("4.") else 5), seen
     await client.close()

@@ -46,7 +46,7 @@ class Pair:
 @pytest.fixture
 def pair(kafka: KafkaCluster, older_kafka: KafkaCluster, tmp_path: Path) -> Iterator[Pair]:
     first = neighbouring_ports(PORTS)
-    routes = [{"topics": ["log-*"], "groups": ["log-*"], "transactional_ids": ["log-*"], "cluster": "logs"}]
+    routes = [{"topics": ["log-*"], "groups": ["*log-*"], "transactional_ids": ["log-*"], "cluster": "logs"}]
     use = {"use": "kafka_proxy", "cluster": "main", "routes": routes}
     config = {
         "listeners": [{"address": f"{HOST}:{first}-{first + PORTS - 1}", "filters": [use]}],
