@@ -17,9 +17,10 @@ from l4proxy.logging_setup import once_per
 from l4proxy.plugins.kafka_proxy.asking import NoAnswer, lines_of
 from l4proxy.plugins.kafka_proxy.message import BadMessage, KafkaRequest, KafkaResponse
 from l4proxy.plugins.kafka_proxy.routing import ROUTED
+from l4proxy.protocols.kafka import plain
 from l4proxy.protocols.kafka.addresses import rewrite_of
+from l4proxy.protocols.kafka.declarations.cluster import METADATA
 from l4proxy.protocols.kafka.merging import merge
-from l4proxy.protocols.kafka.messages import decode_response, encode_body, encode_request
 from l4proxy.protocols.kafka.metadata_merging import MetadataMerger
 from l4proxy.protocols.kafka.names import GROUP, TOPIC, TOPIC_ID, names_of
 from l4proxy.protocols.kafka.refusal import encode_error
@@ -137,7 +138,8 @@ class Router:
         return frame(data, _SIZE, len(data), named.changes)
 
     def _by_elements(self, request: KafkaRequest, field: str) -> dict[int, bytes] | None:
-        values = request.values
+        api, version = request.api, request.version
+        values = request.read(lambda: plain.decode(api.request, version, request.body))
         parted: dict[int, list[Any]] = {}
         for element in values[field] or ():
             index = self._cluster_of(element)
@@ -148,10 +150,9 @@ class Router:
             parted.setdefault(index, []).append(local)
         if not parted:
             return {self._here: request.frame}
-        api, version = request.api, request.version
         head = request.frame[: request.at]
         return {
-            index: _sized(head, encode_body(api, version, "request", {**values, field: elements}))
+            index: _sized(head, plain.encode(api.request, version, {**values, field: elements}))
             for index, elements in parted.items()
         }
 
@@ -234,14 +235,15 @@ class Router:
         self._respond(request, _response(request, body or b""))
 
     def _name_brokers(self, request: KafkaRequest, index: int, body: bytes) -> bytes:
-        values = decode_response(request.api, request.version, body)
+        schema, version = request.api.response, request.version
+        values = plain.decode(schema, version, body)
         (field,) = (name for name in ("results", "responses") if name in values)
         changed = False
         for element in values[field]:
             if element["resource_type"] in _BROKER_CONFIGS and element["resource_name"].isdecimal():
                 element["resource_name"] = str(self._fleet.number(index, int(element["resource_name"])))
                 changed = True
-        return encode_body(request.api, request.version, "response", values) if changed else body
+        return plain.encode(schema, version, values) if changed else body
 
     async def _merge_metadata(self, request: KafkaRequest, bodies: dict[int, bytes]) -> None:
         merger = MetadataMerger(request.version)
@@ -284,18 +286,20 @@ class Router:
         cluster = self._fleet.clusters[self._here]
         brokers = self._fleet.brokers[self._here]
         if not brokers.cluster_id:
-            from l4proxy.protocols.kafka.declarations.cluster import METADATA
-
-            question = encode_request(METADATA, 2, 0, "l4proxy", topics=[])
+            head = struct.pack(">ihhih7s", 0, METADATA.key, VERSION_WITH_ID, 0, 7, b"l4proxy")
+            question = _sized(head, plain.encode(METADATA.request, VERSION_WITH_ID, {"topics": []}))
             try:
                 answer = await lines_of(cluster).ask(question, self._session.shared.config.max_message, TIMEOUT)
-                brokers.cluster_id = _bytes(decode_response(METADATA, 2, answer[4:])["cluster_id"] or "")
+                told = plain.decode(METADATA.response, VERSION_WITH_ID, answer, 4)
+                brokers.cluster_id = _bytes(told["cluster_id"] or "")
             except (NoAnswer, *UNREADABLE):
                 return cluster.name.encode()
         return brokers.cluster_id
 
 
 MARK = 1 << 62
+VERSION_WITH_ID = 2
+"""The first of Metadata that tells the id of the cluster."""
 COUNTED = 48
 """Bits of a producer id that a cluster counts with."""
 
