@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from bisect import bisect
 from collections.abc import Callable
@@ -34,6 +35,7 @@ MAX_FILE = 1024 * 1024
 """Bytes of a file that a direct response may have."""
 FILE_CHECK = 1.0
 """Seconds for which a file is not looked at again."""
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Action:
@@ -175,9 +177,8 @@ def rewritten_target(route: CompiledRoute, target: str) -> str:
         return made if made.startswith("/") else "/" + made
     if config.rewrite_path is not None:
         path, mark, query = target.partition("?")
-        made = config.rewrite_path
-        for name, value in route.found_in(path).items():
-            made = made.replace("{" + name + "}", value)
+        values = route.found_in(path)
+        made = _PARAMETER.sub(lambda found: values.get(found[1], found[0]), config.rewrite_path)
         return made + mark + query
     return target
 
