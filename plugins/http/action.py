@@ -53,10 +53,10 @@ class Action:
         self.idle_timeout = limits.stream_idle_timeout if config.idle_timeout is None else config.idle_timeout
         self.max_duration = config.max_duration
         self.retry = RetryPolicy(config.retry) if config.retry is not None else None
-        self.hedges = config.retry is not None and config.retry.hedge
+        self.hedge_after = config.retry.per_try_timeout if config.retry is not None and config.retry.hedge else 0.0
         self.reads_responses = self.retry is not None and self.retry.reads_responses
         self.retry_buffer = (config.retry or Retry()).buffer
-        self.per_try_timeout = self.retry.per_try_timeout if self.retry is not None else 0.0
+        self.per_try_timeout = self.retry.per_try_timeout if self.retry is not None and not self.hedge_after else 0.0
         self.first_limit = min(
             (limit for limit in (
                 self.timeout, self.idle_timeout, self.max_duration, self.per_try_timeout, limits.body_timeout

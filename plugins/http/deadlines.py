@@ -19,6 +19,9 @@ __all__ = ["Deadlines", "Limited"]
 COARSE = 10.0
 """Seconds from which on a second more does not matter; below it is a tenth."""
 
+EARLY = 0.02
+"""Seconds. The timers have the same ticks, and would take the next one for what is a little more than this one."""
+
 
 class Limited(Protocol):
     bucket: set[Limited] | None
@@ -42,7 +45,7 @@ class Deadlines:
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._buckets[tick] = set()
-            self._timers.call_later(tick / 10 - now, partial(self._due, tick))
+            self._timers.call_later(tick / 10 - now - EARLY, partial(self._due, tick))
         bucket.add(item)
         item.bucket = bucket
 

@@ -259,8 +259,8 @@ class Exchange:
         pool.active += 1
         if self._request_flow is not None or not self.request_ended:
             self._kept = []
-        if action.hedges:
-            self.hedging = Hedging(self)
+        if action.hedge_after:
+            self.hedging = Hedging(self, action.hedge_after)
         self._try()
 
     def _try(self) -> None:

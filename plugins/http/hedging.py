@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from l4proxy.plugins.http.stats import CLASSES
 
 if TYPE_CHECKING:
+    import asyncio
+
     from l4proxy.plugins.http.connection import ClientConnection, ClientStream, StreamError
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.message import HttpResponse
@@ -21,12 +23,18 @@ __all__ = ["Hedging"]
 
 
 class Hedging:
-    """The tries of one exchange."""
+    """The tries of one exchange, each of which has so many seconds before the next one begins.
 
-    __slots__ = ("exchange", "tries")
+    That time is measured exactly, by a timer of the loop: limits of requests elsewhere are a tenth of a second late,
+    which is as much as hedging is to win.
+    """
 
-    def __init__(self, exchange: Exchange) -> None:
+    __slots__ = ("_seconds", "_timer", "exchange", "tries")
+
+    def __init__(self, exchange: Exchange, seconds: float) -> None:
         self.exchange = exchange
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
         self.tries: list[Try] = []
         """Those that have no answer yet, the last one last. Empty when one was taken."""
 
@@ -39,7 +47,25 @@ class Hedging:
         """The exchange is about to send the request on this connection."""
         made = Try(self, connection)
         self.tries.append(made)
+        self._watch()
         return made
+
+    def _watch(self) -> None:
+        self._stop()
+        self._timer = self.exchange.layer.server.loop.call_later(self._seconds, self._slow)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _slow(self) -> None:
+        self._timer = None
+        exchange = self.exchange
+        if exchange.request_done_at:
+            exchange.layer.try_too_slow(exchange)
+        if self.tries and self._timer is None and not exchange.finished:
+            self._watch()
 
     def drop(self) -> None:
         """Nobody wants an answer any more. The exchange's present stream is the exchange's to reset."""
@@ -47,11 +73,13 @@ class Hedging:
             if one.upstream is not None and one.upstream is not self.exchange.upstream:
                 one.upstream.reset()
         self.tries.clear()
+        self._stop()
 
     def take(self, taken: Try) -> None:
         """This one has the answer."""
         exchange = self.exchange
         self.tries.remove(taken)
+        self._stop()
         if self.tries or exchange.upstream is not taken.upstream:
             if exchange.upstream is taken.upstream:
                 exchange.upstream = None

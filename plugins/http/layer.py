@@ -226,7 +226,7 @@ class Layer:
             (action.max_duration, exchange.started, self._too_long),
             (limits.body_timeout if not sent and not exchange.tunnel else 0, exchange.started, self._body_too_slow),
             (action.timeout if waiting else 0, sent, self._no_response),
-            (action.per_try_timeout if waiting and exchange.sent_at else 0, exchange.sent_at, self._try_too_slow),
+            (action.per_try_timeout if waiting and exchange.sent_at else 0, exchange.sent_at, self.try_too_slow),
             (action.idle_timeout, exchange.moved_at, self._idle),
         )
         next_in = 0.0
@@ -256,7 +256,8 @@ class Layer:
         where = f"endpoint {exchange.endpoint.name}" if exchange.endpoint is not None else "the upstream"
         exchange.fail(504, "response_timeout", f"{where} did not answer in time (timeout)", "UT")
 
-    def _try_too_slow(self, exchange: Exchange) -> None:
+    def try_too_slow(self, exchange: Exchange) -> None:
+        """A try has no response after ``per_try_timeout``."""
         exchange.blame()
         if exchange.hedge():
             self.stats.timeouts_total.add("per_try_timeout")
