@@ -249,7 +249,8 @@ class Retry:
     backoff_max: Duration = Duration(0.25)
     """And at most this."""
     per_try_timeout: Timeout = Duration(0.0)
-    """A try that has no response by then has failed, as one that is `reset`; 0: none but the route's `timeout`."""
+    """A try that has no response by then, or not even a connection, has failed as one that is `reset`; 0: none but the
+    route's `timeout`."""
     hedge: bool = False
     """Do not give a try up that is slower than `per_try_timeout`, but begin the next one beside it: whichever answers
     first is taken. A bad answer is not, as long as another may still come."""

@@ -71,10 +71,10 @@ class Exchange:
 
     __slots__ = (
         "_held_client", "_held_upstream", "_kept", "_request_flow", "_response_flow", "_wait", "action", "attempts",
-        "bucket", "client", "connection", "cookie", "endpoint", "finished", "first_byte_at", "flags", "hedging",
-        "host", "layer", "moved", "moved_at", "notes", "pool", "received", "request", "request_done_at",
-        "request_ended", "request_full", "responded", "response", "response_full", "retrying", "route", "seen_moved",
-        "sent", "sent_at", "splicer", "started", "stream", "tried", "tunnel", "upstream", "watchers",
+        "bucket", "client", "connection", "cookie", "endpoint", "finished", "first_byte_at", "flags", "hedging", "host",
+        "layer", "moved", "moved_at", "notes", "pool", "received", "request", "request_done_at", "request_ended",
+        "request_full", "responded", "response", "response_full", "retrying", "route", "seen_moved", "sent", "sent_at",
+        "splicer", "started", "stream", "tried", "try_at", "tunnel", "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -112,6 +112,8 @@ class Exchange:
         self.request_done_at: float = 0.0
         """When it had; for a request that may become a tunnel, its head."""
         self.sent_at: float = 0.0
+        self.try_at: float = 0.0
+        """When the present try began, where tries have a limit."""
         self.first_byte_at: float = 0.0
         self.flags: tuple[str, ...] = ()
         self.bucket: set[Any] | None = None
@@ -270,6 +272,10 @@ class Exchange:
         assert action is not None
         cluster = pool.cluster
         self.attempts += 1
+        if self.hedging is not None:
+            self.hedging.watch()
+        elif action.per_try_timeout:
+            self.try_at = _monotonic()
         if cluster.on_demand is not None or not cluster.ready:
             self._find_endpoint()
             return
@@ -567,10 +573,14 @@ class Exchange:
 
     def hedge(self) -> bool:
         """The endpoint is slow: try another one beside it, if the policy and the limits allow it."""
-        if self.hedging is None or self._wait is not None or not self._request_is_sent():
+        wait = self._wait
+        if self.hedging is None or not (wait is not None or self._request_is_sent()):
             return False
         if not self._may_repeat("per-try-timeout", False, False):
             return False
+        if wait is not None:  # a connection that is not there yet is not waited for any longer
+            self._wait = None
+            wait.cancel()
         self.upstream = None
         self._repeat("hedge")
         self._try()
@@ -612,7 +622,7 @@ class Exchange:
         self._kept = []
         self._response_flow = None
         self.response = None
-        self.first_byte_at = 0.0
+        self.first_byte_at = self.try_at = 0.0
 
     def _retry_now(self) -> None:
         if not self.finished:

@@ -47,10 +47,10 @@ class Hedging:
         """The exchange is about to send the request on this connection."""
         made = Try(self, connection)
         self.tries.append(made)
-        self._watch()
         return made
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """A try begins, with the search for a connection."""
         self._stop()
         self._timer = self.exchange.layer.server.loop.call_later(self._seconds, self._slow)
 
@@ -64,8 +64,13 @@ class Hedging:
         exchange = self.exchange
         if exchange.request_done_at:
             exchange.layer.try_too_slow(exchange)
-        if self.tries and self._timer is None and not exchange.finished:
-            self._watch()
+        if self._timer is None and not (exchange.finished or exchange.responded) and self._any:
+            self.watch()
+
+    @property
+    def _any(self) -> bool:
+        """There is a try under way."""
+        return bool(self.tries) or self.exchange.waits_for_connection
 
     def drop(self) -> None:
         """Nobody wants an answer any more. The exchange's present stream is the exchange's to reset."""

@@ -226,7 +226,11 @@ class Layer:
             (action.max_duration, exchange.started, self._too_long),
             (limits.body_timeout if not sent and not exchange.tunnel else 0, exchange.started, self._body_too_slow),
             (action.timeout if waiting else 0, sent, self._no_response),
-            (action.per_try_timeout if waiting and exchange.sent_at else 0, exchange.sent_at, self.try_too_slow),
+            (
+                action.per_try_timeout if waiting and exchange.try_at else 0,
+                max(exchange.try_at, sent),
+                self.try_too_slow,
+            ),
             (action.idle_timeout, exchange.moved_at, self._idle),
         )
         next_in = 0.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clusters import refused, run, until
+from clusters import black_hole, refused, run, until
 from http2_peers import H2Connected, Received, h2_upstream, reply_ok
 from http_peers import Answer, Client, Seen, Upstream, connect, http_proxy, ok, send, upstream
 from l4proxy import ConfigError
@@ -150,6 +150,18 @@ def test_a_second_endpoint_that_is_not_there() -> None:
                 assert (await client.reply()).body == b"slow"
 
     run(conversation)
+
+
+@pytest.mark.parametrize("hedge", [True, False])
+def test_an_endpoint_that_does_not_accept_is_slow_too(hedge: bool) -> None:
+    async def conversation() -> None:
+        with black_hole() as hole:
+            async with upstream(ok(b"there")) as one, hedged(one, hole, hedge=hedge) as (_, client):
+                for _ in range(4):
+                    assert (await client.get("/", method="PUT", body=b"x")).body == b"there"
+                assert [seen.body for seen in one.seen] == [b"x"] * 4
+
+    run(conversation, limit=10)
 
 
 def test_when_nobody_answers_the_timeout_of_the_route_ends_it() -> None:
