@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.http.connection import ClientConnection, ClientHost, ClientStream, ResponseSink, StreamError
+from l4proxy.plugins.http.http2_client_stream import Http2ClientStream
 from l4proxy.plugins.http.http2_shared import accept_key, without
-from l4proxy.plugins.http.message import HttpRequest, HttpResponse, ReceivedResponse
-from l4proxy.protocols.http2.codes import ErrorCode, error_name
+from l4proxy.plugins.http.message import HttpRequest, ReceivedResponse
+from l4proxy.protocols.http2.codes import error_name
 from l4proxy.protocols.http2.connection import Http2Connection, Http2Error
 from l4proxy.protocols.http2.events import (
     DataReceived,
@@ -22,15 +23,12 @@ from l4proxy.protocols.http2.events import (
     StreamReset,
     TrailersReceived,
 )
-from l4proxy.protocols.http2.stream_state import State
-from l4proxy.protocols.http_fields import FieldBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.http.http2_shared import Http2Shared
-    from l4proxy.protocols.http2.fields import ResponseHead
     from l4proxy.protocols.http2.stream import Http2Stream
     from l4proxy.stream import Stream
     from l4proxy.timers import Timer
@@ -44,15 +42,14 @@ _TICK = 1.0
 _PING = b"l4proxy?"
 _BLOCKED = 64
 """Why an endpoint is not read: it does not read what we have to answer."""
-_CLOSED = int(State.CLOSED)
 _monotonic = time.monotonic
 
 
 class Http2Client(ClientConnection):
     """A connection to an endpoint over HTTP/2."""
 
-    __slots__ = ("_age_timer", "_blocked", "_codec", "_draining", "_flushing", "_full", "_gone", "_heard_at",
-                 "_host", "_limit", "_looked", "_ping_at", "_scheme", "_shared", "_timer", "_upgrades", "endpoint",
+    __slots__ = ("_age_timer", "_blocked", "_draining", "_flushing", "_full", "_gone", "_heard_at", "_host",
+                 "_limit", "_looked", "_ping_at", "_scheme", "_shared", "_timer", "_upgrades", "codec", "endpoint",
                  "most", "peer", "requests", "requests_seen", "stream")  # fmt: skip
 
     version = "http2"
@@ -69,7 +66,7 @@ class Http2Client(ClientConnection):
         self._host = host
         self._shared = shared
         self._limit = min(limit or MAX_REQUESTS, MAX_REQUESTS)
-        self._codec = Http2Connection(client=True, limits=shared.limits)
+        self.codec = Http2Connection(client=True, limits=shared.limits)
         self.most = min(expected, shared.options.max_concurrent_streams)
         self._scheme = "http" if stream.spliceable else "https"
         self._blocked = False
@@ -81,7 +78,7 @@ class Http2Client(ClientConnection):
         self._heard_at = self._ping_at = 0.0
         self._timer: Timer | None = None
         self._age_timer: Timer | None = None
-        self._upgrades: list[tuple[HttpRequest, _Stream]] = []
+        self._upgrades: list[tuple[HttpRequest, Http2ClientStream]] = []
         """Requests that wait for the endpoint's SETTINGS, because those say whether it takes such."""
         if shared.options.max_connection_age:
             self._age_timer = shared.timers.call_later(shared.options.max_connection_age, self.drain)
@@ -95,27 +92,27 @@ class Http2Client(ClientConnection):
 
     @property
     def capacity(self) -> int:
-        return 0 if self._draining or self._gone else self.most - len(self._codec.streams) - len(self._upgrades)
+        return 0 if self._draining or self._gone else self.most - len(self.codec.streams) - len(self._upgrades)
 
     @property
     def active(self) -> int:
-        return len(self._codec.streams) + len(self._upgrades)
+        return len(self.codec.streams) + len(self._upgrades)
 
     # To the endpoint
 
     def request(self, request: HttpRequest, data: bytes, end: bool, sink: ResponseSink) -> ClientStream:
         self.requests += 1
-        stream = _Stream(self, sink)
+        stream = Http2ClientStream(self, sink)
         if request.upgrade or request.kind == "CONNECT":
             stream.wants_tunnel = True
-            if request.upgrade and self._codec.peer_settings is None:
+            if request.upgrade and self.codec.peer_settings is None:
                 self._upgrades.append((request, stream))
             else:
                 self._open_tunnel(request, stream)
             return stream
         block = request.block
         index = block.index
-        codec = self._codec
+        codec = self.codec
         http2 = stream.http2 = codec.request(
             request.kind,
             self._scheme,
@@ -142,8 +139,8 @@ class Http2Client(ClientConnection):
             self._full = True
         return stream
 
-    def _open_tunnel(self, request: HttpRequest, stream: _Stream) -> None:
-        codec, block = self._codec, request.block
+    def _open_tunnel(self, request: HttpRequest, stream: Http2ClientStream) -> None:
+        codec, block = self.codec, request.block
         authority = block.index.get("host", "")
         if not request.upgrade:
             http2 = codec.request("CONNECT", "", "", authority, block, request.added)
@@ -163,6 +160,10 @@ class Http2Client(ClientConnection):
         http2.owner = stream
         self.flush_soon()
 
+    def forget_upgrade(self, stream: Http2ClientStream) -> None:
+        """It does not wait any more."""
+        self._upgrades = [one for one in self._upgrades if one[1] is not stream]
+
     def flush_soon(self) -> None:
         """Something was sent: let it leave when the turn of the loop ends, with all that comes until then."""
         if not self._flushing:
@@ -173,7 +174,7 @@ class Http2Client(ClientConnection):
         self._flushing = False
         if self._gone:
             return
-        codec, stream = self._codec, self.stream
+        codec, stream = self.codec, self.stream
         while not self._blocked:
             parts = codec.parts_to_send()
             if not parts:
@@ -183,7 +184,7 @@ class Http2Client(ClientConnection):
             else:
                 stream.write(b"".join(parts))
         for http2 in codec.drained():
-            owner: _Stream | None = http2.owner
+            owner: Http2ClientStream | None = http2.owner
             if owner is not None and owner.sink is not None:
                 owner.sink.on_request_writable(True)
         if self._draining and not self.active:
@@ -200,7 +201,7 @@ class Http2Client(ClientConnection):
     # From the endpoint
 
     def _receive(self, data: bytes) -> None:
-        codec = self._codec
+        codec = self.codec
         now = _monotonic()
         self._heard_at = now
         try:
@@ -238,24 +239,24 @@ class Http2Client(ClientConnection):
 
     def _on_response(self, event: ResponseReceived, following: DataReceived | None) -> None:
         http2, head = event.stream, event.head
-        owner: _Stream | None = http2.owner
+        owner: Http2ClientStream | None = http2.owner
         data, end = b"", event.end
         if following is not None:
             data, end = following.data, following.end
         if owner is not None and owner.sink is not None:
             owner.respond(head, data, end)
         if following is not None:
-            self._codec.consumed(http2, following.size)
+            self.codec.consumed(http2, following.size)
 
     def _on_data(self, event: DataReceived) -> None:
-        owner: _Stream | None = event.stream.owner
+        owner: Http2ClientStream | None = event.stream.owner
         if owner is not None and owner.sink is not None:
             owner.pass_on(event.data, event.end)
-        self._codec.consumed(event.stream, event.size)
+        self.codec.consumed(event.stream, event.size)
 
     def _on_other(self, event: Event) -> None:
         if isinstance(event, TrailersReceived):
-            owner: _Stream | None = event.stream.owner
+            owner: Http2ClientStream | None = event.stream.owner
             if owner is not None and owner.sink is not None:
                 owner.end(event.trailers)
         elif isinstance(event, StreamReset):
@@ -263,13 +264,13 @@ class Http2Client(ClientConnection):
         elif isinstance(event, InformationalReceived):
             owner = event.stream.owner
             if owner is not None and owner.sink is not None:
-                owner.sink.on_informational(_response(event.head, 0))
+                owner.sink.on_informational(ReceivedResponse(event.head.status, event.head.block, 0, "HTTP/2"))
         elif isinstance(event, SettingsChanged):
             upgrades, self._upgrades = self._upgrades, []
             for request, stream in upgrades:
                 if stream.sink is not None:
                     self._open_tunnel(request, stream)
-            self.most = min(self._codec.peer_concurrency, self._shared.options.max_concurrent_streams)
+            self.most = min(self.codec.peer_concurrency, self._shared.options.max_concurrent_streams)
             if self.capacity > 0:
                 self._host.on_capacity(self)
         elif isinstance(event, GoAwayReceived):
@@ -279,7 +280,7 @@ class Http2Client(ClientConnection):
             self._ping_at = 0.0
 
     def _on_reset(self, event: StreamReset) -> None:
-        owner: _Stream | None = event.stream.owner
+        owner: Http2ClientStream | None = event.stream.owner
         if event.detail:
             self._shared.stats.stream_errors_total.add(event.detail)
         if owner is not None:
@@ -297,7 +298,7 @@ class Http2Client(ClientConnection):
         """Tell the pool where that makes a difference: the connection was full, or is idle now."""
         if self._gone:
             return
-        active = len(self._codec.streams) + len(self._upgrades)
+        active = len(self.codec.streams) + len(self._upgrades)
         if self._draining:
             if not active:
                 self.flush_soon()
@@ -324,9 +325,9 @@ class Http2Client(ClientConnection):
 
     def _break(self, error: StreamError, open_streams: Sequence[Http2Stream] = ()) -> None:
         """The connection is over, whatever is open on it."""
-        open_streams = [*open_streams, *self._codec.streams.values()]
+        open_streams = [*open_streams, *self.codec.streams.values()]
         streams = [http2.owner for http2 in open_streams] + [stream for _, stream in self._upgrades]
-        self._codec.streams.clear()
+        self.codec.streams.clear()
         self._upgrades = []
         self._close()
         for stream in streams:
@@ -344,20 +345,20 @@ class Http2Client(ClientConnection):
             return
         now = _monotonic()
         try:
-            self._take(self._codec.at(now))
+            self._take(self.codec.at(now))
         except RemoteProtocolError as error:
             self._failed(error)
             return
         interval = self._shared.options.ping_interval
-        if interval and self._codec.streams:
+        if interval and self.codec.streams:
             if self._ping_at and now - self._ping_at > interval:
                 self._break(StreamError("ping_timeout", f"no sign of life within {interval:g} s"))
                 return
             if not self._ping_at and now - self._heard_at > interval:
                 self._ping_at = now
-                self._codec.ping(_PING)
+                self.codec.ping(_PING)
         self.flush_soon()
-        if self._codec.waiting or interval:
+        if self.codec.waiting or interval:
             self._tick_later()
 
     # From the pool
@@ -365,14 +366,14 @@ class Http2Client(ClientConnection):
     def drain(self) -> None:
         if not self._gone and not self._draining:
             self._draining = True
-            self._codec.shutdown()
+            self.codec.shutdown()
             self.flush_soon()
 
     def close(self) -> None:
         if not self._gone:
-            self._codec.shutdown()
+            self.codec.shutdown()
             if not self._blocked:
-                self.stream.write(self._codec.data_to_send())
+                self.stream.write(self.codec.data_to_send())
             self._break(StreamError("connection_aborted", "closed"))
 
     def _close(self) -> None:
@@ -381,117 +382,6 @@ class Http2Client(ClientConnection):
             for timer in (self._timer, self._age_timer):
                 if timer is not None:
                     timer.cancel()
-            self._shared.stats.glitches_total += self._codec.guard.glitches_total
+            self._shared.stats.glitches_total += self.codec.guard.glitches_total
             self.stream.close()
             self._host.on_gone(self)
-
-
-class _Stream(ClientStream):
-    """A request and its response."""
-
-    __slots__ = ("_connection", "accept", "http2", "sink", "wants_tunnel")
-
-    def __init__(self, connection: Http2Client, sink: ResponseSink) -> None:
-        self._connection = connection
-        self.sink: ResponseSink | None = sink
-        self.http2: Http2Stream | None = None
-        """None while it waits to be opened."""
-        self.wants_tunnel = False
-        self.accept = ""
-        """What a WebSocket client expects in the response."""
-
-    def respond(self, head: ResponseHead, data: bytes, end: bool) -> None:
-        sink, http2 = self.sink, self.http2
-        assert sink is not None
-        assert http2 is not None
-        length = head.content_length
-        if not http2.body_allowed or head.status == 304:
-            length = 0
-        response = _response(head, length)
-        if self.wants_tunnel:
-            if 200 <= head.status < 300 and not end:
-                self._agree(response)
-            else:
-                self._connection._codec.send_data(http2, b"", True)
-        if end:
-            self._over(http2)
-        sink.on_response(response, data, end)
-
-    def _agree(self, response: HttpResponse) -> None:
-        response.tunnel = True
-        response.content_length = None
-        if self.accept:
-            response.status = 101
-            response.block = FieldBlock((*response.block.fields, ("sec-websocket-accept", self.accept)))
-
-    def pass_on(self, data: bytes, end: bool) -> None:
-        sink, http2 = self.sink, self.http2
-        assert sink is not None
-        assert http2 is not None
-        if end:
-            self._over(http2)
-        sink.on_response_data(data, end)
-
-    def end(self, trailers: FieldBlock) -> None:
-        sink, http2 = self.sink, self.http2
-        assert sink is not None
-        assert http2 is not None
-        self._over(http2)
-        if trailers.fields:
-            sink.on_response_trailers(trailers)
-        else:
-            sink.on_response_data(b"", True)
-
-    def _over(self, http2: Http2Stream) -> None:
-        """The response is complete. What is left of the request nobody wants."""
-        self.sink = None
-        connection = self._connection
-        if http2.state != _CLOSED:
-            connection._codec.reset(http2, ErrorCode.NO_ERROR)
-        connection.stream_over()
-
-    def send_data(self, data: bytes, end: bool) -> None:
-        http2, sink = self.http2, self.sink
-        if http2 is None or http2.state == _CLOSED or http2.ends:
-            return
-        self._connection._codec.send_data(http2, data, end)
-        if http2.full and not end and sink is not None:
-            sink.on_request_writable(False)
-        self._connection.flush_soon()
-
-    def send_trailers(self, trailers: FieldBlock) -> None:
-        http2 = self.http2
-        if http2 is not None and http2.state != _CLOSED and not http2.ends:
-            self._connection._codec.send_trailers(http2, trailers)
-            self._connection.flush_soon()
-
-    def reset(self) -> None:
-        if self.sink is None:
-            return
-        self.sink = None
-        connection = self._connection
-        if self.http2 is not None:
-            connection._codec.reset(self.http2, ErrorCode.CANCEL)
-            connection.flush_soon()
-        else:
-            connection._upgrades = [one for one in connection._upgrades if one[1] is not self]
-        connection.stream_over()
-
-    def hold_response(self) -> None:
-        if self.http2 is not None:
-            self._connection._codec.hold(self.http2)
-
-    def release_response(self) -> None:
-        if self.http2 is not None:
-            self._connection._codec.release(self.http2)
-            self._connection.flush_soon()
-
-    def lose(self, error: StreamError) -> None:
-        """The stream is over, and not by us."""
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.on_response_reset(error)
-
-
-def _response(head: ResponseHead, content_length: int | None) -> HttpResponse:
-    return ReceivedResponse(head.status, head.block, content_length, "HTTP/2")
