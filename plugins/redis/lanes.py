@@ -35,13 +35,13 @@ class Lanes:
     """Those of one client."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Place, Lane] = {}
+        self.lanes: dict[Place, Lane] = {}
 
     def holds(self, sent: Sent) -> bool:
         """Whether a command that is about to be sent has to wait, and then it does."""
-        if not self._lanes or sent.lane is not None or not sent.single.key:
+        if sent.lane is not None or not sent.single.key:
             return False
-        lane = self._lanes.get(_place(sent))
+        lane = self.lanes.get(_place(sent))
         if lane is None:
             return False
         lane.waiting.append(sent)
@@ -54,9 +54,9 @@ class Lanes:
         lane = sent.lane
         if lane is None:
             place = _place(sent)
-            lane = self._lanes.get(place)
+            lane = self.lanes.get(place)
             if lane is None:
-                lane = self._lanes[place] = Lane(place)
+                lane = self.lanes[place] = Lane(place)
             elif lane.waiting or endpoint is None or lane.endpoint is not endpoint:
                 lane.waiting.append(sent)
                 return False
@@ -72,7 +72,7 @@ class Lanes:
             return
         lane.flying -= 1
         if not lane.flying:
-            del self._lanes[lane.place]
+            del self.lanes[lane.place]
             for waiting in lane.waiting:
                 waiting.send_again()
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
@@ -137,24 +136,48 @@ class RoutedSession(Session):
             self.resume()
 
     def _share(self, receiver: Receiver, treatment: Treatment, run: Task) -> None:
-        for command in one_by_one((run[0], run[1], run[2])):
-            turn = self._turn(receiver)
-            try:
-                plan = self.hub.router.plan(treatment, command)
-            except UpstreamError as error:
-                self.answer(turn, of_upstream_error(error))
-                continue
-            match plan:
-                case Single():
-                    Sent(self, plan, treatment, partial(self.answer, turn), turn).send()
-                    for mirror in plan.mirrors:
-                        self._mirror(mirror, plan, treatment)
-                case Scatter():
-                    Gather(self, turn, plan, treatment)
-                case Answer():
-                    self.answer(turn, plan.data)
+        target = self.hub.router.simple if treatment.keyed else None
+        commands = one_by_one((run[0], run[1], run[2]))
+        if target is not None:
+            self._share_by_key(receiver, treatment, target, len(run[0].start) + 1, commands)
+        else:
+            for command in commands:
+                self._share_one(receiver, treatment, command)
         if self._outstanding > self.hub.config.max_pipeline:
             self._pause(PIPELINE)
+
+    def _share_by_key(
+        self, receiver: Receiver, treatment: Treatment, target: Target, at: int, commands: list[bytes]
+    ) -> None:
+        """Commands with one key, whose length stands at ``at``. The hot path."""
+        reads = treatment.command.is_readonly
+        for command in commands:
+            turn = self._turn(receiver)
+            end = command.index(b"\r\n", at)
+            key = command[end + 2 : end + 2 + int(command[at:end])]
+            try:
+                shard = target.shard(key)
+            except UpstreamError as error:
+                self.answer(turn, of_upstream_error(error))
+            else:
+                Sent(self, Single(target, shard, command, key, reads), treatment, turn).send()
+
+    def _share_one(self, receiver: Receiver, treatment: Treatment, command: bytes) -> None:
+        turn = self._turn(receiver)
+        try:
+            plan = self.hub.router.plan(treatment, command)
+        except UpstreamError as error:
+            self.answer(turn, of_upstream_error(error))
+            return
+        match plan:
+            case Single():
+                Sent(self, plan, treatment, turn).send()
+                for mirror in plan.mirrors:
+                    self._mirror(mirror, plan, treatment)
+            case Scatter():
+                Gather(self, turn, plan, treatment)
+            case Answer():
+                self.answer(turn, plan.data)
 
     def _turn(self, receiver: Receiver) -> Turn:
         self._outstanding += 1

@@ -107,6 +107,8 @@ class Router:
         self.first = self._routes[0]
         self.only = self.first if len(routes) == 1 and not self.first.prefix and self.first.instead is None else None
         """The only route, where it changes nothing."""
+        self.simple = self.only.target if self.only is not None and not (self.only.mirrors or self.only.reads) else None
+        """The only cluster, where it depends on the key alone which server a command goes to."""
         self.targets = list(dict.fromkeys(route.target for route in routes))
         """Whose keys these are; others read or get copies of them."""
         self._needed = list(dict.fromkeys((*self.targets, *(route.reads for route in routes if route.reads))))

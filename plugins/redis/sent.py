@@ -75,10 +75,10 @@ class Sent:
         session: RoutedSession,
         single: Single,
         treatment: Treatment,
-        done: Callable[[bytes], None],
         turn: Turn | None = None,
+        done: Callable[[bytes], None] | None = None,
     ) -> None:
-        """``done`` is given the reply; of a long one only the end, where there is a ``turn`` that takes its parts."""
+        """The reply is that to the command of ``turn``; or ``done`` is given it, whole."""
         self.single = single
         self.lane: Lane | None = None
         self._session = session
@@ -92,7 +92,7 @@ class Sent:
     def send(self) -> None:
         """To whichever server of its shard may answer it."""
         single, session = self.single, self._session
-        if session.lanes.holds(self):
+        if session.lanes.lanes and session.lanes.holds(self):
             return
         try:
             endpoint, replica = single.shard.primary, False
@@ -138,8 +138,8 @@ class Sent:
 
     def replied(self, data: bytes, count: int) -> None:
         by = self._left()
-        if data[:1] != b"-" or self._parts:
-            self._finish(b"".join([*self._parts, data]) if self._parts else data)
+        if data[:1] != b"-" or self._begun:
+            self._finish(data)
             return
         advice = self.single.target.advice(data, by)
         if advice is not None and self._tries < MAX_TRIES and not self._session.closing:
@@ -186,7 +186,10 @@ class Sent:
     def _finish(self, data: bytes) -> None:
         if self.lane is not None:
             self._session.lanes.leave(self)
-        self._done(data)
+        if self._done is not None:
+            self._done(b"".join([*self._parts, data]) if self._parts else data)
+        elif self._turn is not None:
+            self._session.answer(self._turn, data)
 
 
 class Gather:
@@ -199,7 +202,7 @@ class Gather:
         self._replies: list[Value] = [None] * len(plan.commands)
         self._missing = len(plan.commands)
         for at, single in enumerate(plan.commands):
-            Sent(session, single, treatment, partial(self._done, at)).send()
+            Sent(session, single, treatment, done=partial(self._done, at)).send()
         if plan.replicas:
             self._tell_replicas(plan, treatment)
 

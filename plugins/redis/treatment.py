@@ -92,7 +92,7 @@ def role_of(command: Command, name: str) -> Role:
 class Treatment:
     """What is found out once about a command, and looked up with it from then on."""
 
-    __slots__ = ("command", "name", "plain", "role")
+    __slots__ = ("command", "keyed", "name", "plain", "role")
 
     def __init__(self, head: Head) -> None:
         self.command = head.command
@@ -100,3 +100,14 @@ class Treatment:
         """For statistics: what no server knows is one command."""
         self.role = role_of(head.command, head.name)
         self.plain = self.role is Role.PLAIN
+        self.keyed = bool(head.start) and _has_one_key(head.command, head.argc)
+        """It has exactly one key, which is its first argument."""
+
+
+def _has_one_key(command: Command, argc: int) -> bool:
+    if argc < 2 or len(command.key_specs) != 1:
+        return False
+    spec = command.key_specs[0]
+    last, step, limit = spec.numbers
+    only_one = last == 0 or (last == -1 and argc == 2)
+    return (spec.keyword, spec.begin, spec.find, step, limit) == (b"", 1, "range", 1, 0) and only_one
