@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def packed(*records: tuple[bytes | None, bytes, tuple[str, ...]], codec: int = 0
             parts += [varint(len(name)), name.encode(), varint(1), b"x"]
         body = b"".join(parts)
         content += varint(len(body)) + body
-    return batch(len(records), attributes=codec, packed=gzip.compress(content) if codec == GZIP else content)
+    return batch(len(records), attributes=codec, packed=gzip.compress(content, mtime=0) if codec == GZIP else content)
 
 
 def produced(*topics: tuple[str, *tuple[bytes, ...]], acks: int = 1) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def outcome(response: dict[str, Any]) -> dict[tuple[str, int], int]:
         ({"key_required": True}, batch(), batch(attributes=GZIP, packed=b"no gzip"), INVALID_RECORD),
         ({"key_required": True}, batch(), batch(packed=b"\x7f"), INVALID_RECORD),
     ],
+    ids=itertools.count(),
 )  # fmt: skip
 def test_rules(options: dict[str, Any], good: bytes, bad: bytes, code: int) -> None:
     """Three partitions, of which one does not obey: the others go to the broker."""
