@@ -65,6 +65,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("kafka", Kind.FILTER, "kafka"),
     DefaultPlugin("kafka", Kind.INSPECTOR, "kafka"),
     DefaultPlugin("kafka_fault", Kind.MESSAGE_FILTER, "fault", "kafka"),
+    DefaultPlugin("kafka_mirror", Kind.MESSAGE_FILTER, "mirror", "kafka"),
     DefaultPlugin("kafka_prefix", Kind.MESSAGE_FILTER, "prefix", "kafka"),
     DefaultPlugin("kafka_produce_rules", Kind.MESSAGE_FILTER, "produce_rules", "kafka"),
     DefaultPlugin("kafka_proxy", Kind.COMMAND, "kafka"),

@@ -43,7 +43,6 @@ HIDDEN = frozenset(
     }
 )  # fmt: skip
 """What is about the whole cluster, or cannot be told apart by names; clients do without."""
-_STATE = "prefix:names"
 _ANCHOR = re.compile(rb"\\.|\[\^?\]?[^\]]*\]|\^", re.DOTALL)
 """An escape, a set in brackets, or what stands for the beginning of a name."""
 
@@ -173,7 +172,7 @@ class KafkaPrefix(KafkaFilter[KafkaPrefixConfig]):
             self.conn.log.warning("the principal %r can be no prefix of names", self._principal)
             self.conn.close("no_tenant")
             return None
-        request.state[_STATE] = names
+        request.state[self.key("names")] = names
         kinds: set[str] = set()
 
         def add(kind: str, name: bytes) -> bytes:
@@ -182,7 +181,7 @@ class KafkaPrefix(KafkaFilter[KafkaPrefixConfig]):
 
         changed = request.splice_if(_renamed(request, "request", add))
         if request.kind == "FindCoordinator" and kinds:
-            request.state["prefix:coordinator"] = kinds.pop()
+            request.state[self.key("coordinator")] = kinds.pop()
         if request.kind in _EMBEDDED["request"]:
             changed |= request.splice_if(_embedded(request, "request", names.add))
         self.shared.stats.requests_total += changed
@@ -192,8 +191,8 @@ class KafkaPrefix(KafkaFilter[KafkaPrefixConfig]):
 
     def on_response(self, response: KafkaResponse) -> KafkaResponse:
         request = response.request
-        names: _Names = request.state[_STATE]
-        coordinator = request.state.get("prefix:coordinator", "")
+        names: _Names = request.state[self.key("names")]
+        coordinator = request.state.get(self.key("coordinator"), "")
 
         def strip(kind: str, name: bytes) -> bytes | None:
             return names.strip(coordinator if kind == COORDINATOR else kind, name)

@@ -159,14 +159,14 @@ class KafkaQuota(KafkaFilter[KafkaQuotaConfig]):
             data, at = request.frame, request.at
             walk = _PRODUCED.whole(request.version)
             (topics,) = request.read(lambda: walk(data, at, len(data)))
-            request.state["quota:over"] = self._move(self.shared.produced, request, topics)
+            request.state[self.key("over")] = self._move(self.shared.produced, request, topics)
         return request
 
     def on_response(self, response: KafkaResponse) -> KafkaResponse:
         request = response.request
         data, at = response.frame, response.at
         if request.kind == "Produce":
-            over = request.state["quota:over"]
+            over = request.state[self.key("over")]
         else:
             walk = _FETCHED.whole(request.version)
             (topics,) = response.read(lambda: walk(data, at, len(data)))

@@ -217,6 +217,10 @@ class KafkaFilter(MessageFilter[C, KafkaRequest, KafkaResponse]):
         versions, which number topics (KIP-516), are not offered then, nor are share groups, which have no others."""
         return False
 
+    def key(self, name: str) -> str:
+        """A key for ``request.state`` that is this filter's alone, also where a list has it twice."""
+        return f"{self.name}:{self.conn.position}:{name}"
+
     def ignore_response(self, request: KafkaRequest) -> None:
         """Say, within ``on_request``, that this filter does not need the response. If another one does, ``on_response``
         is called all the same."""

@@ -13,8 +13,10 @@ import pytest
 
 from e2e.test_kafka import consume, consumer, create, ends, producer
 from e2e.test_kafka_proxy import front
+from proxy_process import wait_until
 from services.kafka import PLAIN_USER, KafkaCluster
 from services.needs import needs, program
+from services.process import HOST, free_port
 
 confluent = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 
@@ -178,6 +180,31 @@ def test_quota(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
         assert time.monotonic() - began > 1.4  # 250,000 bytes, of which 50,000 are saved up
         assert throttled
     assert sum(ends(kafka, name, 3).values()) == 25
+
+
+def test_mirror(kafka: KafkaCluster, older_kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
+    """Another cluster, of another version, has the same records in the same order; when it is not there, nobody
+    waits for it."""
+    for cluster in (kafka, older_kafka):
+        create(cluster.bootstrap, name)
+    others = [{"name": "copies", "endpoints": [f"{HOST}:{port}" for port in older_kafka.ports]},
+              {"name": "nowhere", "endpoints": [f"{HOST}:{free_port()}"]}]  # fmt: skip
+    filters = [{"use": "mirror", "cluster": "copies", "topics": [name]}, {"use": "mirror", "cluster": "nowhere"}]
+    with front(tmp_path, kafka.ports, filters=filters, clusters=others) as proxied:
+        for codec in ("none", "zstd"):
+            sender = producer(proxied.bootstrap, **{"enable.idempotence": True, "compression.type": codec})
+            assert delivered(sender, name, 100, value=b"x" * 200) == []
+        wait_until(lambda: ends(older_kafka, name, 3) == ends(kafka, name, 3), "every record is copied")
+    values = []
+    for cluster in (kafka, older_kafka):
+        reader = consumer(cluster.bootstrap, f"{name}-reader", name)
+        keys: dict[int, list[bytes]] = {}
+        while sum(map(len, keys.values())) < 200:
+            for message in reader.consume(100, 0.2):
+                keys.setdefault(message.partition(), []).append(message.key())
+        reader.close()
+        values.append(keys)
+    assert values[0] == values[1]
 
 
 def test_two_tenants_of_one_cluster(cluster: KafkaCluster, tmp_path: Path, name: str) -> None:

@@ -54,15 +54,24 @@ class Front:
 def front(
     directory: Path, upstreams: Sequence[int], *, workers: int = 1, tls: dict[str, str] | None = None, **options: Any
 ) -> Iterator[Front]:
-    """``tls`` is that of the cluster; ``options`` are those of the filter, and ``listener`` that."""
+    """``tls`` is that of the cluster; ``options`` are those of the filter, ``listener``, and further ``clusters``."""
     first = neighbouring_ports(PORTS)
-    use = {"use": "kafka_proxy", "cluster": "kafka", **{k: v for k, v in options.items() if k != "listener"}}
+    use = {
+        "use": "kafka_proxy",
+        "cluster": "kafka",
+        **{k: v for k, v in options.items() if k not in ("listener", "clusters")},
+    }
     listener = {"address": f"{HOST}:{first}-{first + PORTS - 1}", "filters": [use], **options.get("listener", {})}
     cluster: dict[str, Any] = {"name": "kafka", "endpoints": [f"{HOST}:{port}" for port in upstreams]}
     if tls is not None:
         cluster["tls"] = tls
     log = {"use": "file", "format": "json", "flush_interval": 0}
-    config = {"listeners": [listener], "clusters": [cluster], "workers": workers, "access_log": [log]}
+    config = {
+        "listeners": [listener],
+        "clusters": [cluster, *options.get("clusters", ())],
+        "workers": workers,
+        "access_log": [log],
+    }
     with run(directory, config, first) as proxy:
         yield Front(proxy, first)
 

@@ -78,6 +78,14 @@ def test_quotas_of_topics() -> None:
         await other.close()
 
 
+def test_two_quotas_do_not_mix() -> None:
+    tight = {"use": "quota", "produce_rate": SIZE // 100, "burst": "0s", "max_throttle": "200s", "name": "tight"}
+
+    @with_filters(tight, {"use": "quota", "produce_rate": SIZE * 100, "name": "wide"})
+    async def story(it: Filtered) -> None:
+        assert await throttle(it.client, "a") in (100, 101)
+
+
 def test_time_pays() -> None:
     now = 1000.0
     config = KafkaQuotaConfig(produce_rate=Size(100), max_clients=2)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from l4proxy.protocols.crc32c import crc32c
+from l4proxy.protocols.crc32c import crc32c, crc32c_changed
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,9 @@ from l4proxy.protocols.crc32c import crc32c
 )
 def test_published_values(data: bytes, expected: int) -> None:
     assert crc32c(data) == expected
+
+
+@given(st.binary(max_size=40), st.data(), st.binary(max_size=300) | st.binary(min_size=5000, max_size=5000))
+def test_what_is_changed_at_the_beginning(old: bytes, data: st.DataObject, rest: bytes) -> None:
+    new = data.draw(st.binary(min_size=len(old), max_size=len(old)))
+    assert crc32c_changed(crc32c(old + rest), old, new, len(rest)) == crc32c(new + rest)
