@@ -42,18 +42,20 @@ class RedisExchange(Exchange):
 
     def fields(self) -> Mapping[str, Any]:
         return {
-            "command": self.asked.text(),
+            "arguments": self.arguments(),
             "keys": self.keys(),
             "database": self.database,
             "user": self.user,
             "name": self.name,
         }
 
+    def arguments(self) -> str:
+        """Behind the name, as people read them, without passwords."""
+        text, name = self.asked.text(), self.asked.plan.name
+        return text[len(name) :].lstrip() if text.startswith(name) else text
+
     def text(self) -> str:
-        text = self.asked.text()
-        name = self.asked.plan.name
-        rest = text[len(name) :].lstrip() if text.startswith(name) else text
-        return f"{rest} {self.response_bytes} bytes" if rest else f"{self.response_bytes} bytes"
+        return " ".join(filter(None, (self.arguments(), f"{self.response_bytes} bytes")))
 
 
 class MessageExchange(Exchange):

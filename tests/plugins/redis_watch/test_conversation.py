@@ -32,7 +32,8 @@ def answer(data: bytes) -> tuple[Side, bytes]:
 
 
 def seen(command: str, *keys: str, error: str = "", **more: Any) -> tuple[str, str, dict[str, Any]]:
-    return command.split()[0], error, {"command": command, "keys": list(keys), **NOBODY, **more}
+    kind, _, arguments = command.partition(" ")
+    return kind, error, {"arguments": arguments, "keys": list(keys), **NOBODY, **more}
 
 
 def message(channel: str, kind: str = "message") -> tuple[str, str, dict[str, Any]]:
@@ -60,7 +61,7 @@ PLAIN_SEEN = [
     seen("MGET a b", "a", "b"),
     seen("PING"),
     seen("EXISTS inline:1", "inline:1"),
-    ("(unknown)", "ERR", {"command": "FROB what", "keys": [], **NOBODY}),
+    ("(unknown)", "ERR", {"arguments": "FROB what", "keys": [], **NOBODY}),
 ]
 
 
