@@ -77,6 +77,8 @@ class Rewrite:
     All of them raise `wire.UNREADABLE`."""
 
     part: Literal["all", "head", "tail"] = "all"
+    is_seldom = False
+    """Most of these responses have no addresses."""
     to_tail: Stream
 
     def changes(self, data: bytes, pos: int, stop: int, directory: Directory) -> list[Change]:
@@ -203,6 +205,8 @@ class _FindCoordinator(Rewrite):
 class _TaggedEndpoints(Rewrite):
     """Produce and Fetch: the endpoints are a tagged field of the whole message."""
 
+    is_seldom = True
+
     def __init__(self, api: Api, version: int) -> None:
         self.part = "tail" if api is FETCH else "all"
         self._walk = _TAGGED[api.key].whole(version)
@@ -251,6 +255,8 @@ class _TaggedEndpoints(Rewrite):
 
 class _Endpoints(Rewrite):
     """ShareFetch and ShareAcknowledge: the endpoints are the last field of the message."""
+
+    is_seldom = True
 
     def __init__(self, api: Api, version: int) -> None:
         self.part = "tail" if api is SHARE_FETCH else "all"

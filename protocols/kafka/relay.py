@@ -336,7 +336,26 @@ class Relay(Introductions):
             call.plan.rewritten += 1
             self._done()
             return READ
+        if (
+            call.plan.seldom_rewritten
+            and not call.wanted
+            and end - pos == size
+            and self._stays(call.plan, data, pos, end)
+        ):
+            self._done()
+            return PASS
         return COLLECT
+
+    def _stays(self, plan: RelayPlan, data: bytes, pos: int, stop: int) -> bool:
+        """Whether nothing is to be changed in a response, which is there as a whole: then it need not be collected."""
+        assert plan.rewrite is not None
+        pos += _RESPONSE_HEADER
+        try:
+            if plan.tagged_response:
+                pos = skip_tags(data, pos)
+            return not plan.rewrite.changes(data, pos, stop, self.directory)
+        except UNREADABLE:
+            return False  # that is said when it has been collected
 
     def _done(self) -> None:
         """The answer to the oldest call goes to the client."""

@@ -34,7 +34,16 @@ class RelayPlan(Plan):
     """``wanted``: the relay's owner is to see such requests and their responses. ``versions`` are those that clients
     may use."""
 
-    __slots__ = ("refused", "request_way", "response_way", "rewrite", "rewritten", "unwanted_way", "wanted")
+    __slots__ = (
+        "refused",
+        "request_way",
+        "response_way",
+        "rewrite",
+        "rewritten",
+        "seldom_rewritten",
+        "unwanted_way",
+        "wanted",
+    )
 
     def __init__(self, key: int, version: int, versions: Versions, *, wanted: bool = False) -> None:
         super().__init__(key, version, (None, None))
@@ -45,6 +54,7 @@ class RelayPlan(Plan):
         self.rewrite: Rewrite | None = None
         if self.api is not None and self.is_known:
             self.rewrite = rewrite_of(self.api, version)
+        self.seldom_rewritten = self.rewrite is not None and self.rewrite.is_seldom
         self.rewritten = 0
         """Responses in which something was changed; whoever counts them sets it to 0."""
         self.request_way = ACKS if key == PRODUCE.key else STRAIGHT
