@@ -16,8 +16,9 @@ End = tuple[str, int]
 def connected_to(ports: Collection[int]) -> set[int]:
     """The processes that have a connection to one of these ports."""
     sockets = list(_sockets())
-    theirs = {remote for local, remote, _ in sockets if local[1] in ports}
-    inodes = {inode for local, _, inode in sockets if local in theirs}
+    theirs = {(remote, local) for local, remote, _ in sockets if local[1] in ports}
+    # Both ends have to match: two connections to different places may begin at the same port.
+    inodes = {inode for local, remote, inode in sockets if (local, remote) in theirs}
     return {pid for pid, inode in _owners() if inode in inodes}
 
 
