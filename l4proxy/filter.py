@@ -26,7 +26,7 @@ watch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
     from l4proxy.stream import Stream
+    from l4proxy.table import Table
     from l4proxy.timers import Timer
 
 __all__ = ["Conn", "Filter", "NoConfig", "Peer", "Side", "TlsInfo"]
@@ -126,6 +127,11 @@ class Filter(Generic[C]):
     @classmethod
     def cleanup(cls, shared: Any) -> None:
         """Give back what ``provision`` made."""
+
+    @classmethod
+    def tables(cls, shared: Any) -> Sequence[Table]:
+        """What the admin interface shows of this configured use (``/tables``). Called when somebody looks."""
+        return ()
 
     @classmethod
     def application_protocols(cls, config: C) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ That is all of such a filter::
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from l4proxy.exchange import Exchange
@@ -23,6 +23,7 @@ from l4proxy.plugins.watch import Watch
 if TYPE_CHECKING:
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
+    from l4proxy.table import Table
 
 __all__ = ["Observer", "now"]
 
@@ -56,6 +57,10 @@ class Observer(Filter[C]):
         if chosen is not None:
             inspector.on_exchange = _logger(watch, chosen)
         return watch
+
+    @classmethod
+    def tables(cls, shared: Watch) -> Sequence[Table]:
+        return shared.inspector.tables()
 
     @classmethod
     def logs(cls, config: C) -> Callable[[Exchange], bool] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from l4proxy.admin import changes, connection_pages, pages, routing_pages, stats_page
+from l4proxy.admin import changes, connection_pages, pages, routing_pages, stats_page, table_pages
 from l4proxy.admin.content import joined
 from l4proxy.admin.http import Request, Response
 from l4proxy.admin.index import help_text, index
@@ -44,6 +44,8 @@ ADMIN = Routes(
           connection_pages.connection, {**connection_pages.ONE_PARAMETERS, **FORMAT}),
     Route("GET", "/stats", "statistics", stats_page.stats, stats_page.PARAMETERS),
     _PROMETHEUS,
+    Route("GET", "/tables", "what filters know: hot keys, slow commands, lag ...", table_pages.tables,
+          {**table_pages.PARAMETERS, **FORMAT}),
     Route("GET", "/config_dump", "the configuration at work, without secrets", pages.config_dump, FORMAT),
     Route("GET", "/certs", "certificates and when they expire", pages.certs, FORMAT),
     Route("GET", "/plugins", "plugins and what they register", pages.plugins, FORMAT),

@@ -16,6 +16,7 @@ from l4proxy.describe.connections import closed_connections, connection, connect
 from l4proxy.describe.memory import memory
 from l4proxy.describe.process import config_dump, logging, plugins, server_info
 from l4proxy.describe.routing import clusters, listeners
+from l4proxy.describe.tables import tables
 
 if TYPE_CHECKING:
     from l4proxy.server import Server
@@ -34,6 +35,7 @@ DESCRIPTIONS: dict[str, Callable[..., Any]] = {
     "memory": memory,
     "plugins": plugins,
     "server_info": server_info,
+    "tables": tables,
 }
 """What can be asked: functions of a server and, some of them, of further arguments."""
 

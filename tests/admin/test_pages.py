@@ -26,7 +26,7 @@ def test_every_page_has_both_forms() -> None:
     async def main() -> None:
         async with administered() as admins:
             for page in ("server_info", "listeners", "clusters", "connections", "stats", "certs", "plugins", "memory",
-                         "logging", "config_dump"):  # fmt: skip
+                         "logging", "config_dump", "tables"):  # fmt: skip
                 text = await admins.get(f"/{page}")
                 data = await admins.get(f"/{page}?format=json")
                 accepted = await admins.get(f"/{page}", Accept="application/json")
@@ -307,7 +307,7 @@ def test_workers_that_differ_are_shown_each() -> None:
 def test_a_worker_that_does_not_answer_is_missed() -> None:
     async def main() -> None:
         async with administered(target=Two([])) as admins:  # type: ignore[arg-type]
-            for page in ("/clusters", "/listeners", "/certs", "/plugins"):
+            for page in ("/clusters", "/listeners", "/certs", "/plugins", "/tables"):
                 assert "# 1 of 2 workers did not answer\n" in (await admins.get(page)).text
 
     run(main)
@@ -316,5 +316,5 @@ def test_a_worker_that_does_not_answer_is_missed() -> None:
 def test_there_is_a_page_for_all_that_can_be_described() -> None:
     assert DESCRIPTIONS.keys() == {
         "certs", "closed_connections", "clusters", "config_dump", "connection", "connections", "listeners", "logging",
-        "memory", "plugins", "server_info",
+        "memory", "plugins", "server_info", "tables",
     }  # fmt: skip
