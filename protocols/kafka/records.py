@@ -15,7 +15,7 @@ from typing import NamedTuple
 from l4proxy.protocols.kafka.batches import HEADER_SIZE, LOG_APPEND_TIME, LOG_OVERHEAD, Batch
 from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, decode_varint
 
-__all__ = ["UNPACK_LIMIT", "Record", "UnsupportedCodec", "records"]
+__all__ = ["UNPACK_LIMIT", "Record", "UnsupportedCodec", "records", "unpack"]
 
 UNPACK_LIMIT = 16 * 1024 * 1024
 """Default for the bytes of a batch when it is unpacked."""
@@ -47,7 +47,7 @@ def records(data: bytes, batch: Batch, *, limit: int = UNPACK_LIMIT) -> Iterator
     """The records of ``batch``, which was read from ``data`` (`batches.batches`). Raises `wire.Unreadable`."""
     try:
         if batch.magic == 2:
-            yield from _records(_unpack(data[batch.at + HEADER_SIZE : batch.at + batch.size], batch, limit), batch)
+            yield from _records(unpack(data[batch.at + HEADER_SIZE : batch.at + batch.size], batch, limit), batch)
         else:
             yield from _messages(data[batch.at : batch.at + batch.size], limit)
     except Unreadable:
@@ -56,7 +56,8 @@ def records(data: bytes, batch: Batch, *, limit: int = UNPACK_LIMIT) -> Iterator
         raise Unreadable(f"a record does not fit its batch: {error}", code="bad_record") from error
 
 
-def _unpack(data: bytes, batch: Batch, limit: int) -> bytes:
+def unpack(data: bytes, batch: Batch, limit: int = UNPACK_LIMIT) -> bytes:
+    """What is behind the header of a batch, when it is not compressed any more. Raises `wire.Unreadable`."""
     if batch.codec == "none":
         return data
     if batch.codec != "gzip":
@@ -128,7 +129,7 @@ def _messages(data: bytes, limit: int, *, nested: bool = False) -> Iterator[Reco
         elif nested:
             raise Unreadable("a compressed message within a compressed one", code="bad_record")
         else:
-            inner = list(_messages(_unpack(value or b"", wrapper, limit), limit, nested=True))
+            inner = list(_messages(unpack(value or b"", wrapper, limit), limit, nested=True))
             # Format 1 numbers inner messages from 0, and the broker gives the wrapper the offset of the last (KIP-31).
             first = max(offset - inner[-1].offset, 0) if magic and inner else 0
             yield from (record._replace(offset=record.offset + first) for record in inner)

@@ -25,6 +25,7 @@ __all__ = [
     "decode_uvarint",
     "decode_varint",
     "encode_uvarint",
+    "encode_varint",
     "long_uvarint",
     "more",
     "negative",
@@ -99,6 +100,11 @@ def decode_varint(data: bytes, pos: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise Unreadable("a variable-size integer of more than 10 bytes", code="bad_varint")
+
+
+def encode_varint(value: int) -> bytes:
+    """A signed (zigzag) integer of variable size, of up to 64 bits."""
+    return encode_uvarint(value << 1 ^ value >> 63)
 
 
 def negative(size: int) -> None:

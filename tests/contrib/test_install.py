@@ -24,6 +24,7 @@ from source_tree import ROOT
 
 CONTRIB = sorted(path.parent for path in (ROOT / "contrib").glob("*/pyproject.toml"))
 PLUGINS = {
+    "l4proxy-kafka-mask": "kafka-mask",
     "l4proxy-limit-upload": "limit_upload",
     "l4proxy-max-value": "max-value",
     "l4proxy-postgres": "postgres",
