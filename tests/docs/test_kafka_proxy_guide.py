@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from docs.pages import Block, blocks
+from kafka_front import Filtered, with_filters
 from kafka_messages import DECLARED
 from l4proxy.cli.main import main
 from l4proxy.plugins.kafka_proxy import brokers, filter, quick
@@ -29,6 +31,20 @@ def test_a_configuration_is_right(block: Block, tmp_path: Path, certs: Certs) ->
     file = tmp_path / "kafka.toml"
     file.write_text(block.text)
     assert main(["check", str(file)]) == 0
+
+
+def test_the_filter_on_the_page_works() -> None:
+    (block,) = blocks(GUIDE, "python")
+    plugin = ModuleType("few_partitions")
+    exec(compile(block.text, GUIDE, "exec"), plugin.__dict__)
+
+    @with_filters({"use": "few_partitions"}, plugins=[plugin])
+    async def story(it: Filtered) -> None:
+        for partitions, error in ((50, 0), (51, 44)):
+            topics = [{"name": "a", "num_partitions": partitions}]
+            it.answer("CreateTopics", topics=[{"name": "a"}])
+            answer = await it.client.ask("CreateTopics", 5, topics=topics)
+            assert answer["topics"][0]["error_code"] == error
 
 
 def test_every_api_that_is_changed_is_listed() -> None:
