@@ -62,7 +62,11 @@ class FieldBlock:
         """All lines, each with its end."""
         made = self.made_http1
         if made is None:
-            made = self.made_http1 = b"\r\n".join((*self.lines, b"")) if self.fields else b""
+            if self._lines is None:
+                made = "".join([f"{name}: {value}\r\n" for name, value in self.fields]).encode("latin-1")
+            else:
+                made = b"\r\n".join((*self._lines, b"")) if self.fields else b""
+            self.made_http1 = made
         return made
 
     @property
