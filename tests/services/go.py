@@ -18,7 +18,6 @@ from services.needs import program
 __all__ = ["GO_MODULES", "go_cache", "go_program"]
 
 GO_MODULES = {
-    "ghz": "github.com/bojand/ghz/cmd/ghz@v0.93.0",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3",
     "h2spec": "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible",
 }
