@@ -227,15 +227,19 @@ class ProxySession(Relay):
 
     def authenticated(self, error: int, last: bool) -> None:
         if error:
-            self.shared.stats.authentications_total.add("failure")
+            self._authenticated("failure")
             self.conn.log.info("the brokers do not take %s as %r", self.mechanism, self._principal)
         elif last:
-            self.shared.stats.authentications_total.add("success")
+            self._authenticated("success")
             self.conn.state["kafka:principal"] = self._principal
 
     def mechanism_refused(self, mechanism: str) -> None:
-        self.shared.stats.authentications_total.add("failure")
+        self._authenticated("failure")
         self.conn.log.info("the brokers do not take the mechanism %s", mechanism)
+
+    def _authenticated(self, outcome: str) -> None:
+        self.shared.stats.authentications_total.add(outcome)
+        self.conn.state["kafka:authentication"] = outcome
 
 
 def _text(name: bytes) -> str:

@@ -349,6 +349,9 @@ def test_who_authenticates_is_known_and_how_it_went() -> None:
                 (connection,) = front.server.listeners[0].connections.values()
                 assert connection.state.get("kafka:principal") == ("alice" if outcome == "success" else None)
                 assert connection.state["kafka:software"] == "kcat 1.7"
+                assert connection.state["kafka:mechanism"] == "PLAIN"
+                assert connection.state["kafka:authentication"] == outcome
+                assert not [value for value in connection.state.values() if "secret" in str(value)]
                 count = front.value("l4proxy_kafka_proxy_authentications_total", cluster="up", outcome=outcome)
                 assert count == 1
                 await client.close()
