@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Router", "marked"]
 
-TIMEOUT = 60.0
+TIMEOUT = 30.0
 """Seconds that another cluster may take to answer."""
 LOG_PAUSE = 10.0
 LEADER_NOT_AVAILABLE = 5
