@@ -23,7 +23,6 @@ from l4proxy.protocols.kafka.refusal import (
 from l4proxy.stats import Stats, labelled_counter
 
 if TYPE_CHECKING:
-    from l4proxy.message import MessageConn
     from l4proxy.server import Server
 
 __all__ = ["KafkaTopicRules", "KafkaTopicRulesConfig"]
@@ -188,14 +187,16 @@ class KafkaTopicRules(KafkaFilter[KafkaTopicRulesConfig]):
         return True
 
     def __init__(self) -> None:
-        self._client: Client | None = None
+        self._who: tuple[object, bytes] | None = None
+        self._client = Client("", "", "")
         self._known: dict[tuple[str, bytes, str], int] = {}
         """The error codes of what was asked for, with the operation; of the client that is there now."""
 
     def on_request(self, request: KafkaRequest) -> KafkaRequest | None:
-        client = _client(self.conn, request)
-        if client != self._client or len(self._known) > KNOWN_LIMIT:
-            self._client = client
+        who = (self.conn.state.get("kafka:principal", ""), request.client_id)
+        if who != self._who or len(self._known) > KNOWN_LIMIT:
+            self._who = who
+            self._client = Client(str(who[0]), request.client_id.decode(errors="replace"), self.conn.client.host)
             self._known.clear()
         operation = OPERATIONS.get(request.kind, "describe")
         if request.kind == "ElectLeaders" and self._is_of_all_topics(request):
@@ -239,7 +240,6 @@ class KafkaTopicRules(KafkaFilter[KafkaTopicRulesConfig]):
         rules = self.shared
         if kind not in rules.kinds:
             return 0
-        assert self._client is not None
         allowed, policy = rules.decide(kind, name.decode(errors="replace"), operation, self._client)
         if allowed:
             rules.stats.allowed_total.add(policy)
@@ -250,11 +250,6 @@ class KafkaTopicRules(KafkaFilter[KafkaTopicRulesConfig]):
         rules.stats.denied_total.add(policy)
         self.conn.log.info("%s of %s %r is denied (policy %s)", operation, kind, name.decode(errors="replace"), policy)
         return CODES[kind]
-
-
-def _client(conn: MessageConn, request: KafkaRequest) -> Client:
-    client_id = request.client_id.decode(errors="replace")
-    return Client(str(conn.state.get("kafka:principal", "")), client_id, conn.client.host)
 
 
 @hookimpl

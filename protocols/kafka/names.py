@@ -12,7 +12,6 @@ versions speaks in names (`newest_by_name`).
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from l4proxy.protocols.kafka.api import Api
@@ -328,12 +327,17 @@ class Names:
         return sorted(decision.changes)
 
 
-@cache
+_MADE: dict[tuple[int, int, str], Names] = {}
+
+
 def names_of(api: Api, version: int, kind: str) -> Names:
-    return Names(api, version, kind)
+    """The same, made once: to compare APIs would cost more than to read a message."""
+    names = _MADE.get((api.key, version, kind))
+    if names is None:
+        names = _MADE[api.key, version, kind] = Names(api, version, kind)
+    return names
 
 
-@cache
 def newest_by_name(api: Api) -> int:
     """The newest version whose requests name topics and do not number them; -1 where there is none."""
     if api.name in _ASK_BY_NUMBER:

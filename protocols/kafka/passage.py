@@ -124,7 +124,9 @@ class Passage:
                     break
                 self.reader = None
             elif what == COLLECT and stop <= end and size <= self.max_message:
-                out += (data[start:pos], self._whole(data, pos + SIZE, stop))
+                if start < pos:
+                    out.append(data[start:pos])
+                out.append(self._whole(data, pos + SIZE, stop))
             else:
                 self._need = self._needed(what, size)
                 break
