@@ -55,12 +55,11 @@ class Health:
 
     def follow(self, endpoints: Collection[Endpoint]) -> None:
         """Check these endpoints and no others."""
-        if self._check is None:
-            endpoints = ()
-        for endpoint in [endpoint for endpoint in self._tasks if endpoint not in endpoints]:
+        wanted = frozenset(endpoints) if self._check is not None else frozenset()
+        for endpoint in self._tasks.keys() - wanted:
             self._tasks.pop(endpoint).cancel()
             endpoint.health_problem = ""
-        for endpoint in endpoints:
+        for endpoint in wanted:
             if endpoint not in self._tasks:
                 self._tasks[endpoint] = asyncio.get_running_loop().create_task(self._watch(endpoint))
 
