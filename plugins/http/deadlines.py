@@ -63,4 +63,4 @@ class Deadlines:
             item.bucket = None
             seconds = item.check_time(now)
             if seconds:
-                self.watch(item, now, seconds)
+                self.rewatch(item, now, seconds)

@@ -276,6 +276,8 @@ class Exchange:
             self.hedging.watch()
         elif action.per_try_timeout:
             self.try_at = _monotonic()
+            if self.attempts > 1:  # while a retry pauses, nothing else is so urgent
+                self.layer.deadlines.rewatch(self, self.try_at, action.per_try_timeout)
         if cluster.on_demand is not None or not cluster.ready:
             self._find_endpoint()
             return
