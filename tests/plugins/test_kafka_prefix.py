@@ -162,6 +162,23 @@ def test_only_what_is_asked_for() -> None:
         assert (group["group_id"], names(group["topics"])) == ("g", ["a"])
 
 
+def test_rules_behind_it_go_by_the_names_of_the_cluster() -> None:
+    rules = {"use": "topic_rules", "action": "deny", "policies": {"one": {"topics": ["t1.secret"], "groups": ["t1.g"]}}}
+
+    @with_filters(TENANT, rules)
+    async def story(it: Filtered) -> None:
+        it.answer("Produce", responses=[{"name": "t1.a", "partition_responses": [{"index": 0}]}])
+        partitions = [{"index": 0, "records": batch()}]
+        topic_data = [{"name": name, "partition_data": partitions} for name in ("secret", "a")]
+        produced = await it.client.ask("Produce", 9, acks=1, topic_data=topic_data)
+        codes = {one["name"]: one["partition_responses"][0]["error_code"] for one in produced["responses"]}
+        assert codes == {"secret": 29, "a": 0}
+        assert (await it.client.ask("Heartbeat", 4, group_id="g"))["error_code"] == 30
+        topics = [{"name": name} for name in ("t1.a", "t1.secret", "t2.b")]
+        it.answer("Metadata", brokers=it.brokers.listing(), topics=topics)
+        assert names((await it.client.ask("Metadata", 9, topics=None))["topics"]) == ["a"]
+
+
 def test_what_is_about_the_whole_cluster_is_not_offered() -> None:
     @with_filters(TENANT)
     async def story(it: Filtered) -> None:

@@ -46,7 +46,7 @@ def test_producers_are_told_how_long_to_wait() -> None:
 
 
 def test_a_client_that_does_not_wait_is_held() -> None:
-    @with_filters({"use": "quota", "produce_rate": SIZE * 5, "burst": "0s", "per": "source"})
+    @with_filters({"use": "quota", "produce_rate": SIZE, "burst": "0s", "per": "source"})
     async def story(it: Filtered) -> None:
         for name in ("Produce", "Produce", "Heartbeat"):
             it.client.send(name, 0, **(produced("a") if name == "Produce" else {}))
