@@ -18,7 +18,7 @@ from l4proxy.process import Launch
 from services.certs import Certs
 from source_tree import ROOT
 
-SERVE = {"tcp", "http", "redis", "kafka", "run"}
+SERVE = {"tcp", "http", "forward", "redis", "kafka", "run"}
 TYPED = sorted(
     {
         (page, command)
