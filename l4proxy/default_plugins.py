@@ -37,6 +37,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("echo", Kind.FILTER, "echo"),
     DefaultPlugin("endpoints_file", Kind.DISCOVERY, "endpoints_file"),
     DefaultPlugin("fault", Kind.FILTER, "fault"),
+    DefaultPlugin("grpc_check", Kind.HEALTH_CHECK, "grpc"),
     DefaultPlugin("http", Kind.FILTER, "http"),
     DefaultPlugin("http_bandwidth_limit", Kind.MESSAGE_FILTER, "bandwidth_limit", "http"),
     DefaultPlugin("http_basic_auth", Kind.MESSAGE_FILTER, "basic_auth", "http"),

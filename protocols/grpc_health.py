@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["NOT_SERVING", "SERVING", "encode_health", "read_health_request"]
+__all__ = ["NOT_SERVING", "SERVING", "encode_health", "encode_health_request", "read_health", "read_health_request"]
 
 SERVING = 1
 NOT_SERVING = 2
@@ -44,3 +44,25 @@ def read_health_request(body: bytes) -> str | None:
 def encode_health(status: int) -> bytes:
     """A ``HealthCheckResponse``, as the body of a response has it."""
     return _HEAD.pack(0, 2) + bytes((_STATUS, status))
+
+
+def encode_health_request(service: str) -> bytes:
+    """A ``HealthCheckRequest``, as the body of a request has it. The empty name is the server as a whole. Raises
+    ValueError where a name has 16 KiB or more."""
+    name = service.encode()
+    if len(name) >= _LONGEST:
+        raise ValueError(f"the name of a service has {len(name)} bytes")
+    length = bytes((len(name),)) if len(name) < 0x80 else bytes((len(name) & 0x7F | 0x80, len(name) >> 7))
+    message = bytes((_SERVICE,)) + length + name if name else b""
+    return _HEAD.pack(0, len(message)) + message
+
+
+def read_health(body: bytes) -> int | None:
+    """The status of the only message in the body of a response (0, unknown, where it says none). None for anything
+    else."""
+    if len(body) < _HEAD.size or _HEAD.unpack_from(body) != (0, len(body) - _HEAD.size):
+        return None
+    message = body[_HEAD.size :]
+    if not message:
+        return 0
+    return message[1] if len(message) == 2 and message[0] == _STATUS else None
