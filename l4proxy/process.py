@@ -54,6 +54,12 @@ class Launch:
     json_log: bool = False
     announce: Announce = log_addresses
 
+    @property
+    def ends_with_terminal(self) -> bool:
+        """Whether SIGHUP means that the terminal is gone, and not that a file is to be read again: there is none, and
+        somebody looks at what it says."""
+        return self.read is str and sys.stderr is not None and sys.stderr.isatty()
+
 
 def run_process(launch: Launch) -> int:
     """Serve until told to stop; return the exit status. Raises ConfigError and PluginError before anything is

@@ -274,7 +274,10 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
         loop.add_signal_handler(signal.SIGUSR1, self._tell_workers, signal.SIGUSR1)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
+        if self._launch.ends_with_terminal:
+            loop.add_signal_handler(signal.SIGHUP, self._told_to_stop, signal.SIGTERM)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
         loop.add_signal_handler(signal.SIGUSR2, lambda: self._spawn(self._hand_over()))
 
     def _told_to_stop(self, number: int) -> None:

@@ -152,7 +152,10 @@ class Worker:
                 add(ignored, int)
             return
         add(signal.SIGINT, self.stop, 0.0)
-        add(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
+        if self._launch.ends_with_terminal:
+            add(signal.SIGHUP, self.stop)
+        else:
+            add(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
         add(signal.SIGUSR2, lambda: self._spawn(self._hand_over()))
 
     def stop(self, drain_time: float | None = None) -> None:

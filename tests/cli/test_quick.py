@@ -330,6 +330,20 @@ def test_a_person_at_a_terminal_sees_where_it_listens_and_how_to_stop_it(upstrea
         assert proxy.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_ends_with_its_terminal(upstream: str, workers: str) -> None:
+    with quick(upstream, "--workers", workers, terminal=True) as proxy:
+        proxy.wait_for(rb"Ctrl-C stops it.")
+        assert proxy.stop(signal.SIGHUP) == 0
+
+
+def test_without_a_terminal_it_reads_its_files_again(upstream: str) -> None:
+    with quick(upstream) as proxy:
+        proxy.wait_for(rb"listening on")
+        proxy.process.send_signal(signal.SIGHUP)
+        proxy.wait_for(rb"the configuration was reloaded")
+
+
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_without_colour_where_it_is_not_wanted(upstream: str, name: str, value: str) -> None:
     with quick(upstream, terminal=True, **{name: value}) as proxy:
