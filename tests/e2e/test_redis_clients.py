@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -53,6 +54,10 @@ def proxy(request: pytest.FixtureRequest) -> Proxy:
     return proxy
 
 
+PROMPT = r":\d+(\([^)]*\))?> "
+"""Also in a transaction: ``127.0.0.1:6379(TX)> ``."""
+
+
 class Terminal:
     """``redis-cli`` at a terminal."""
 
@@ -63,14 +68,14 @@ class Terminal:
         self._process = subprocess.Popen(argv, stdin=other_side, stdout=other_side, stderr=other_side, env=environment)
         os.close(other_side)
 
-    def read(self, until: str) -> str:
+    def read(self, until: str = PROMPT) -> str:
         shown = b""
-        while until.encode() not in shown:
+        while not re.search(until.encode(), shown):
             assert select.select([self._terminal], [], [], 30)[0], shown
             shown += os.read(self._terminal, 65536)
         return shown.decode().replace("\r", "")
 
-    def say(self, line: str, until: str = "> ") -> str:
+    def say(self, line: str, until: str = PROMPT) -> str:
         """What is shown below a line, up to the next prompt or some other words."""
         os.write(self._terminal, line.encode() + b"\n")
         return self.read(until).removeprefix(line).rpartition("\n")[0].strip()
@@ -91,7 +96,7 @@ class Terminal:
 
 def test_redis_cli_at_a_terminal(proxy: Proxy) -> None:
     with Terminal(proxy.port) as terminal:
-        terminal.read("> ")
+        terminal.read()
         assert terminal.say("set a 1") == "OK"
         assert terminal.say("multi") == "OK"
         assert terminal.say("incr a") == "QUEUED"
@@ -100,13 +105,13 @@ def test_redis_cli_at_a_terminal(proxy: Proxy) -> None:
         assert terminal.say("hgetall no") == "(empty hash)"
         assert terminal.say("client setname me") == "OK"
         assert terminal.say("client getname") == '"me"'
-        assert terminal.say("subscribe news", until="(integer) 1\r\n").endswith("(integer) 1")
+        assert terminal.say("subscribe news", until=r"\(integer\) 1\r\n").endswith("(integer) 1")
         terminal.interrupt()
-        terminal.read("> ")
+        terminal.read()
         assert terminal.say("get a") == '"2"'
         assert terminal.say("monitor", until="OK\r\n") == "OK"
         terminal.interrupt()
-        terminal.read("> ")
+        terminal.read()
         assert terminal.say("ping") == "PONG"
         assert terminal.say("reset") == "RESET"
 
