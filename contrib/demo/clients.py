@@ -40,7 +40,7 @@ def produce(name: str, bootstrap: str) -> None:
             producer.produce(topic, value * 2, key=str(chance.randrange(1000)))
             sent += 1
         producer.poll(0)
-    producer.flush(10)
+    producer.flush(30)
 
 
 def consume(name: str, bootstrap: str) -> None:
