@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from random import random
 from typing import Any, ClassVar
 
 from l4proxy.access_log.operator_table import Reader
 from l4proxy.access_log.operators import OPERATORS
-from l4proxy.access_log.record import AccessRecord
 from l4proxy.config.types import Duration, Percent
 from l4proxy.errors import did_you_mean
-from l4proxy.filter import Conn
+from l4proxy.plugins.exchange_record import ExchangeRecord, fits, reader_of
 from l4proxy.plugins.kafka.exchange import KafkaExchange
 from l4proxy.protocols.kafka.apis import BY_NAME
-from l4proxy.reason import CloseReason
 
 __all__ = ["KafkaRecord", "RequestLog"]
 
@@ -75,66 +72,30 @@ class RequestLog:
             (not self.apis or exchange.kind in self.apis)
             and (not self.errors_only or bool(exchange.error))
             and (not self.min_duration or (exchange.seconds or 0) >= self.min_duration)
-            and (not self.topics or _fits(exchange.topics(), self.topics))
-            and (not self.groups or _fits(exchange.groups(), self.groups))
-            and (not self.clients or _fits(exchange.callers(), self.clients))
+            and (not self.topics or fits(exchange.topics(), self.topics))
+            and (not self.groups or fits(exchange.groups(), self.groups))
+            and (not self.clients or fits(exchange.callers(), self.clients))
             and (self.sample >= 100 or random() * 100 < self.sample)
         )
 
 
-def _fits(texts: list[str], patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(text, pattern) for text in texts for pattern in patterns)
-
-
-_ANSWERED = CloseReason("upstream", "relay", "via_upstream")
-
-
 @dataclass(slots=True)
-class KafkaRecord(AccessRecord):
+class KafkaRecord(ExchangeRecord):
     """One request with its response."""
 
     default_text: ClassVar[str] = DEFAULT_TEXT
     default_json: ClassVar[Mapping[str, Any]] = DEFAULT_JSON
-
-    exchange: KafkaExchange | None = field(default=None)
-
-    @classmethod
-    def of(cls, exchange: KafkaExchange, conn: Conn) -> KafkaRecord:
-        return cls(
-            listener=conn.listener_name,
-            client=conn.client,
-            reason=_ANSWERED,
-            started=exchange.at,
-            duration=exchange.seconds or 0.0,
-            connection_id=conn.id,
-            chain=conn.chain_name,
-            protocol="kafka",
-            server_name=conn.server_name,
-            tls=conn.tls,
-            bytes_received=exchange.request_bytes,
-            bytes_sent=exchange.response_bytes,
-            endpoint=str(conn.upstream or ""),
-            upstream=conn.upstream,
-            upstream_bytes_received=exchange.response_bytes,
-            upstream_bytes_sent=exchange.request_bytes,
-            state=conn.state,
-            log_type="KafkaRequest",
-            exchange=exchange,
-        )
-
-    @property
-    def failed(self) -> bool:
-        return self.exchange is not None and bool(self.exchange.error)
+    spoken: ClassVar[str] = "kafka"
+    line_type: ClassVar[str] = "KafkaRequest"
 
 
 def _of_exchange(read: Callable[[KafkaExchange], Any]) -> Reader:
-    """A record may be that of a connection, which has none of this."""
-    return lambda record: None if (exchange := getattr(record, "exchange", None)) is None else read(exchange) or None
+    return reader_of(KafkaExchange, lambda exchange: read(exchange) or None)
 
 
 _add = OPERATORS.add
 _add("KAFKA_API", _of_exchange(lambda exchange: exchange.kind), "The API: Produce, Fetch ...")
-_add("KAFKA_API_VERSION", lambda record: getattr(_exchange(record), "version", None), "Its version.")
+_add("KAFKA_API_VERSION", reader_of(KafkaExchange, lambda exchange: exchange.version), "Its version.")
 _add("KAFKA_CLIENT_ID", _of_exchange(lambda exchange: exchange.client_id), "The client id.")
 _add("KAFKA_PRINCIPAL", _of_exchange(lambda exchange: exchange.principal), "Who the client is, by SASL.")
 _add("KAFKA_TOPICS", _of_exchange(lambda exchange: ",".join(exchange.topics())), "The topics that it is about.")
@@ -143,10 +104,6 @@ _add("KAFKA_RECORDS", _of_exchange(lambda exchange: exchange.records()), "Record
 _add("KAFKA_ERROR", _of_exchange(lambda exchange: exchange.error), "The first error code in the response, by name.")
 _add(
     "KAFKA_CORRELATION_ID",
-    lambda record: getattr(_exchange(record), "correlation_id", None),
+    reader_of(KafkaExchange, lambda exchange: exchange.correlation_id),
     "What pairs the response with the request.",
 )
-
-
-def _exchange(record: Any) -> KafkaExchange | None:
-    return getattr(record, "exchange", None)

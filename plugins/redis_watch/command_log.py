@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from random import random
 from typing import Any, ClassVar
 
 from l4proxy.access_log.operator_table import Reader
 from l4proxy.access_log.operators import OPERATORS
-from l4proxy.access_log.record import AccessRecord
 from l4proxy.config.types import Duration, Percent
-from l4proxy.filter import Conn
+from l4proxy.plugins.exchange_record import ExchangeRecord, fits, reader_of
 from l4proxy.plugins.redis_watch.exchange import RedisExchange
-from l4proxy.reason import CloseReason
 
 __all__ = ["CommandLog", "RedisRecord"]
 
@@ -67,59 +64,23 @@ class CommandLog:
             and (not self.errors_only or bool(exchange.error))
             and (not self.min_duration or (exchange.seconds or 0) >= self.min_duration)
             and (self.sample >= 100 or random() * 100 < self.sample)
-            and (not self.clients or _fits(exchange.callers(), self.clients))
-            and (not self.keys or _fits(exchange.keys(), self.keys))
+            and (not self.clients or fits(exchange.callers(), self.clients))
+            and (not self.keys or fits(exchange.keys(), self.keys))
         )
 
 
-def _fits(texts: list[str], patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(text, pattern) for text in texts for pattern in patterns)
-
-
-_ANSWERED = CloseReason("upstream", "relay", "via_upstream")
-
-
 @dataclass(slots=True)
-class RedisRecord(AccessRecord):
+class RedisRecord(ExchangeRecord):
     """One command with its reply."""
 
     default_text: ClassVar[str] = DEFAULT_TEXT
     default_json: ClassVar[Mapping[str, Any]] = DEFAULT_JSON
-
-    command: RedisExchange | None = field(default=None)
-
-    @classmethod
-    def of(cls, exchange: RedisExchange, conn: Conn) -> RedisRecord:
-        return cls(
-            listener=conn.listener_name,
-            client=conn.client,
-            reason=_ANSWERED,
-            started=exchange.at,
-            duration=exchange.seconds or 0.0,
-            connection_id=conn.id,
-            chain=conn.chain_name,
-            protocol="redis",
-            server_name=conn.server_name,
-            tls=conn.tls,
-            bytes_received=exchange.request_bytes,
-            bytes_sent=exchange.response_bytes,
-            endpoint=str(conn.upstream or ""),
-            upstream=conn.upstream,
-            upstream_bytes_received=exchange.response_bytes,
-            upstream_bytes_sent=exchange.request_bytes,
-            state=conn.state,
-            log_type="RedisCommand",
-            command=exchange,
-        )
-
-    @property
-    def failed(self) -> bool:
-        return self.command is not None and bool(self.command.error)
+    spoken: ClassVar[str] = "redis"
+    line_type: ClassVar[str] = "RedisCommand"
 
 
 def _of_command(read: Callable[[RedisExchange], Any]) -> Reader:
-    """A record may be that of a connection, which has none of this."""
-    return lambda record: None if (command := getattr(record, "command", None)) is None else read(command)
+    return reader_of(RedisExchange, read)
 
 
 _add = OPERATORS.add

@@ -153,4 +153,4 @@ def test_which_commands_are_logged(
 ) -> None:
     running = proxy(RedisWatch, upstream=redis.address, log_commands=chosen)
     say(running, redis, len(logged))
-    assert [one.command.kind for one in running.records if isinstance(one, RedisRecord) and one.command] == logged
+    assert [one.exchange.kind for one in running.records if isinstance(one, RedisRecord) and one.exchange] == logged
