@@ -66,8 +66,11 @@ async def server(handler: Handler = echo) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    async with await asyncio.start_server(handle, HOST, 0) as running:
+    running = await asyncio.start_server(handle, HOST, 0)
+    try:
         yield running.sockets[0].getsockname()[1]
+    finally:
+        running.close()  # and no waiting: from Python 3.12 on that is for connections that a client keeps
 
 
 async def exchange(port: int, data: bytes = b"", *, ends: bool = True) -> bytes:
