@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from l4proxy.config.types import Duration, Range
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
-from l4proxy.plugins.local_ratelimit import LocalRatelimitConfig, LocalRatelimitStats, TokenBuckets
+from l4proxy.plugins.local_ratelimit import LocalRatelimitStats, TokenBuckets
 
 if TYPE_CHECKING:
     from l4proxy.server import Server
@@ -58,15 +58,7 @@ class HttpLocalRatelimit(HttpFilter[HttpLocalRatelimitConfig]):
 
     @classmethod
     def provision(cls, config: HttpLocalRatelimitConfig, server: Server) -> TokenBuckets:
-        buckets = LocalRatelimitConfig(
-            max_tokens=config.max_tokens,
-            tokens_per_fill=config.tokens_per_fill,
-            fill_interval=config.fill_interval,
-            ipv4_prefix=config.ipv4_prefix,
-            ipv6_prefix=config.ipv6_prefix,
-            max_sources=config.max_sources,
-        )
-        return TokenBuckets(buckets, server.stats.group(LocalRatelimitStats, name=config.name), time.monotonic)
+        return TokenBuckets(config, server.stats.group(LocalRatelimitStats, name=config.name), time.monotonic)
 
     def on_request(self, request: HttpRequest) -> HttpRequest | None:
         config, buckets = self.config, self.shared

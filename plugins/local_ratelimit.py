@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from l4proxy import CloseReason, Filter, Register, hookimpl
 from l4proxy.config.types import Duration, Range
@@ -15,7 +15,7 @@ from l4proxy.stats import Stats, counter, gauge
 if TYPE_CHECKING:
     from l4proxy.server import Server
 
-__all__ = ["LocalRatelimit", "LocalRatelimitConfig", "TokenBuckets"]
+__all__ = ["BucketOptions", "LocalRatelimit", "LocalRatelimitConfig", "LocalRatelimitStats", "TokenBuckets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,23 @@ class LocalRatelimitStats(Stats, subsystem="local_ratelimit", labels=("name",)):
     sources_forgotten_total = counter("Sources whose bucket was forgotten before it was full again (max_sources).")
 
 
+class BucketOptions(Protocol):
+    """The options of whatever has token buckets, as `LocalRatelimitConfig` documents them."""
+
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def tokens_per_fill(self) -> int: ...
+    @property
+    def fill_interval(self) -> float: ...
+    @property
+    def ipv4_prefix(self) -> int: ...
+    @property
+    def ipv6_prefix(self) -> int: ...
+    @property
+    def max_sources(self) -> int: ...
+
+
 class TokenBuckets:
     """A token bucket for each source.
 
@@ -55,7 +72,7 @@ class TokenBuckets:
     bucket that is full is no different from one that was never used, so it need not be remembered.
     """
 
-    def __init__(self, config: LocalRatelimitConfig, stats: LocalRatelimitStats, clock: Callable[[], float]) -> None:
+    def __init__(self, config: BucketOptions, stats: LocalRatelimitStats, clock: Callable[[], float]) -> None:
         self.stats = stats
         self.key_of = source_key(config.ipv4_prefix, config.ipv6_prefix)
         self._clock = clock

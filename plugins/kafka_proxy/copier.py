@@ -13,9 +13,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l4proxy.codec import RemoteProtocolError
-from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
 from l4proxy.logging_setup import once_per
+from l4proxy.plugins.kafka_proxy.asking import Line
 from l4proxy.plugins.kafka_proxy.brokers import brokers_of
 from l4proxy.plugins.requested_hosts import HostRequest
 from l4proxy.protocols.kafka import plain
@@ -23,13 +23,11 @@ from l4proxy.protocols.kafka.api import Api
 from l4proxy.protocols.kafka.declarations.cluster import METADATA
 from l4proxy.protocols.kafka.declarations.records import PRODUCE
 from l4proxy.protocols.kafka.errors import error_name
-from l4proxy.protocols.kafka.frames import cut_frames
 from l4proxy.protocols.kafka.wire import UNREADABLE
 from l4proxy.stats import Stats, counter, gauge, labelled_counter
 
 if TYPE_CHECKING:
     from l4proxy.server import Server
-    from l4proxy.stream import Stream
 
 __all__ = ["Copier", "Item", "KafkaMirrorStats"]
 
@@ -199,15 +197,16 @@ class Copier:
         if link is None or link.lost:
             configured = self._server.clusters.find(self._name)
             if node < 0:
-                stream, _ = await configured.open(ConnectRequest(attempts=ATTEMPTS))
+                line = await Line.open(configured, ANSWER_LIMIT)
             else:
                 brokers = brokers_of(configured, self._server)
                 address = brokers.address(node)
                 if address is None:
                     raise UpstreamError("NR", "unknown_broker", f"broker {node} of {self._name} is not known")
                 spec = brokers.endpoint(address) or await brokers.look_up(address)
-                stream, _ = await brokers.cluster(configured).open(HostRequest(host=spec))
-            link = self._links[node] = _Link(stream)
+                stream, endpoint = await brokers.cluster(configured).open(HostRequest(host=spec))
+                line = Line(stream, endpoint, ANSWER_LIMIT)
+            link = self._links[node] = _Link(line)
         return link
 
     def _lost(self, error: Exception) -> None:
@@ -223,44 +222,23 @@ class Copier:
 
 
 class _Link:
-    """A connection to a broker, on which one request is under way at a time."""
+    """The requests of the copier to one broker, one at a time."""
 
-    def __init__(self, stream: Stream) -> None:
-        self.lost = False
-        self._stream = stream
-        self._cut = cut_frames(ANSWER_LIMIT)
-        self._answer: asyncio.Future[bytes] | None = None
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._number = 0
-        stream.on_data, stream.on_eof, stream.on_lost = self._received, self._failed, self._failed
-        stream.start()
+
+    @property
+    def lost(self) -> bool:
+        return not self._line.is_open
 
     async def ask(self, api: Api, version: int, values: dict[str, Any]) -> dict[str, Any]:
         """Send a request, and return its response. Raises OSError and what a response that is none raises."""
         self._number += 1
         header = struct.pack(">hhih", api.key, version, self._number, len(CLIENT)) + CLIENT
         content = header + plain.encode(api.request, version, values)
-        self._answer = asyncio.get_running_loop().create_future()
-        self._stream.write(struct.pack(">i", len(content)) + content)
-        async with asyncio.timeout(TIMEOUT):
-            frame = await self._answer
-        if frame[4:8] != self._number.to_bytes(4, "big"):
-            raise RemoteProtocolError("a response to another request", code="unexpected_response")
-        return plain.decode(api.response, version, frame, 8)
+        frame = await self._line.ask(struct.pack(">i", len(content)) + content, TIMEOUT)
+        return plain.decode(api.response, version, frame, 4)
 
     def close(self) -> None:
-        self.lost = True
-        self._stream.close()
-
-    def _received(self, data: bytes) -> None:
-        try:
-            frames = self._cut(data)
-        except RemoteProtocolError as error:
-            self._failed(error)
-            return
-        if frames and self._answer is not None and not self._answer.done():
-            self._answer.set_result(frames[0])
-
-    def _failed(self, error: Exception | None = None) -> None:
-        self.lost = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionResetError("the connection was closed"))
+        self._line.close()
