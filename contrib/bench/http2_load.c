@@ -18,20 +18,18 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRAM "http2_load"
+#include "latencies.h"
 
 enum { STREAMS = 32, PATHS = 5000, READ = 256 * 1024, OUT = 64 * 1024, FRAME = 16384, TABLE = 4096, ENTRIES = 128 };
 enum { DATA, HEADERS, RST_STREAM = 3, SETTINGS, PING = 6, GOAWAY, WINDOW_UPDATE };
-enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4, SUB_BUCKETS = 64, PATIENCE = 120 };
+enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4, PATIENCE = 120 };
 #define GIB (1ull << 30)
 #define WINDOW (1 << 30)
 
@@ -47,47 +45,8 @@ struct connection {
 
 static char mode;
 static int port, connections, running, loop, busy, events_seen;
-static uint64_t size, units, serial, histogram[64 * SUB_BUCKETS];
+static uint64_t size, units, serial;
 static unsigned char zeros[FRAME];
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "http2_load: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static uint64_t now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static void record(uint64_t ns)
-{
-    int shift = ns < SUB_BUCKETS ? 0 : 63 - __builtin_clzll(ns) - 6;
-    histogram[shift * SUB_BUCKETS + (ns >> shift)]++;
-}
-
-static double quantile_us(double q)
-{
-    uint64_t total = 0, seen = 0;
-    int last = sizeof histogram / sizeof *histogram;
-    for (int i = 0; i < last; i++)
-        total += histogram[i];
-    for (int i = 0; i < last; i++) {
-        seen += histogram[i];
-        if (total && seen >= q * total) {
-            int shift = i < 2 * SUB_BUCKETS ? 0 : i / SUB_BUCKETS - 1;
-            return (double)((uint64_t)(i - shift * SUB_BUCKETS) << shift) / 1000;
-        }
-    }
-    return 0;
-}
 
 /* HPACK. The Huffman code is canonical, and heads have no characters beyond these. */
 

@@ -20,18 +20,16 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, CHUNK = 256 * 1024, DEPTH = 16, REQUEST = 1024, IN_FLIGHT = 32, ROUTES = 10000, SUB_BUCKETS = 64, PATIENCE = 120 };
+#define PROGRAM "http_load"
+#include "latencies.h"
+
+enum { EVENTS = 256, CHUNK = 256 * 1024, DEPTH = 16, REQUEST = 1024, IN_FLIGHT = 32, ROUTES = 10000, PATIENCE = 120 };
 #define GIB (1ull << 30)
 
 #define FIELDS \
@@ -47,7 +45,7 @@ struct connection {
 
 static char mode;
 static int port, connections, running, loop, busy, turn;
-static uint64_t size, units, serial, due, interval, histogram[64 * SUB_BUCKETS];
+static uint64_t size, units, serial, due, interval;
 static char chunk[CHUNK];
 static struct connection *all;
 
@@ -55,45 +53,6 @@ static struct connection *all;
 static int in_turn(void)
 {
     return mode == 't' || mode == 'r' || mode == 'a';
-}
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "http_load: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static uint64_t now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static void record(uint64_t ns)
-{
-    int shift = ns < SUB_BUCKETS ? 0 : 63 - __builtin_clzll(ns) - 6;
-    histogram[shift * SUB_BUCKETS + (ns >> shift)]++;
-}
-
-static double quantile_us(double q)
-{
-    uint64_t total = 0, seen = 0;
-    int last = sizeof histogram / sizeof *histogram;
-    for (int i = 0; i < last; i++)
-        total += histogram[i];
-    for (int i = 0; i < last; i++) {
-        seen += histogram[i];
-        if (total && seen >= q * total) {
-            int shift = i < 2 * SUB_BUCKETS ? 0 : i / SUB_BUCKETS - 1;
-            return (double)((uint64_t)(i - shift * SUB_BUCKETS) << shift) / 1000;
-        }
-    }
-    return 0;
 }
 
 static int make_request(char *to)

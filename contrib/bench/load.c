@@ -18,16 +18,14 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define PROGRAM "load"
+#include "latencies.h"
 #ifdef TLS
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -35,7 +33,7 @@
 typedef void SSL;
 #endif
 
-enum { EVENTS = 256, CHUNK = 256 * 1024, SOURCES = 8, SUB_BUCKETS = 64, PATIENCE = 120 };
+enum { EVENTS = 256, CHUNK = 256 * 1024, SOURCES = 8, PATIENCE = 120 };
 
 struct connection {
     int fd;
@@ -50,49 +48,8 @@ struct connection {
 static char verb; /* what the upstream shall do: see upstream.c */
 static int port, connections, running, busy_connections, loop, exchanges;
 static size_t size;
-static uint64_t units, histogram[64 * SUB_BUCKETS];
+static uint64_t units;
 static char chunk[CHUNK], received[CHUNK], *payload = chunk;
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "load: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static uint64_t now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-/* Latencies: each power of two in SUB_BUCKETS steps, so within 1.6 % of the true value. */
-
-static void record(uint64_t ns)
-{
-    int shift = ns < SUB_BUCKETS ? 0 : 63 - __builtin_clzll(ns) - 6;
-    histogram[shift * SUB_BUCKETS + (ns >> shift)]++;
-}
-
-static double quantile_us(double q)
-{
-    uint64_t total = 0, seen = 0;
-    int last = sizeof histogram / sizeof *histogram;
-    for (int i = 0; i < last; i++)
-        total += histogram[i];
-    for (int i = 0; i < last; i++) {
-        seen += histogram[i];
-        if (total && seen >= q * total) {
-            int shift = i < 2 * SUB_BUCKETS ? 0 : i / SUB_BUCKETS - 1;
-            return (double)((uint64_t)(i - shift * SUB_BUCKETS) << shift) / 1000;
-        }
-    }
-    return 0;
-}
 
 /* Bytes. put and take return how many went, 0 when none can go now, and take -1 at the end of the stream. */
 

@@ -16,19 +16,17 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#define PROGRAM "redis_load"
+#include "latencies.h"
+
 enum { EVENTS = 256, CHUNK = 256 * 1024, SOURCES = 8, IN_FLIGHT = 32, KEYS = 10000, BATCH = 100, LARGE = 64 * 1024, FEW_KEYS = 16,
-       SUB_BUCKETS = 64, PATIENCE = 120 };
+       PATIENCE = 120 };
 
 struct connection {
     int fd;
@@ -42,51 +40,10 @@ struct connection {
 static char mode;
 static int port, connections, keys, running, busy, loop, pipeline, turn;
 static size_t size, get_size, command_size;
-static uint64_t units, histogram[64 * SUB_BUCKETS], interval, due;
+static uint64_t units, interval, due;
 static unsigned random_state = 2463534242u, kind;
 static char received[CHUNK];
 static struct connection *all;
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "redis_load: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    exit(1);
-}
-
-static uint64_t now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-/* Latencies: each power of two in SUB_BUCKETS steps, so within 1.6 % of the true value. */
-
-static void record(uint64_t ns)
-{
-    int shift = ns < SUB_BUCKETS ? 0 : 63 - __builtin_clzll(ns) - 6;
-    histogram[shift * SUB_BUCKETS + (ns >> shift)]++;
-}
-
-static double quantile_us(double q)
-{
-    uint64_t total = 0, seen = 0;
-    int last = sizeof histogram / sizeof *histogram;
-    for (int i = 0; i < last; i++)
-        total += histogram[i];
-    for (int i = 0; i < last; i++) {
-        seen += histogram[i];
-        if (total && seen >= q * total) {
-            int shift = i < 2 * SUB_BUCKETS ? 0 : i / SUB_BUCKETS - 1;
-            return (double)((uint64_t)(i - shift * SUB_BUCKETS) << shift) / 1000;
-        }
-    }
-    return 0;
-}
 
 static unsigned chance(void)
 {
