@@ -48,14 +48,13 @@ class Waiter(Protocol):
 
 
 class Wait:
-    """A request that waits for a connection to an endpoint, and the attempt to make one for it."""
+    """A request that waits for a connection to an endpoint."""
 
-    __slots__ = ("attempt", "pool", "waiter")
+    __slots__ = ("pool", "waiter")
 
     def __init__(self, pool: EndpointPool, waiter: Waiter) -> None:
         self.pool = pool
         self.waiter = waiter
-        self.attempt: Attempt | None = None
 
     def cancel(self) -> None:
         self.pool.leave(self)
@@ -73,8 +72,10 @@ class EndpointPool:
         """Those with room, the last used one last."""
         self.connections: set[ClientConnection] = set()
         self.waiting: deque[Wait] = deque()
-        self.attempts = 0
-        """Connections that are being made."""
+        self.making: dict[Attempt, None] = {}
+        """Connections that are being made, the oldest first. Whichever is there first is for whoever has waited
+        longest; should one fail, it was for whoever has its place among those that wait."""
+        self._connecting = False
         self.streams = ASSUMED_STREAMS if protocol == "http2" else 1
         """How many requests a connection takes at a time, as the last one has said: so many wait for the same one."""
 
@@ -112,26 +113,32 @@ class EndpointPool:
         return wait if wait in self.waiting else None
 
     def _connect_more(self) -> None:
-        """Make connections for those that wait: one for each, or for as many as share one."""
-        limit = self.owner.options.max_connections
-        while self.attempts * self.streams < len(self.waiting):
-            if limit and len(self.connections) + self.attempts >= limit:
-                break
-            wait = next((wait for wait in reversed(self.waiting) if wait.attempt is None), None)
-            if wait is None:
-                break
-            self._connect(wait)
+        """Make connections for those that wait: one for each, or for as many as share one.
 
-    def _connect(self, wait: Wait) -> None:
-        self.attempts += 1
+        A connection on loopback is there before ``start`` returns, and whoever gets it may need another one. So this is
+        a loop that is not entered twice, and not a recursion as deep as there are requests.
+        """
+        if self._connecting:
+            return
+        self._connecting = True
+        limit = self.owner.options.max_connections
+        try:
+            while len(self.making) * self.streams < len(self.waiting):
+                if limit and len(self.connections) + len(self.making) >= limit:
+                    break
+                self._connect()
+        finally:
+            self._connecting = False
+
+    def _connect(self) -> None:
         request = ConnectRequest(endpoint=self.endpoint, reports=True)
         attempt = Attempt(
             self.owner.cluster,
             request,
-            lambda stream, _endpoint: self._connected(wait, stream),
-            lambda error: self._failed(wait, error),
+            lambda stream, _endpoint: self._connected(attempt, stream),
+            lambda error: self._failed(attempt, error),
         )
-        wait.attempt = attempt
+        self.making[attempt] = None
         attempt.start()
 
     def leave(self, wait: Wait) -> None:
@@ -139,19 +146,18 @@ class EndpointPool:
         if wait in self.waiting:
             self.waiting.remove(wait)
             self.owner.pending -= 1
-        self._cancel(wait)
+        self._cancel_surplus()
         if self.waiting:
             self._connect_more()
 
-    def _cancel(self, wait: Wait) -> None:
-        attempt, wait.attempt = wait.attempt, None
-        if attempt is not None:
-            self.attempts -= 1
-            attempt.cancel()
+    def _cancel_surplus(self) -> None:
+        """Stop making connections that nobody waits for any more, the youngest first."""
+        making = self.making
+        while making and (len(making) - 1) * self.streams >= len(self.waiting):
+            making.popitem()[0].cancel()
 
-    def _connected(self, wait: Wait, stream: Stream) -> None:
-        self.attempts -= 1
-        wait.attempt = None
+    def _connected(self, attempt: Attempt, stream: Stream) -> None:
+        del self.making[attempt]
         connection = self.owner.make(stream, self.endpoint, self)
         connection.peer = peer_of(stream.sock)
         self.connections.add(connection)
@@ -159,16 +165,19 @@ class EndpointPool:
             self.ready[connection] = None
             self._serve()
 
-    def _failed(self, wait: Wait, error: UpstreamError) -> None:
-        """An attempt has failed: so has the request for which it was made, and when there is no other attempt, all that
+    def _failed(self, attempt: Attempt, error: UpstreamError) -> None:
+        """An attempt has failed: so has the request that has its place, and when there is no other attempt, all that
         would have shared the connection."""
-        self.attempts -= 1
-        wait.attempt = None
-        for one in [wait] if self.attempts or self.streams == 1 else list(self.waiting):
-            if one in self.waiting:
-                self.waiting.remove(one)
+        place = list(self.making).index(attempt)
+        del self.making[attempt]
+        failed = list(self.waiting)
+        if self.making or self.streams == 1:
+            failed = failed[place : place + 1]
+        for wait in failed:
+            if wait in self.waiting:
+                self.waiting.remove(wait)
                 self.owner.pending -= 1
-                one.waiter.on_no_connection(error)
+                wait.waiter.on_no_connection(error)
 
     def on_capacity(self, connection: ClientConnection) -> None:
         self.streams = connection.most
@@ -195,7 +204,7 @@ class EndpointPool:
         while self.waiting and (connection := self._take()) is not None:
             wait = self.waiting.popleft()
             self.owner.pending -= 1
-            self._cancel(wait)
+            self._cancel_surplus()
             wait.waiter.on_connection(connection)
         if self.waiting:
             self._connect_more()

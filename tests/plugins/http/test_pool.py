@@ -10,6 +10,8 @@ import pytest
 
 from clusters import refused, run
 from http_peers import Seen, connect, http_proxy, ok, upstream
+from l4proxy.connect import Attempt
+from l4proxy.plugins.http.pool import EndpointPool, Wait, Waiter
 
 
 async def slowly(_seen: Seen, _reader: object, writer: asyncio.StreamWriter) -> None:
@@ -158,5 +160,65 @@ def test_an_endpoint_that_refuses_fails_all_who_wait_for_it(requests: int) -> No
             assert told == [(503, b"connect_refused")] * requests
             failures = proxy.value("l4proxy_http_cluster_failures_total", cluster="up", reason="connect_refused")
             assert failures == requests
+
+    run(conversation)
+
+
+def test_many_who_wait_get_their_connections_without_a_recursion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that are made in another order than they were begun in, and at once: as on a busy loopback."""
+    requests = 400
+    begun: list[Attempt] = []
+    start = Attempt.start
+    monkeypatch.setattr(Attempt, "start", lambda attempt: begun.append(attempt))
+
+    async def conversation() -> None:
+        async with upstream() as up, http_proxy(up) as proxy:
+
+            async def one() -> int:
+                async with connect(proxy) as client:
+                    return (await client.get()).status
+
+            asking = asyncio.gather(*(one() for _ in range(requests)))
+            while len(begun) != requests:
+                await asyncio.sleep(0)
+            monkeypatch.setattr(Attempt, "start", start)
+            for attempt in reversed(begun):
+                if not attempt.done:
+                    attempt.start()
+            assert await asking == [200] * requests
+
+    run(conversation)
+
+
+def test_a_connection_of_its_own_for_each_when_the_shared_one_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that had hoped to share a connection need one each, all made in one turn."""
+    requests = 400
+    asked: list[Waiter] = []
+    acquire = EndpointPool.acquire
+
+    def at_first_shared(self: EndpointPool, waiter: Waiter, *, fresh: bool = False) -> Wait | None:
+        asked.append(waiter)
+        self.streams = requests
+        return acquire(self, waiter, fresh=fresh)
+
+    monkeypatch.setattr(EndpointPool, "acquire", at_first_shared)
+    begun: list[Attempt] = []
+    start = Attempt.start
+    monkeypatch.setattr(Attempt, "start", lambda attempt: begun.append(attempt))
+
+    async def conversation() -> None:
+        async with upstream() as up, http_proxy(up) as proxy:
+
+            async def one() -> int:
+                async with connect(proxy) as client:
+                    return (await client.get()).status
+
+            asking = asyncio.gather(*(one() for _ in range(requests)))
+            while len(asked) != requests:
+                await asyncio.sleep(0)
+            monkeypatch.setattr(Attempt, "start", start)
+            begun.pop().start()
+            assert await asking == [200] * requests
+            assert not begun
 
     run(conversation)
