@@ -187,14 +187,16 @@ class MessageFilter(Generic[C, Q, R]):
     def on_close(self, reason: CloseReason) -> None:
         """The connection is over. Nothing is called after this, nothing can be sent."""
 
-    def reply(self, request: Q, response: R) -> None:
+    def reply(self, request: Q, response: R) -> Q | None:
         """Answer a request that is at this filter: in its ``on_request``, or while it is held here.
 
         The filters in front of this one see the response; those behind never see the request. Where no response is
         expected none is sent, and the request just ends. Without effect when the client or the connection has gone.
-        Raises RuntimeError for a request that is not here, and for a response that was given before.
+        Raises RuntimeError for a request that is not here, and for a response that was given before. Returns None, for
+        ``on_request`` to return in its turn.
         """
         self.conn.chain.reply(self.conn.position, request, response)
+        return None
 
     def release(self, message: Q | R) -> None:
         """Let a message go on that this filter held. Without effect when the client or the connection has gone. Raises

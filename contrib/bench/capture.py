@@ -123,8 +123,8 @@ def made(protocol: str, size: int) -> tuple[Figures, int]:
 
 def live(protocol: str, rate: int) -> None:
     """In a network namespace: send packets on one end of a pair of interfaces, capture them on the other."""
-    for words in ("link add here type veth peer name there", "link set here up", "link set there up"):
-        subprocess.run(["ip", *words.split()], check=True)
+    for change in ("link add here type veth peer name there", "link set here up", "link set there up"):
+        subprocess.run(["ip", *change.split()], check=True)
     plugins = Path(__file__).with_name("plugins")
     words = ["sniff", protocol, "--interface", "there", "--port", "9092", "--quiet", "--plugin-dir", str(plugins)]
     process = subprocess.Popen([sys.executable, "-m", "l4proxy", *words], stderr=subprocess.PIPE, text=True)

@@ -200,7 +200,8 @@ def _metrics(stage: Stage, cluster: Cluster, admin: int) -> None:
 
 def _scrape(url: str) -> list[str]:
     with urllib.request.urlopen(url, timeout=10) as response:
-        return response.read().decode().splitlines()
+        text: str = response.read().decode()
+    return text.splitlines()
 
 
 if __name__ == "__main__":

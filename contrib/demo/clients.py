@@ -59,9 +59,14 @@ def consume(name: str, bootstrap: str) -> None:
     consumer.close()
 
 
+def _stop_with_stdin() -> None:
+    sys.stdin.read()
+    stopped.set()
+
+
 def main() -> None:
     role, bootstrap = sys.argv[1:]
-    threading.Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
+    threading.Thread(target=_stop_with_stdin, daemon=True).start()
     try:
         (produce if role in PRODUCERS else consume)(role, bootstrap)
     except KafkaException as error:

@@ -67,8 +67,8 @@ class Screen:
         if command == "m":
             self._style = "" if numbers in ("", "0") else numbers
         elif command == "H":
-            row, _, column = numbers.partition(";")
-            self._row = min(int(row or 1), len(self.rows)) - 1
+            line, _, column = numbers.partition(";")
+            self._row = min(int(line or 1), len(self.rows)) - 1
             self._column = min(int(column or 1), self.columns) - 1
         elif command == "K":
             self.rows[self._row][self._column :] = [Cell()] * (self.columns - self._column)
@@ -90,7 +90,7 @@ class OnScreen:
         self.pid, self._fd = pty.fork()
         if not self.pid:
             os.environ.setdefault("TERM", "xterm-256color")
-            os.execv(command[0], command)
+            os.execv(command[0], list(command))
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -154,7 +154,7 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _filtered(name: str, *filters: dict[str, object]) -> L4proxy:
+def _filtered(name: str, *filters: Mapping[str, object]) -> L4proxy:
     return L4proxy(name, terminal="kafka_proxy", options={"filters": filters})
 
 

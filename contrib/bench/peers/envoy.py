@@ -89,7 +89,7 @@ class Envoy(Peer):
         }
         if job.upstream_http2:
             kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-            protocol = {"explicit_http_config": {"http2_protocol_options": {}}}
+            protocol: dict[str, object] = {"explicit_http_config": {"http2_protocol_options": {}}}
             cluster["typed_extension_protocol_options"] = {kind: {"@type": f"type.googleapis.com/{kind}", **protocol}}
         return cluster
 
