@@ -52,6 +52,11 @@ def create(bootstrap: str, topic: str, partitions: int = 3, replicas: int = 1, *
         made.result(30)
 
 
+def filled(ends: dict[int, int]) -> dict[int, int]:
+    """The partitions with records: a client that spreads them as it likes may leave one out."""
+    return {number: end for number, end in ends.items() if end}
+
+
 def ends(cluster: KafkaCluster, topic: str, partitions: int) -> dict[int, int]:
     """The brokers' own offsets, asked for with no proxy in between."""
     asker = confluent.Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "asker"})
@@ -195,9 +200,7 @@ def test_kafka_python(cluster: KafkaCluster, watched: Watched, topic: str) -> No
     reader.commit()
     reader.close()
     at_broker = ends(cluster, topic, 3)
-    assert watched.of_partitions("produced_records_total", topic) == {
-        number: end for number, end in at_broker.items() if end
-    }
+    assert watched.of_partitions("produced_records_total", topic) == filled(at_broker)
     assert watched.metrics()["client_produced_records_total", "py"] == 200
 
 
@@ -227,9 +230,9 @@ def test_clients_in_other_languages(cluster: KafkaCluster, watched: Watched, top
     consumed = job(cluster, watched.bootstrap, topic)
     at_broker = ends(cluster, topic, 3)
     assert consumed == sum(at_broker.values())
-    assert watched.of_partitions("produced_records_total", topic) == at_broker
-    assert watched.of_partitions("fetched_records_total", topic) == at_broker
-    assert watched.lag(f"group-{topic}", topic) == dict.fromkeys(range(3), 0)
+    assert watched.of_partitions("produced_records_total", topic) == filled(at_broker)
+    assert watched.of_partitions("fetched_records_total", topic) == filled(at_broker)
+    assert set(watched.lag(f"group-{topic}", topic).values()) == {0}
 
 
 def test_without_acknowledgements(cluster: KafkaCluster, watched: Watched, topic: str) -> None:
