@@ -13,8 +13,9 @@ from l4proxy.plugins.kafka_proxy.message import KafkaFilter, KafkaRequest, Kafka
 from l4proxy.plugins.kafka_proxy.patterns import Patterns
 from l4proxy.plugins.kafka_proxy.refusing import complete, refuse_part
 from l4proxy.protocols.kafka.batches import CODECS, Batch, batches
+from l4proxy.protocols.kafka.compression import UnsupportedCodec
 from l4proxy.protocols.kafka.declarations.records import PRODUCE
-from l4proxy.protocols.kafka.records import UnsupportedCodec, records
+from l4proxy.protocols.kafka.records import records
 from l4proxy.protocols.kafka.refusal import INVALID_RECORD, MESSAGE_TOO_LARGE, POLICY_VIOLATION
 from l4proxy.protocols.kafka.splice import Change, Span, encode_count
 from l4proxy.protocols.kafka.walker import Walker
@@ -52,8 +53,8 @@ class KafkaProduceRulesConfig:
     key_pattern: str = ""
     """A regular expression that keys have to match as a whole; others are an `INVALID_RECORD`."""
     unreadable: Literal["deny", "allow"] = "deny"
-    """What becomes of batches whose records cannot be looked at (snappy, lz4 and zstd), where rules are about those: a
-    `POLICY_VIOLATION`, or nothing."""
+    """What becomes of batches in a codec that is not known, where rules are about records: a `POLICY_VIOLATION`, or
+    nothing."""
     shadow: bool = False
     """Only count what would be refused."""
     name: str = ""

@@ -66,7 +66,7 @@ class KafkaMask(KafkaFilter[KafkaMaskConfig]):
         { use = "mask", topics = ["customers"], fields = ["name", "card"], clear_for = ["billing"] }
 
     Text becomes stars, numbers 0, all else null; sizes, offsets, keys and headers stay. What cannot be looked into is
-    not shown: of batches in snappy, lz4 or zstd consumers get an error instead, and of values that are no JSON, `null`.
+    not shown: of batches that are broken consumers get an error instead, and of values that are no JSON, `null`.
     """
 
     name = "mask"

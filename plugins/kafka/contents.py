@@ -2,7 +2,7 @@
 
 A walker tells of records how many there are, and that is all the observer keeps. While something is to be shown, it
 keeps the message, too, and a view that prints the exchange decodes it then. Larger messages than ``collect`` pass
-without being kept; what the standard library cannot decompress is said.
+without being kept, and that is said.
 """
 
 from __future__ import annotations

@@ -1,35 +1,29 @@
 """Records out of their batches, on demand: offsets, timestamps, keys, values, headers.
 
-Opening a batch is for filters and views that ask for it. What is not compressed, or compressed with gzip, is read; the
-standard library has no Snappy, LZ4 or Zstandard, and a batch in one of those is refused by its codec's name. A batch
-says how many records it holds but not how large they are when unpacked, so what is unpacked is bounded.
+Opening a batch is for filters and views that ask for it, and `compression` has all of Kafka's codecs. A batch says how
+many records it holds but not how large they are when unpacked, so what is unpacked is bounded.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from l4proxy.protocols.kafka.batches import HEADER_SIZE, LOG_APPEND_TIME, LOG_OVERHEAD, Batch
+from l4proxy.protocols.kafka.compression import unpack_codec
 from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, decode_varint
 
-__all__ = ["UNPACK_LIMIT", "Record", "UnsupportedCodec", "records", "unpack"]
+__all__ = ["UNPACK_LIMIT", "Record", "records", "unpack"]
 
 UNPACK_LIMIT = 16 * 1024 * 1024
 """Default for the bytes of a batch when it is unpacked."""
 HEADERS_LIMIT = 1000
 """Headers of one record."""
-_GZIP = 16 + zlib.MAX_WBITS
 
 _message = struct.Struct(">IBB").unpack_from
 _int32 = struct.Struct(">i").unpack_from
 _int64 = struct.Struct(">q").unpack_from
-
-
-class UnsupportedCodec(Unreadable):
-    """The batch is compressed with a codec that the standard library has not."""
 
 
 class Record(NamedTuple):
@@ -58,18 +52,7 @@ def records(data: bytes, batch: Batch, *, limit: int = UNPACK_LIMIT) -> Iterator
 
 def unpack(data: bytes, batch: Batch, limit: int = UNPACK_LIMIT) -> bytes:
     """What is behind the header of a batch, when it is not compressed any more. Raises `wire.Unreadable`."""
-    if batch.codec == "none":
-        return data
-    if batch.codec != "gzip":
-        raise UnsupportedCodec(f"the records are compressed with {batch.codec}", code="unsupported_codec")
-    unpacker = zlib.decompressobj(_GZIP)
-    try:
-        unpacked = unpacker.decompress(data, limit)
-    except zlib.error as error:
-        raise Unreadable(f"the records are not {batch.codec}: {error}", code="bad_compression") from error
-    if unpacker.unconsumed_tail:
-        raise Unreadable(f"the records have more than {limit} bytes when unpacked", code="unpack_limit")
-    return unpacked
+    return data if batch.codec == "none" else unpack_codec(batch.codec, data, limit)
 
 
 def _records(data: bytes, batch: Batch) -> Iterator[Record]:

@@ -2,7 +2,7 @@
 
 Offsets, timestamps, keys, headers and the producer stay. Values of the same sizes are changed where they lie, and so is
 the checksum, by the difference alone; for others the batch is written anew, which takes some 50 ns a byte for the
-checksum. As in `records`, a batch can be opened that is not compressed, or compressed with gzip.
+checksum. Batches that were compressed are then compressed with gzip, which every client reads, whatever they had been.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from l4proxy.protocols.crc32c import crc32c, crc32c_changed
-from l4proxy.protocols.kafka.batches import HEADER_SIZE, LOG_OVERHEAD, Batch, batches
+from l4proxy.protocols.kafka.batches import CODEC_MASK, CODECS, HEADER_SIZE, LOG_OVERHEAD, Batch, batches
 from l4proxy.protocols.kafka.records import UNPACK_LIMIT, unpack
 from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, decode_varint, encode_varint
 
@@ -27,6 +27,7 @@ CHECKED = 21
 """Where the bytes begin that the checksum is of."""
 _crc = struct.Struct(">I")
 _length = struct.Struct(">i")
+_attributes = struct.Struct(">h")
 
 
 class _Value(NamedTuple):
@@ -122,8 +123,10 @@ def _anew(whole: bytes, batch: Batch, records: bytes, changes: dict[_Value, byte
         parts += [records[pos : value.record], encode_varint(len(record)), record]
         pos = value.end
     content = b"".join([*parts, records[pos:]])
-    if batch.codec == "gzip":
+    attributes = batch.attributes
+    if batch.codec != "none":
         content = gzip.compress(content, compresslevel=1, mtime=0)
-    checked = whole[CHECKED:HEADER_SIZE] + content
+        attributes = attributes & ~CODEC_MASK | CODECS.index("gzip")
+    checked = _attributes.pack(attributes) + whole[CHECKED + 2 : HEADER_SIZE] + content
     size = _length.pack(CHECKED - LOG_OVERHEAD + len(checked))
     return whole[:8] + size + whole[LOG_OVERHEAD:CRC_AT] + _crc.pack(crc32c(checked)) + checked

@@ -13,7 +13,7 @@ from l4proxy.plugins.kafka_produce_rules import KafkaProduceRules
 from l4proxy.testing import use
 
 TOO_LARGE, POLICY_VIOLATION, INVALID_RECORD = 10, 44, 87
-GZIP, SNAPPY = 1, 2
+GZIP, SNAPPY, UNKNOWN = 1, 2, 5
 
 
 def packed(*records: tuple[bytes | None, bytes, tuple[str, ...]], codec: int = 0) -> bytes:
@@ -61,7 +61,8 @@ def outcome(response: dict[str, Any]) -> dict[tuple[str, int], int]:
         ),
         ({"key_required": True}, batch(), packed((None, b"", ())), INVALID_RECORD),
         ({"key_pattern": "[a-z]+"}, batch(), packed((b"key1", b"", ())), INVALID_RECORD),
-        ({"key_required": True}, batch(), batch(attributes=SNAPPY), POLICY_VIOLATION),
+        ({"key_required": True}, batch(), batch(attributes=UNKNOWN), POLICY_VIOLATION),
+        ({"key_required": True}, batch(), batch(attributes=SNAPPY), INVALID_RECORD),
         ({"key_required": True}, batch(), batch(attributes=GZIP, packed=b"no gzip"), INVALID_RECORD),
         ({"key_required": True}, batch(), batch(packed=b"\x7f"), INVALID_RECORD),
     ],
@@ -126,7 +127,7 @@ def test_batches_that_cannot_be_opened_may_pass() -> None:
     @with_filters({"use": "produce_rules", "key_required": True, "unreadable": "allow"})
     async def story(it: Filtered) -> None:
         it.answer("Produce", responses=[])
-        await it.client.ask("Produce", 9, **produced(("a", batch(attributes=SNAPPY))))
+        await it.client.ask("Produce", 9, **produced(("a", batch(attributes=UNKNOWN))))
         assert len(it.asked("Produce")) == 1
 
 

@@ -13,18 +13,22 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 
 from kafka_messages import batch, record, varint
 from l4proxy.protocols.kafka.batches import batches
-from l4proxy.protocols.kafka.records import Record, UnsupportedCodec, records
+from l4proxy.protocols.kafka.records import Record, records
 from l4proxy.protocols.kafka.wire import Unreadable
 
-GZIP, SNAPPY = 1, 2
+GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+UNKNOWN = 5
 
 
 def all_records(data: bytes, limit: int = 1_000_000) -> list[Record]:
     return [record for batch in batches(data, 0, len(data)) for record in records(data, batch, limit=limit)]
 
 
-@pytest.mark.parametrize("codec", [0, GZIP])
-@pytest.mark.parametrize("magic", [0, 1, 2])
+# With LZ4 from format 1 on, with Zstandard from format 2 on, as Kafka itself.
+WRITTEN = [(magic, codec) for magic in (0, 1, 2) for codec in (0, GZIP, SNAPPY, LZ4, ZSTD)[: 3 + magic]]
+
+
+@pytest.mark.parametrize(("magic", "codec"), WRITTEN)
 def test_records_are_those_that_kafka_python_wrote(magic: int, codec: int) -> None:
     builder = MemoryRecordsBuilder(magic, codec, 100_000)
     headers = [("h", b"1"), ("h", None)] if magic == 2 else []
@@ -53,8 +57,8 @@ def test_time_of_the_log() -> None:
 
 
 def test_other_codecs_are_named() -> None:
-    with pytest.raises(UnsupportedCodec, match="compressed with snappy") as caught:
-        all_records(batch(1, attributes=SNAPPY))
+    with pytest.raises(Unreadable, match="compressed with codec_5") as caught:
+        all_records(batch(1, attributes=UNKNOWN))
     assert caught.value.code == "unsupported_codec"
 
 
@@ -70,6 +74,7 @@ def test_a_bomb_does_not_go_off() -> None:
     ("data", "code"),
     [
         (batch(1, attributes=GZIP, packed=b"not gzip"), "bad_compression"),
+        (batch(1, attributes=ZSTD, packed=b"not zstd"), "bad_compression"),
         (batch(1, packed=b""), "bad_record"),
         (batch(1, packed=varint(-5)), "bad_record"),
         (batch(1, packed=varint(100) + bytes(10)), "bad_record"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,12 +14,13 @@ from l4proxy.protocols.kafka.records import records
 from l4proxy.protocols.kafka.rewriting import change_values
 from l4proxy.protocols.kafka.wire import Unreadable
 
-GZIP, SNAPPY, CONTROL = 1, 2, 0x20
+GZIP, ZSTD, UNKNOWN, CONTROL = 1, 4, 5, 0x20
+PACK = {0: bytes, GZIP: gzip.compress, ZSTD: zstandard.compress}
 
 
 def made(values: list[bytes | None], codec: int = 0) -> bytes:
     content = b"".join(record(at, b"key" * at, value) for at, value in enumerate(values))
-    return batch(len(values), attributes=codec, packed=gzip.compress(content) if codec else content)
+    return batch(len(values), attributes=codec, packed=PACK[codec](content))
 
 
 def read(data: bytes) -> list[tuple[bytes | None, bytes | None]]:
@@ -31,7 +33,7 @@ def read(data: bytes) -> list[tuple[bytes | None, bytes | None]]:
     return found
 
 
-@given(st.lists(st.none() | st.binary(max_size=200), max_size=5), st.sampled_from([0, GZIP]), st.booleans())
+@given(st.lists(st.none() | st.binary(max_size=200), max_size=5), st.sampled_from([0, GZIP, ZSTD]), st.booleans())
 def test_values_are_others_and_all_else_is_the_same(values: list[bytes | None], codec: int, longer: bool) -> None:
     def change(value: bytes) -> bytes:
         return value + b"more" if longer else value.upper()
@@ -39,6 +41,11 @@ def test_values_are_others_and_all_else_is_the_same(values: list[bytes | None], 
     data = made(values, codec) + made([b"last"], codec)
     expected = [(key, None if value is None else change(value)) for key, value in read(data)]
     assert read(change_values(data, change)) == expected
+
+
+def test_every_client_reads_what_is_packed_anew() -> None:
+    changed = change_values(made([b"a" * 99], ZSTD), bytes.upper)
+    assert [one.codec for one in batches(changed, 0, len(changed))] == ["gzip"]
 
 
 def test_what_does_not_change_stays_as_it_is() -> None:
@@ -50,7 +57,7 @@ def test_what_does_not_change_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (batch(attributes=SNAPPY), "unsupported_codec"),
+        (batch(attributes=UNKNOWN), "unsupported_codec"),
         (batch(2, packed=record()), "bad_record"),
         (batch(packed=b"\x0c\0\0\0\x01\x7e\0"), "bad_record"),
         (bytes(8) + b"\0\0\0\x10" + bytes(4) + b"\1\0" + bytes(10), "old_format"),
