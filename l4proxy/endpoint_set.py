@@ -52,7 +52,12 @@ class EndpointSet:
 
     # Membership
 
+    def available(self) -> list[Endpoint]:
+        """Those that are known to be well, for who asks how the cluster is: panic makes nobody well."""
+        return [endpoint for endpoint in self.current.values() if endpoint.weight > 0 and endpoint.available]
+
     def choosable(self) -> list[Endpoint]:
+        """Those that a balancer chooses from."""
         wanted = [endpoint for endpoint in self.current.values() if endpoint.weight > 0]
         available = [endpoint for endpoint in wanted if endpoint.available]
         return wanted if len(available) * 100 < self.panic_threshold * len(wanted) else available

@@ -1,4 +1,4 @@
-"""``grpc``: deadlines that hold, and statistics of services and methods."""
+"""``grpc``: a limit for deadlines, and statistics of services and methods."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GrpcStats(Stats, subsystem="grpc", labels=("service", "method")):
 class _Call:
     """What is remembered of a call."""
 
-    __slots__ = ("exchange", "received", "sent", "status", "timed_out", "timer")
+    __slots__ = ("exchange", "received", "sent", "status", "timer")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -54,7 +54,6 @@ class _Call:
         self.status = ""
         """The ``grpc-status`` of its trailers."""
         self.timer: Timer | None = None
-        self.timed_out = False
 
 
 _BATCH = 256
@@ -85,7 +84,7 @@ class _Shared:
 
 
 class Grpc(HttpFilter[GrpcConfig]):
-    """Watch over gRPC calls: count them by service, method and status, and end those whose deadline is over.
+    """Watch over gRPC calls: count them by service, method and status, and let none have longer than `max_timeout`.
 
     { use = "grpc", max_timeout = "30s" }
     """
@@ -107,18 +106,16 @@ class Grpc(HttpFilter[GrpcConfig]):
         request.state["grpc:call"] = call
         if self.config.message_sizes:
             request.body.watch(MessageReader(lambda size: self._count(call, call.received, size)).feed)
-        timeout = self._timeout(request)
-        if timeout:
-            call.timer = self.conn.call_later(timeout, lambda: self._too_late(call))
+        self._cap(request, call)
         return request
 
-    def _timeout(self, request: HttpRequest) -> float:
+    def _cap(self, request: HttpRequest, call: _Call) -> None:
+        """No more than ``max_timeout``. A deadline that is sooner than that is kept by the ``http`` filter."""
         most, value = self.config.max_timeout, request.field("grpc-timeout")
         wanted = None if value is None else read_timeout(value)
         if most and (wanted is None or wanted > most):
             request.headers["Grpc-Timeout"] = encode_timeout(most)
-            return most
-        return wanted or 0.0
+            call.timer = self.conn.call_later(most, lambda: self._too_late(call))
 
     def on_response(self, response: HttpResponse) -> HttpResponse | None:
         call: _Call | None = response.request.state.get("grpc:call")
@@ -139,7 +136,6 @@ class Grpc(HttpFilter[GrpcConfig]):
             _record(stats, call)
 
     def _too_late(self, call: _Call) -> None:
-        call.timed_out = True
         call.exchange.fail(504, "deadline", "the deadline of the call is over (grpc-timeout)")
 
     def _done(self, call: _Call, why: str) -> None:
@@ -150,7 +146,7 @@ class Grpc(HttpFilter[GrpcConfig]):
         stats = self.shared.of(exchange.request.path, status)
         stats.calls_total.add(status)
         stats.call_seconds.record(time.monotonic() - exchange.started)
-        stats.deadlines_total += call.timed_out
+        stats.deadlines_total += why == "deadline"
         _record(stats, call)
 
 

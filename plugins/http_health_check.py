@@ -21,7 +21,7 @@ class HealthCheckConfig:
     path: str = "/healthz"
     """The path that is answered here."""
     min_endpoints: Mapping[str, Annotated[int, Range(1)]] = field(default_factory=dict)
-    """Clusters that have to have so many endpoints: `{ app = 1 }`; else the answer is 503."""
+    """Clusters that have to have so many endpoints that are well: `{ app = 1 }`; else the answer is 503."""
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
@@ -30,7 +30,7 @@ class HealthCheckConfig:
 
 class HealthCheck(HttpFilter[HealthCheckConfig]):
     """Answer health checks: 200 while this proxy takes requests, 503 while it drains, or while a cluster has too few
-    endpoints. No other request is touched.
+    endpoints that are well. No other request is touched.
     """
 
     name = "health_check"
@@ -55,7 +55,7 @@ class HealthCheck(HttpFilter[HealthCheckConfig]):
         if server.state != "LIVE":
             return server.state.lower()
         for name, wanted in self.config.min_endpoints.items():
-            there = len(server.clusters.find(name).endpoints.choosable())
+            there = len(server.clusters.find(name).endpoints.available())
             if there < wanted:
                 return f"cluster {name} has {there} endpoints, not {wanted}"
         return ""

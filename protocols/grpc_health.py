@@ -5,10 +5,20 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["NOT_SERVING", "SERVING", "encode_health", "encode_health_request", "read_health", "read_health_request"]
+__all__ = [
+    "NOT_SERVING",
+    "SERVICE_UNKNOWN",
+    "SERVING",
+    "encode_health",
+    "encode_health_request",
+    "read_health",
+    "read_health_request",
+]
 
 SERVING = 1
 NOT_SERVING = 2
+SERVICE_UNKNOWN = 3
+"""Said by ``Watch`` alone: ``Check`` ends with NOT_FOUND."""
 
 _HEAD = struct.Struct("!BI")
 _SERVICE = 0x0A

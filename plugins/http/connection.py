@@ -227,6 +227,11 @@ class ServerConnection(ABC):
     def idle(self) -> bool:
         """No stream is open, and no part of a request has come."""
 
+    @property
+    @abstractmethod
+    def draining(self) -> bool:
+        """It takes no further requests: a response that would never end should come to an end."""
+
 
 # Upstream
 

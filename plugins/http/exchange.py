@@ -71,10 +71,10 @@ class Exchange:
 
     __slots__ = (
         "_held_client", "_held_upstream", "_kept", "_request_flow", "_response_flow", "_wait", "action", "attempts",
-        "bucket", "client", "connection", "cookie", "endpoint", "finished", "first_byte_at", "flags", "hedging", "host",
-        "layer", "moved", "moved_at", "notes", "pool", "received", "request", "request_done_at", "request_ended",
-        "request_full", "responded", "response", "response_full", "retrying", "route", "seen_moved", "sent", "sent_at",
-        "splicer", "started", "stream", "tried", "try_at", "tunnel", "upstream", "watchers",
+        "bucket", "call_limit", "client", "connection", "cookie", "endpoint", "finished", "first_byte_at", "flags",
+        "hedging", "host", "layer", "moved", "moved_at", "notes", "pool", "received", "request", "request_done_at",
+        "request_ended", "request_full", "responded", "response", "response_full", "retrying", "route", "seen_moved",
+        "sent", "sent_at", "splicer", "started", "stream", "tried", "try_at", "tunnel", "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -114,6 +114,8 @@ class Exchange:
         self.sent_at: float = 0.0
         self.try_at: float = 0.0
         """When the present try began, where tries have a limit."""
+        self.call_limit: float = 0.0
+        """Seconds that its client gives a gRPC call (``grpc-timeout``); 0: no limit."""
         self.first_byte_at: float = 0.0
         self.flags: tuple[str, ...] = ()
         self.bucket: set[Any] | None = None
@@ -437,8 +439,10 @@ class Exchange:
             self.response = response
             if response.flags:
                 self.flags = (*self.flags, *response.flags)
-            content = response.content if self.request.kind != "HEAD" else b""
-            self._response_flow = ResponseFlow(self, content, True)
+            content, end = response.content, response.complete
+            if self.request.kind == "HEAD":
+                content, end = b"", True
+            self._response_flow = ResponseFlow(self, content, end)
         self.layer.finish_response(self, response)
         self.responded = True
         response.seal()

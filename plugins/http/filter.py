@@ -112,6 +112,11 @@ class Http(Filter[HttpConfig]):
         else:
             self._connection.drain()
 
+    @property
+    def draining(self) -> bool:
+        """The client's connection takes no further requests."""
+        return self._connection is not None and self._connection.draining
+
     def on_close(self, reason: CloseReason) -> None:
         if self._connection is not None:
             self._connection.closed(reason)

@@ -355,6 +355,10 @@ class Http1Server(ServerConnection, ServerStream):
         if self._sink is not None:
             self._sink.on_response_writable(writable)
 
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
     def drain(self) -> None:
         self._draining = True
         if not self._busy:

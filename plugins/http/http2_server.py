@@ -72,6 +72,10 @@ class Http2Server(ServerConnection):
     def idle(self) -> bool:
         return not self._codec.streams
 
+    @property
+    def draining(self) -> bool:
+        return self._draining or self._codec.ending
+
     # From the client
 
     def receive(self, data: bytes) -> None:

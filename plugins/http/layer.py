@@ -13,6 +13,7 @@ from l4proxy.plugins.http.deadlines import Deadlines
 from l4proxy.plugins.http.error_pages import ErrorPages
 from l4proxy.plugins.http.explain import Notes
 from l4proxy.plugins.http.forwarding import Forwarding
+from l4proxy.plugins.http.grpc_answers import call_limit
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.paths import BadPath, normalize
 from l4proxy.plugins.http.pool import cluster_pool
@@ -154,8 +155,12 @@ class Layer:
             action.prepare(exchange, route)
         if request.upgrade and not self._may_upgrade(exchange, action):
             return
-        if action.first_limit:
-            self.deadlines.watch(exchange, exchange.started, action.first_limit)
+        first_limit = action.first_limit
+        if "grpc-timeout" in index and (limit := call_limit(request)):
+            exchange.call_limit = limit
+            first_limit = min(limit, first_limit or limit)
+        if first_limit:
+            self.deadlines.watch(exchange, exchange.started, first_limit)
 
     def _normalize(self, exchange: Exchange) -> bool:
         config, request = self.config, exchange.request
@@ -221,8 +226,9 @@ class Layer:
         if moved != exchange.seen_moved:
             exchange.seen_moved, exchange.moved_at = moved, now
         sent, answered = exchange.request_done_at, exchange.first_byte_at
-        waiting = sent and not answered
+        waiting = sent and not answered and not exchange.responded
         limited = (
+            (exchange.call_limit, exchange.started, self._deadline_over),
             (action.max_duration, exchange.started, self._too_long),
             (limits.body_timeout if not sent and not exchange.tunnel else 0, exchange.started, self._body_too_slow),
             (action.timeout if waiting else 0, sent, self._no_response),
@@ -249,6 +255,10 @@ class Layer:
     def _too_long(self, exchange: Exchange) -> None:
         self.stats.timeouts_total.add("max_duration")
         exchange.fail(504, "max_duration", "the request has lasted for too long (max_duration)", "DT")
+
+    def _deadline_over(self, exchange: Exchange) -> None:
+        self.stats.timeouts_total.add("deadline")
+        exchange.fail(504, "deadline", "the deadline of the call is over (grpc-timeout)", "DT")
 
     def _body_too_slow(self, exchange: Exchange) -> None:
         self.stats.timeouts_total.add("body_timeout")

@@ -72,7 +72,7 @@ from l4proxy.protocols.http2.frames import (
 from l4proxy.protocols.http2.hpack_decoder import DEFAULT_TABLE_SIZE, Decoder
 from l4proxy.protocols.http2.limits import FloodError, Limits
 from l4proxy.protocols.http2.output import INITIAL_WINDOW, Output
-from l4proxy.protocols.http2.priority import read_urgency
+from l4proxy.protocols.http2.priority import NO_PRIORITY, Priority, read_priority
 from l4proxy.protocols.http2.stream import Http2Stream
 from l4proxy.protocols.http2.stream_state import NEXT, Fault, Input, State
 from l4proxy.protocols.http_fields import EMPTY, Field, FieldBlock
@@ -150,10 +150,11 @@ class Http2Connection(Output):
 
     name = "http2"
 
-    __slots__ = ("_batch", "_block", "_client", "_decoder", "_delivered", "_ending", "_failed", "_fixed_heads",
-                 "_goaway_last", "_head_limits", "_heads", "_last_id", "_needed", "_next_id", "_now", "_parts",
-                 "_parts_since", "_parts_size", "_preface", "_seen", "_settings_sent", "_shutdown_sent", "_skipped",
-                 "_trailers", "_urgencies", "goaway_received", "peer_concurrency", "peer_settings")  # fmt: skip
+    __slots__ = ("_batch", "_block", "_client", "_decoder", "_delivered", "_ending", "_failed",
+                 "_fixed_heads", "_goaway_last", "_head_limits", "_heads", "_last_id", "_needed",
+                 "_next_id", "_now", "_parts", "_parts_since", "_parts_size", "_preface", "_priorities",
+                 "_seen", "_settings_sent", "_shutdown_sent", "_skipped", "_trailers", "goaway_received",
+                 "peer_concurrency", "peer_settings")  # fmt: skip
 
     def __init__(self, *, client: bool = False, limits: Limits | None = None) -> None:
         super().__init__(limits or Limits())
@@ -187,7 +188,7 @@ class Http2Connection(Output):
         self._skipped: list[tuple[int, int]] = []
         """Numbers below ``_last_id`` that were never used, as ranges."""
         self._next_id = 1
-        self._urgencies: dict[int, int] = {}
+        self._priorities: dict[int, Priority] = {}
         """Of streams that are still to be opened."""
         # The connection's life.
         self._now = 0.0
@@ -196,7 +197,7 @@ class Http2Connection(Output):
         self._goaway_last: int | None = None
         self._failed = False
         self._ending = False
-        """A client opens no further streams."""
+        """There are to be no further streams."""
         self._begin()
 
     def _begin(self) -> None:
@@ -464,8 +465,9 @@ class Http2Connection(Output):
             if end and head.content_length:
                 raise MessageError("the end comes before what Content-Length promises", "content_length_mismatch")
             stream.expected = head.content_length
-        if self._urgencies or head.priority is not None:
-            stream.urgency = self._urgencies.pop(stream_id, read_urgency(head.priority or ""))
+        if self._priorities or head.priority is not None:
+            said = NO_PRIORITY if head.priority is None else read_priority(head.priority)
+            stream.urgency, stream.sequential = self._priorities.pop(stream_id, said)
         streams[stream_id] = stream
         events.append(RequestReceived(stream, head, bool(end)))
         if stream_id >= _LAST_STREAMS:
@@ -710,12 +712,12 @@ class Http2Connection(Output):
         if not about & 1:
             raise _Fatal(ErrorCode.PROTOCOL_ERROR, "bad_priority", f"PRIORITY_UPDATE for stream {about}")
         self.guard.spend("priorities", glitch=False)
-        urgency = read_urgency(str(payload[4:], "latin-1"))
+        priority = read_priority(str(payload[4:], "latin-1"))
         stream = self.streams.get(about)
         if stream is not None:
-            stream.urgency = urgency
+            stream.urgency, stream.sequential = priority
         elif self._last_id < about <= self._last_id + 2 * self.limits.max_concurrent_streams:
-            self._urgencies[about] = urgency
+            self._priorities[about] = priority
 
     def _on_rst_stream(self, payload: bytes, _flags: int, stream_id: int, events: list[Event]) -> None:
         if len(payload) != 4:
@@ -910,6 +912,11 @@ class Http2Connection(Output):
         self._out.append(goaway_frame(self._goaway_last, ErrorCode.NO_ERROR))
         if not self._client:
             self._shutdown_sent = None
+
+    @property
+    def ending(self) -> bool:
+        """One of the two sides has said that this is to be the end."""
+        return self._ending
 
     @property
     def finished(self) -> bool:

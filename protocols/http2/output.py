@@ -2,7 +2,8 @@
 
 Frames are collected and leave joined, when the owner asks for them (``data_to_send``): once a turn of its loop, for all
 streams. A body that fits both windows goes straight there. One that does not waits in its stream, and the streams that
-could send take turns, a frame each, the more urgent before the less (``priority``). Only so much is handed out at once
+could send take turns, a frame each, the more urgent before the less, but for those that are to be sent one by one
+(``priority``). Only so much is handed out at once
 as one write should hold; the owner asks again when that has left. So a large body delays a small one by no more than
 one write, and what a slow reader makes us keep is in the streams, where it is counted.
 """
@@ -224,6 +225,8 @@ class Output:
         ready = self._ready.get(stream.urgency)
         if ready is None:
             self._ready[stream.urgency] = deque((stream,))
+        elif stream.sequential and (not ready[0].sequential or ready[0].id > stream.id):
+            ready.appendleft(stream)
         else:
             ready.append(stream)
 

@@ -6,13 +6,11 @@ from collections import deque
 from typing import Any
 
 from l4proxy.protocols.http2.events import DataReceived
+from l4proxy.protocols.http2.priority import DEFAULT_URGENCY
 from l4proxy.protocols.http2.stream_state import State
 from l4proxy.protocols.http_fields import FieldBlock
 
-__all__ = ["DEFAULT_URGENCY", "Http2Stream"]
-
-DEFAULT_URGENCY = 3
-"""Of 0 to 7, the most urgent first (RFC 9218 section 4.1)."""
+__all__ = ["Http2Stream"]
 
 
 class Http2Stream:
@@ -20,7 +18,7 @@ class Http2Stream:
 
     __slots__ = ("abandoned", "batch", "body_allowed", "data_event", "ends", "expected", "full", "has_head", "held",
                  "id", "moved", "moved_at", "owner", "queue", "queued", "recv_target", "recv_window", "scheduled",
-                 "send_window", "state", "trailers", "unacked", "urgency", "withheld")  # fmt: skip
+                 "send_window", "sequential", "state", "trailers", "unacked", "urgency", "withheld")  # fmt: skip
 
     def __init__(self, stream_id: int, state: int, recv_window: int, send_window: int) -> None:
         self.id = stream_id
@@ -57,6 +55,8 @@ class Http2Stream:
         self.moved_at = 0.0
         """Whether something was sent since the time was last looked at, and when that was so."""
         self.urgency = DEFAULT_URGENCY
+        self.sequential = False
+        """`priority` has what these two mean."""
         self.batch = 0
         self.data_event: DataReceived | None = None
 

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-from clusters import run
+from clusters import run, until
 from grpc_peers import SERVICE, Calls, grpc_service, in_thread
-from http2_peers import h2_connect
+from http2_peers import H2Connected, Received, h2_connect, h2_upstream
 from http_peers import http_proxy
 from proxying import HOST, Proxy, server
 
@@ -98,6 +98,73 @@ def test_a_deadline_is_kept_also_where_the_service_does_not() -> None:
             assert status in ("4", "1", None)
             assert status or reply.reset is not None
             assert proxy.value("l4proxy_http_requests_active", http="http") == 0
+
+    run(conversation)
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/a.B/Unary", "application/grpc"), ("/a.B/Web", "application/grpc-web")])
+def test_a_deadline_needs_no_filter_and_ends_what_the_endpoint_has(path: str, kind: str) -> None:
+    given_up: list[bool] = []
+
+    async def never(connection: H2Connected, request: Received) -> None:
+        await connection.until(lambda: request.reset is not None)
+        given_up.append(True)
+
+    async def conversation() -> None:
+        options = {"upstream": {"protocol": "http2"}}
+        async with h2_upstream(never) as up, http_proxy(f":{up.port}", **options) as proxy, h2_connect(proxy) as client:
+            head = [("content-type", kind), ("grpc-timeout", "100m")]
+            reply = await client.get(path, *head, method="POST", body=b"\0\0\0\0\0")
+            assert (reply.field("grpc-status") == "4") == (kind == "application/grpc")
+            assert (reply.status == 504) == (kind != "application/grpc")
+            await until(lambda: given_up)
+            assert proxy.value("l4proxy_http_timeouts_total", http="http", limit="deadline") == 1
+
+    run(conversation)
+
+
+def test_deadlines_that_are_none_and_those_of_other_requests_are_not_heard() -> None:
+    one_is_over = asyncio.Event()
+
+    async def answer(connection: H2Connected, request: Received) -> None:
+        if request.field("grpc-timeout") == "200m" and request.field("content-type") == "application/grpc":
+            await connection.until(lambda: request.reset is not None)
+            one_is_over.set()
+        else:
+            await one_is_over.wait()
+            connection.respond(request, end=True)
+
+    async def conversation() -> None:
+        options = {"upstream": {"protocol": "http2"}}
+        async with (
+            h2_upstream(answer) as up,
+            http_proxy(f":{up.port}", **options) as proxy,
+            h2_connect(proxy) as client,
+        ):
+            calls = (("text/plain", "1m"), ("application/grpc", "1x"), ("application/grpc", "0m"))
+            replies = [
+                client.get("/a.B/C", ("content-type", kind), ("grpc-timeout", value), method="POST")
+                for kind, value in (*calls, ("application/grpc", "200m"))
+            ]
+            *unlimited, limited = await asyncio.gather(*replies)
+            assert [(reply.status, reply.field("grpc-status")) for reply in unlimited] == [(200, None)] * 3
+            assert limited.field("grpc-status") == "4"
+
+    run(conversation)
+
+
+def test_the_route_limits_deadlines() -> None:
+    async def never(connection: H2Connected, request: Received) -> None:
+        await connection.until(lambda: request.reset is not None)
+
+    async def conversation() -> None:
+        route = {"prefix": "/", "cluster": "up", "max_duration": "0.1s"}
+        options = {"cluster": None, "routes": [route], "upstream": {"protocol": "http2"}}
+        async with h2_upstream(never) as up, http_proxy(f":{up.port}", **options) as proxy, h2_connect(proxy) as client:
+            head = [("content-type", "application/grpc"), ("grpc-timeout", "10H")]
+            reply = await client.get("/a.B/C", *head, method="POST", body=b"\0\0\0\0\0")
+            assert reply.field("grpc-status") == "4"
+            assert proxy.value("l4proxy_http_timeouts_total", http="http", limit="max_duration") == 1
 
     run(conversation)
 

@@ -30,3 +30,16 @@ def test_too_few_endpoints_are_bad_health() -> None:
             assert (reply.status, reply.body) == (503, b"cluster up has 1 endpoints, not 2\n")
 
     run(conversation)
+
+
+def test_endpoints_that_are_ill_do_not_count_also_where_panic_uses_them() -> None:
+    async def conversation() -> None:
+        use: dict[str, Any] = {"use": "health_check", "min_endpoints": {"up": 1}}
+        async with upstream() as up, http_proxy(up, filters=[use]) as proxy, connect(proxy) as client:
+            assert (await client.get("/healthz")).status == 200
+            endpoints = proxy.server.clusters.find("up").endpoints
+            endpoints.choosable()[0].health_problem = "it does not answer"
+            assert endpoints.choosable()
+            assert (await client.get("/healthz")).status == 503
+
+    run(conversation)

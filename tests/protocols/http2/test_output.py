@@ -183,6 +183,54 @@ def test_the_urgent_go_first() -> None:
     assert order == [3, 3, 1, 1, 5, 5]
 
 
+@pytest.mark.parametrize(
+    ("priorities", "order"),
+    [
+        (("u=3", "u=3", "u=3"), [1, 1, 1, 3, 3, 3, 5, 5, 5]),
+        (("i", "i", "i"), [5, 3, 1, 5, 3, 1, 5, 3, 1]),
+        ((None, None, None), [5, 3, 1, 5, 3, 1, 5, 3, 1]),
+        (("u=3", None, "i"), [1, 1, 1, 5, 3, 5, 3, 5, 3]),
+        (("u=5", "u=4, i", "u=4"), [5, 5, 5, 3, 3, 3, 1, 1, 1]),
+    ],
+)
+def test_what_is_shown_in_pieces_shares_and_all_else_goes_one_by_one(
+    priorities: tuple[str | None, ...], order: list[int]
+) -> None:
+    """RFC 9218 section 10; the bodies are there in the opposite order of the requests."""
+    connection = server()
+    connection.receive_data(settings_frame({Setting.INITIAL_WINDOW_SIZE: 2**30}))
+    heads = [[*GET, *([] if said is None else [("priority", said)])] for said in priorities]
+    events = connection.receive_data(b"".join(headers(2 * at + 1, head) for at, head in enumerate(heads)))
+    made = [event.stream for event in events if isinstance(event, RequestReceived)]
+    for stream in made:
+        connection.respond(stream, 200, EMPTY)
+    connection.send_window = 0
+    for stream in reversed(made):
+        connection.send_data(stream, bytes(40_000), True)
+    connection.receive_data(window_update_frame(0, 2**20))
+    assert [f.stream_id for f in everything(connection) if f.kind == FrameType.DATA] == order
+
+
+def test_one_that_goes_alone_keeps_its_place_while_it_waits() -> None:
+    """For its window, or for the endpoint."""
+    connection = server()
+    connection.receive_data(settings_frame({Setting.INITIAL_WINDOW_SIZE: 2**20}))
+    heads = b"".join(headers(number, [*GET, ("priority", "u=3")]) for number in (1, 3))
+    first, second = (e.stream for e in connection.receive_data(heads) if isinstance(e, RequestReceived))
+    for stream in (first, second):
+        connection.respond(stream, 200, EMPTY)
+    connection.send_window = 0
+    first.send_window = 16384
+    connection.send_data(second, bytes(3 * 16384), True)
+    connection.send_data(first, bytes(2 * 16384), False)
+    connection.receive_data(window_update_frame(0, 2 * 16384))
+    assert [f.stream_id for f in everything(connection) if f.kind == FrameType.DATA] == [1, 3]
+    connection.receive_data(window_update_frame(1, 2**20))
+    connection.send_data(first, bytes(10), True)
+    connection.receive_data(window_update_frame(0, 2**20))
+    assert [f.stream_id for f in everything(connection) if f.kind == FrameType.DATA] == [1, 1, 3, 3]
+
+
 def test_a_stream_says_when_it_is_full_and_when_not() -> None:
     connection = server()
     connection.receive_data(settings_frame({Setting.INITIAL_WINDOW_SIZE: 0}))
