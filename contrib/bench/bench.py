@@ -72,6 +72,8 @@ class Bench:
         filters: int = 0,
         routes: int = 0,
         redis: bool = False,
+        shards: tuple[int, ...] = (),
+        redis_cluster: bool = False,
     ) -> Iterator[ProxyProcess]:
         """A fresh process of ``peer`` in front of the upstream, or of the port ``upstream``, with its configuration in
         a directory of its own."""
@@ -91,6 +93,8 @@ class Bench:
             upstream_http2,
             routes,
             redis,
+            shards,
+            redis_cluster,
         )
         with (
             tempfile.TemporaryDirectory(dir=self.directory) as directory,

@@ -13,7 +13,7 @@ from case import CPU_SHARES, Case, Column, Sample
 from measure import memory, usage
 from peers import Envoy, L4proxy, Peer
 from programs import Work
-from redis_server import redis_server
+from redis_server import RedisServer, redis_cluster, redis_server, redis_servers
 
 __all__ = ["CASES"]
 
@@ -30,6 +30,7 @@ class Redis(Case):
     """l4proxy and Envoy, both as proxies that understand Redis."""
 
     understands = True
+    is_cluster = False
 
     def __init__(self, name: str, title: str, work: Work, **options: object) -> None:
         columns = (
@@ -51,18 +52,29 @@ class Redis(Case):
             if isinstance(peer, L4proxy | Envoy)
         ]
 
+    def servers(self, bench: Bench) -> Sequence[RedisServer]:
+        return (redis_server(bench),)
+
     def sample(self, bench: Bench, peer: Peer) -> Sample:
-        server = redis_server(bench)
+        servers = self.servers(bench)
         connections = max(1024, self.work.connections + SPARE)
         with (
-            bench.proxy(peer, upstream=server.port, connections=connections, redis=self.understands) as proxy,
+            bench.proxy(
+                peer,
+                upstream=servers[0].port,
+                connections=connections,
+                redis=self.understands,
+                shards=tuple(server.port for server in servers) if len(servers) > 1 else (),
+                redis_cluster=self.is_cluster,
+            ) as proxy,
             bench.load(proxy, self.work) as client,
         ):
-            of_load = usage(client.pid, server.pid)
+            pids = (client.pid, *(server.pid for server in servers))
+            of_load = usage(*pids)
             of_proxy = usage(proxy.pid)
             result = client.run()
             window = of_proxy.until(usage(proxy.pid))
-            load_window = of_load.until(usage(client.pid, server.pid))
+            load_window = of_load.until(usage(*pids))
             resident = memory(proxy.pid)["rss"] / 1024
         return {
             "cpu": window.cpu / result.units * 1e6,
@@ -74,6 +86,22 @@ class Redis(Case):
             "load_busy": load_window.busy,
             "waited": window.share_waited,
         }
+
+
+class Hashed(Redis):
+    """Keys are divided among three servers that know nothing of each other."""
+
+    def servers(self, bench: Bench) -> Sequence[RedisServer]:
+        return redis_servers(bench)
+
+
+class Clustered(Redis):
+    """The same with a Redis Cluster of three."""
+
+    is_cluster = True
+
+    def servers(self, bench: Bench) -> Sequence[RedisServer]:
+        return redis_cluster(bench)
 
 
 class ManyClients(Redis):
@@ -129,6 +157,10 @@ CASES = (
         connections=8,
     ),
     HalfLoad(),
+    Hashed("redis_hashed", f"GET and SET, keys divided among three servers, {EACH}", _work("asks", 32)),
+    Hashed("redis_hashed_pipeline", f"the same, sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
+    Clustered("redis_cluster", f"GET and SET, a Redis Cluster of three, {EACH}", _work("asks", 32)),
+    Clustered("redis_cluster_pipeline", f"the same, sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
     Watching("redis_watch", f"the redis filter: GET and SET, {EACH}", _work("asks", 32)),
     Watching("redis_watch_pipeline", f"the redis filter: sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
     Watching(

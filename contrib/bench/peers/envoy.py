@@ -80,13 +80,23 @@ class Envoy(Peer):
         return {"name": "envoy.transport_sockets.tls", "typed_config": config}
 
     def _cluster(self, job: Job) -> dict[str, object]:
-        endpoint = {"endpoint": {"address": _address(job.upstream)}}
+        endpoints = [{"endpoint": {"address": _address(port)}} for port in job.shards or (job.upstream,)]
         cluster: dict[str, object] = {
             "name": "upstream",
             "type": "STATIC",
-            "load_assignment": {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": [endpoint]}]},
+            "load_assignment": {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": endpoints}]},
             "circuit_breakers": {"thresholds": [{"max_connections": job.connections}]},
         }
+        if job.redis_cluster:
+            del cluster["type"]
+            kind = "envoy.clusters.redis"
+            cluster["cluster_type"] = {
+                "name": kind,
+                "typed_config": {"@type": _type("clusters.redis.v3.RedisClusterConfig")},
+            }
+            cluster["lb_policy"] = "CLUSTER_PROVIDED"
+        elif job.shards:
+            cluster["lb_policy"] = "MAGLEV"
         if job.upstream_http2:
             kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
             protocol: dict[str, object] = {"explicit_http_config": {"http2_protocol_options": {}}}

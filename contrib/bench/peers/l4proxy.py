@@ -40,6 +40,8 @@ class L4proxy(Peer):
     def command(self, job: Job, directory: Path) -> list[str]:
         readers = [{"use": "bench_reader"}] * self.readers + [{"use": name} for name in self.filters]
         terminal: dict[str, object] = {"use": self.terminal, "cluster": "upstream", **self.options}
+        if job.redis_cluster:
+            terminal["topology"] = "cluster"
         if job.http:
             terminal = {"use": "http", "cluster": "upstream", "filters": [{"use": "bench_http"}] * job.filters}
             if job.routes:
@@ -59,9 +61,11 @@ class L4proxy(Peer):
             listener["tls"] = {"cert": str(job.certificate), "key": str(job.key)}
         cluster = {
             "name": "upstream",
-            "endpoints": [f"127.0.0.1:{job.upstream}"],
+            "endpoints": [f"127.0.0.1:{port}" for port in job.shards or (job.upstream,)],
             "max_connections": job.connections,
         }
+        if job.shards and not job.redis_cluster:
+            cluster["load_balancer"] = {"use": "maglev"}
         file = directory / "l4proxy.json"
         file.write_text(json.dumps({"listeners": [listener], "clusters": [cluster]}, indent=2))
         plugins = ["--plugin-dir", str(PLUGINS)] if self.readers or job.filters else []

@@ -23,7 +23,8 @@ class Job:
     read header fields. With ``http2``, clients speak HTTP/2 from their first byte, with ``upstream_http2`` so does the
     upstream. With ``routes``, the paths of ``http_load.c`` have one each, by their first two segments
     (``route_prefix``). With ``redis``, read commands of Redis, and send them to the upstream over connections that
-    clients share."""
+    clients share. With ``shards``, keys are divided among servers on these ports, by a hash of the key, or as the
+    servers say where they are a ``redis_cluster``."""
 
     port: int
     upstream: int
@@ -36,6 +37,8 @@ class Job:
     upstream_http2: bool = False
     routes: int = 0
     redis: bool = False
+    shards: tuple[int, ...] = ()
+    redis_cluster: bool = False
 
 
 def route_prefix(number: int) -> str:
