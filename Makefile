@@ -30,7 +30,8 @@ bench: $(VENV)/.installed ## compare with Envoy, HAProxy and nginx on this machi
 .PHONY: lint
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p l4proxy -p services -p examples
+	$(BIN)/mypy -p l4proxy
+	$(BIN)/mypy --explicit-package-bases tests
 	for part in bench demo $(patsubst contrib/%,%,$(wildcard contrib/l4proxy-*)) plugin-template redis; do \
 		MYPYPATH=contrib/$$part $(BIN)/mypy contrib/$$part || exit 1; done
 

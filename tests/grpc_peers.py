@@ -21,7 +21,7 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Each method is named after what it does."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.seen: list[tuple[str, dict[str, str | bytes]]] = []
         self.fails = 0
         """How many calls of ``Flaky`` are still to fail."""
 

@@ -123,6 +123,11 @@ class _Peer:
             self.flush()
 
 
+def _fields(event: Any) -> list[tuple[str, str]]:
+    """They are text, as ``header_encoding`` says; the annotations of h2 say bytes whatever that is."""
+    return [(name, value) for name, value in event.headers]
+
+
 class H2Client(_Peer):
     """A client's connection."""
 
@@ -136,13 +141,13 @@ class H2Client(_Peer):
             return
         match event:
             case events.ResponseReceived():
-                reply.headers = [tuple(one) for one in event.headers]
+                reply.headers = _fields(event)
             case events.InformationalResponseReceived():
-                reply.informational.append([tuple(one) for one in event.headers])
+                reply.informational.append(_fields(event))
             case events.DataReceived():
                 reply.body += event.data
             case events.TrailersReceived():
-                reply.trailers = [tuple(one) for one in event.headers]
+                reply.trailers = _fields(event)
             case events.StreamReset():
                 reply.reset = event.error_code
             case events.StreamEnded():
@@ -225,7 +230,7 @@ class H2Connected(_Peer):
 
     def take(self, event: Any) -> None:
         if isinstance(event, events.RequestReceived):
-            request = Received(event.stream_id, [tuple(one) for one in event.headers])
+            request = Received(event.stream_id, _fields(event))
             self.requests[event.stream_id] = request
             self.upstream.seen.append(request)
             task = asyncio.create_task(self._answer(request))
@@ -239,7 +244,7 @@ class H2Connected(_Peer):
             case events.DataReceived():
                 request_or_none.body += event.data
             case events.TrailersReceived():
-                request_or_none.trailers = [tuple(one) for one in event.headers]
+                request_or_none.trailers = _fields(event)
             case events.StreamEnded():
                 request_or_none.ended = True
             case events.StreamReset():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import hpack
 
@@ -12,7 +13,7 @@ from l4proxy.protocols.http2.codes import FrameType
 from l4proxy.protocols.http2.events import Event
 from l4proxy.protocols.http2.frames import frame, settings_frame
 
-__all__ = ["GET", "OK", "Frame", "block", "client", "data", "headers", "kinds", "read_frames", "server"]
+__all__ = ["GET", "OK", "Frame", "block", "client", "data", "headers", "kinds", "read_block", "read_frames", "server"]
 
 GET = ((":method", "GET"), (":scheme", "http"), (":authority", "example.com"), (":path", "/"))
 OK = ((":status", "200"),)
@@ -50,6 +51,12 @@ def kinds(data: bytes) -> list[str]:
 def block(fields: Iterable[tuple[str, str]]) -> bytes:
     """A header block that adds nothing to a table."""
     return hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields])
+
+
+def read_block(block: bytes) -> list[tuple[str, str]]:
+    """What a decoder with an empty table makes of a header block."""
+    decoded: Any = hpack.Decoder().decode(block)  # text, but annotated as what it is with raw=True, too
+    return [(name, value) for name, value in decoded]
 
 
 def headers(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.exchange import Exchange, Selector
@@ -108,7 +108,7 @@ class LineInspector(Inspector[LineConfig]):
     """Read conversations in lines."""
 
     name = "line"
-    ports = (7777,)
+    ports: ClassVar[tuple[int, ...]] = (7777,)
     kind_word = "word"
     selectors = (Selector("text", "TEXT", "what was asked", lambda exchange: (exchange.asked,)),)
 

@@ -150,7 +150,8 @@ class FakeServer:
             self.reply(Push(answer) if self.protocol == 3 else answer)
 
     def _unsubscribe(self, words: list[bytes]) -> None:
-        for channel in words[1:] or list(self.channels) or [None]:
+        channels: list[bytes | None] = [*(words[1:] or self.channels)]
+        for channel in channels or [None]:
             if channel in self.channels:
                 self.channels.remove(channel)
             answer = [b"unsubscribe", channel, len(self.channels)]

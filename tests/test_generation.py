@@ -144,7 +144,8 @@ def test_an_address_that_is_taken_is_a_problem_of_its_listener(plugins: PluginMa
 
 # Sockets
 
-LISTENER = Listener(Address("127.0.0.1", 0), filters=(Use("echo"),))
+ANYWHERE = Address("127.0.0.1", 0)
+LISTENER = Listener(ANYWHERE, filters=(Use("echo"),))
 
 
 @pytest.fixture
@@ -159,9 +160,9 @@ def numbers(*groups: list[socket.socket]) -> set[int]:
 
 
 def test_an_address_is_opened_once(store: SocketStore) -> None:
-    any_port = store.take(LISTENER.address, LISTENER, owner="a")
-    assert store.take(LISTENER.address, LISTENER, owner="a") is any_port
-    assert store.take(LISTENER.address, LISTENER, owner="b") is not any_port
+    any_port = store.take(ANYWHERE, LISTENER, owner="a")
+    assert store.take(ANYWHERE, LISTENER, owner="a") is any_port
+    assert store.take(ANYWHERE, LISTENER, owner="b") is not any_port
     fixed = bound_address(any_port[0])
     store.keep_only(set())
     opened = store.take(fixed, LISTENER)
@@ -170,7 +171,7 @@ def test_an_address_is_opened_once(store: SocketStore) -> None:
 
 
 def test_what_is_not_used_is_closed(store: SocketStore) -> None:
-    one, other = (store.take(LISTENER.address, LISTENER, owner=owner) for owner in "ab")
+    one, other = (store.take(ANYWHERE, LISTENER, owner=owner) for owner in "ab")
     store.keep_only(numbers(one))
     assert one[0].fileno() >= 0
     assert other[0].fileno() == -1
@@ -203,8 +204,8 @@ def test_another_worker_has_the_same_port_and_shares_unix_sockets(store: SocketS
         unix_mode="0600",
     )  # fmt: skip
     second, unix = SocketStore(), Address(path=str(tmp_path / "s"))
-    (one,) = store.take(LISTENER.address, options, owner="a")
-    (other,) = second.take(LISTENER.address, options, owner="a", beside=store)
+    (one,) = store.take(ANYWHERE, options, owner="a")
+    (other,) = second.take(ANYWHERE, options, owner="a", beside=store)
     assert one.fileno() != other.fileno()
     assert one.getsockname() == other.getsockname()
     (shared,) = second.take(unix, options, beside=store)

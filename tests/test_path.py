@@ -212,8 +212,7 @@ def test_half_close_both_ways_is_a_clean_end() -> None:
     seen = log_of(h)
     h.client.send(b"1")
     h.client.eof()
-    assert h.upstream.got_eof
-    assert h.closed is None
+    assert (h.upstream.got_eof, h.closed) == (True, None)
     h.upstream.send(b"2")
     h.upstream.eof()
     assert h.closed == CloseReason("client", "relay", "eof")
@@ -260,7 +259,7 @@ def test_bytes_from_an_upstream_that_resets_still_reach_a_slow_client() -> None:
     h.client.stop_reading()
     h.upstream.send(b"x" * 1000)
     h.upstream.reset()
-    assert not h.finished
+    assert (h.finished, h.client.got_reset) == (False, False)
     h.client.read_again()
     assert h.client.received == b"x" * 1000
     assert h.finished

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import types
+
 import pytest
 
 from l4proxy.stats import BYTES, SECONDS, LabelledCounter, Stats, counter, gauge, histogram, labelled_counter
@@ -92,8 +94,9 @@ def test_a_labelled_counter_keeps_to_its_budget() -> None:
     ],
 )
 def test_a_badly_named_metric_is_refused_with_the_class(attribute: str, metric: object, message: str) -> None:
+    names = {"subsystem": "bad", "labels": ("house",)}
     with pytest.raises(TypeError, match=message):
-        type(Stats)("Bad", (Stats,), {attribute: metric}, subsystem="bad", labels=("house",))
+        types.new_class("Bad", (Stats,), names, lambda body: body.update({attribute: metric}))
 
 
 def test_a_class_needs_a_subsystem() -> None:

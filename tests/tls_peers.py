@@ -98,7 +98,7 @@ class End:
     ) -> None:
         self.context = context
         self.poller = Poller()
-        self.timers: Any = FakeTimers()
+        self.timers = FakeTimers()
         self.said: list[str] = []
         self.chunks: list[bytes] = []
         self.errors: list[OSError] = []
@@ -106,7 +106,8 @@ class End:
         self.on_ready: Callable[[TlsStream], object] = TlsStream.start
         self._stream: TlsStream | None = None
         self.info = TlsInfo()
-        callbacks = (self.poller, self.timers, self._ready, self._failed)
+        timers: Any = self.timers
+        callbacks = (self.poller, timers, self._ready, self._failed)
         self.handshake: Handshake
         if isinstance(context, ServerTlsContext):
             self.handshake = context.accept(nonblocking(sock), *callbacks)

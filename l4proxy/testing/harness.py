@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from l4proxy.chain import FilterChain, FilterUse
 from l4proxy.connection import Connection
 from l4proxy.filter import Filter, NoConfig, TlsInfo
 from l4proxy.matcher import PeekInfo
+from l4proxy.message import MessageFilter
 from l4proxy.reason import CloseReason
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.stream import Stream
@@ -30,6 +31,8 @@ from l4proxy.testing.memory import ManualLoop, MemoryPoller, MemorySocket
 from l4proxy.timers import TICK, Timers
 
 __all__ = ["End", "Harness", "harness", "use"]
+
+F = TypeVar("F", bound=Filter[Any] | MessageFilter[Any, Any, Any])
 
 Uses = list[tuple[type[Filter[Any]], Any, bool]]
 """Filter classes with their options, and whether one is bypassed when it fails."""
@@ -200,8 +203,8 @@ class Harness:
                 return
 
 
-def use(cls: type[Filter[Any]], *, on_error: str = "close", **options: Any) -> tuple[type[Filter[Any]], Any, bool]:
-    """A filter with options, for a harness with several."""
+def use(cls: type[F], *, on_error: str = "close", **options: Any) -> tuple[type[F], Any, bool]:
+    """A filter with options, for a harness with several; or a message filter, for the filter that drives it."""
     from l4proxy.config.structure import structure
     from l4proxy.registry import Registry, options_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 
-from l4proxy.protocols.http2.codes import Flag, FrameType
+from l4proxy.protocols.http2.codes import Flag, FrameType, Setting
 
 __all__ = [
     "FRAME_HEAD",
@@ -47,8 +47,10 @@ def ping_frame(payload: bytes, *, ack: bool = False) -> bytes:
     return frame(FrameType.PING, Flag.ACK if ack else 0, 0, payload)
 
 
-def settings_frame(settings: Mapping[int, int] | Iterable[tuple[int, int]], *, ack: bool = False) -> bytes:
-    pairs = settings.items() if isinstance(settings, Mapping) else settings
+def settings_frame(
+    settings: Mapping[Setting, int] | Mapping[int, int] | Iterable[tuple[int, int]], *, ack: bool = False
+) -> bytes:
+    pairs: Iterable[tuple[int, int]] = settings.items() if isinstance(settings, Mapping) else settings
     payload = b"".join(_SETTING.pack(number, value) for number, value in pairs)
     return frame(FrameType.SETTINGS, Flag.ACK if ack else 0, 0, payload)
 

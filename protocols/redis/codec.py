@@ -7,6 +7,7 @@ For whoever looks at every one: tests, sniffers, message filters. The proxy's ow
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from l4proxy.codec import LocalProtocolError
 from l4proxy.protocols.redis.commands import BUILT_IN, CommandTable
@@ -37,7 +38,7 @@ class RedisReply:
 class RequestCodec:
     """What a client sends, as `RedisCommand`s."""
 
-    name = "redis_request"
+    name: ClassVar[str] = "redis_request"
 
     def __init__(self, table: CommandTable = BUILT_IN, limits: RedisLimits = DEFAULT_LIMITS) -> None:
         whole = RedisLimits(
@@ -67,7 +68,7 @@ class RequestCodec:
 class ReplyCodec:
     """What a server sends, as `RedisReply`s; pushes are among them."""
 
-    name = "redis_reply"
+    name: ClassVar[str] = "redis_reply"
 
     def __init__(self, limits: RedisLimits = DEFAULT_LIMITS, protocol: int = 3) -> None:
         """``protocol``: in which version a reply that was changed is encoded."""

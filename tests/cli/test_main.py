@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,14 +43,14 @@ def plugins(tmp_path: Path) -> str:
     return str(directory)
 
 
-def test_without_a_command_it_says_what_there_is(l4proxy) -> None:
+def test_without_a_command_it_says_what_there_is(l4proxy: Any) -> None:
     status, out, err = l4proxy()
     assert (status, out) == (2, "")
     assert err.startswith("usage: l4proxy COMMAND ...\n")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
-def test_help(l4proxy, words: list[str]) -> None:
+def test_help(l4proxy: Any, words: list[str]) -> None:
     status, out, err = l4proxy(*words)
     assert (status, err) == (0, "")
     assert "  tcp          Proxy a TCP service, without a configuration file.\n" in out
@@ -61,7 +62,7 @@ def test_help(l4proxy, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself_in_80_columns(l4proxy, name: str) -> None:
+def test_every_command_explains_itself_in_80_columns(l4proxy: Any, name: str) -> None:
     status, out, err = l4proxy(name, "--help")
     assert (status, err) == (0, "")
     assert out.startswith(f"usage: l4proxy {name} ")
@@ -70,7 +71,7 @@ def test_every_command_explains_itself_in_80_columns(l4proxy, name: str) -> None
     assert l4proxy("help", name) == (0, out, "")
 
 
-def test_version(l4proxy) -> None:
+def test_version(l4proxy: Any) -> None:
     status, out, err = l4proxy("--version")
     assert (status, err) == (0, "")
     assert out == f"l4proxy {package.__version__} (Python {sys.version.split()[0]})\n"
@@ -111,7 +112,7 @@ def test_version(l4proxy) -> None:
         (["tcp", "--adm", "x", ":1", "a:1"], "error: there is no option --adm (did you mean '--admin'?)\n"),
     ],
 )
-def test_wrong_use_ends_with_status_2(l4proxy, words: list[str], message: str) -> None:
+def test_wrong_use_ends_with_status_2(l4proxy: Any, words: list[str], message: str) -> None:
     status, out, err = l4proxy(*words)
     assert (status, out) == (2, "")
     assert err.startswith(message)
@@ -126,22 +127,22 @@ def test_wrong_use_ends_with_status_2(l4proxy, words: list[str], message: str) -
         ["--plugin-dir=DIR", "greet", "--times=2"],
     ],
 )
-def test_common_options_stand_before_or_behind_the_command(l4proxy, plugins: str, words: list[str]) -> None:
+def test_common_options_stand_before_or_behind_the_command(l4proxy: Any, plugins: str, words: list[str]) -> None:
     """The directory is called like a command: what belongs to an option is not taken for it."""
     assert l4proxy(*(word.replace("DIR", plugins) for word in words)) == (3, "good day good day \n", "")
 
 
-def test_a_plugins_command_is_listed_and_explained(l4proxy, plugins: str) -> None:
+def test_a_plugins_command_is_listed_and_explained(l4proxy: Any, plugins: str) -> None:
     assert "  greet        Say good day.\n" in l4proxy("--help", "--plugin-dir", plugins).out
     assert "As often as it is asked to." in l4proxy("help", "greet", "--plugin-dir", plugins).out
     assert "did you mean 'greet'?" in l4proxy("gret", "--plugin-dir", plugins).err
 
 
-def test_a_disabled_plugin_brings_nothing(l4proxy, plugins: str) -> None:
+def test_a_disabled_plugin_brings_nothing(l4proxy: Any, plugins: str) -> None:
     assert l4proxy("greet", "--plugin-dir", plugins, "--disable-plugin", "greet").status == 2
 
 
-def test_a_broken_plugin_stops_what_needs_it_and_no_help(l4proxy, plugins: str) -> None:
+def test_a_broken_plugin_stops_what_needs_it_and_no_help(l4proxy: Any, plugins: str) -> None:
     (Path(plugins) / "broken.py").write_text("import nothing_like_that")
     options = ["--plugin-dir", plugins]
     for words in (["greet"], ["unknown"]):
@@ -156,7 +157,7 @@ def test_a_broken_plugin_stops_what_needs_it_and_no_help(l4proxy, plugins: str) 
     assert "nothing_like_that" in err
 
 
-def test_control_characters_do_not_reach_the_terminal(l4proxy) -> None:
+def test_control_characters_do_not_reach_the_terminal(l4proxy: Any) -> None:
     assert "\x1b" not in l4proxy("\x1b[2Jtcp").err
 
 

@@ -43,7 +43,7 @@ def test_the_file_is_read_again_at_each_reload(l4proxy: Any, launches: list[Laun
     (launch,) = launches
     assert not launch.json_log
     file.write_text('drain_time = "3s"\n' + ECHO)
-    assert launch.load(launch.read()).drain_time == 3
+    assert launch.load(launch.read()).drain_time == 3.0
 
 
 def test_plugins_see_every_configuration(l4proxy: Any, launches: list[Launch], tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def test_the_postgres_observer_watches_a_real_server(installed: Environment, pos
     psql, pgbench = Path(program("psql")), Path(program("pgbench"))
     path = os.pathsep.join([str(psql.parent), str(pgbench.parent), os.environ.get("PATH", "")])
     env = {**postgres.environment(), "PATH": path}
-    argv = [installed.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_server.py"]
-    assert "skipped" not in run(*argv, cwd=installed.sources["l4proxy-postgres"], env=env)
+    pytest_words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_server.py"]
+    assert "skipped" not in run(installed.python, *pytest_words, cwd=installed.sources["l4proxy-postgres"], env=env)
 
 
 def test_an_installed_filter_runs(installed: Environment) -> None:

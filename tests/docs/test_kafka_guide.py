@@ -78,7 +78,7 @@ PROXYING = {"passage.py", "relay.py", "tails.py", "addresses.py", "refusal.py", 
 def codes(raised: str) -> set[str]:
     """The codes of an exception, as they stand where it is raised."""
     return {
-        keyword.value.value
+        str(keyword.value.value)
         for path in (ROOT / "protocols/kafka").glob("*.py")
         if path.name not in PROXYING
         for node in ast.walk(parse(path))

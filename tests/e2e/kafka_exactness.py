@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import confluent_kafka
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, PartitionMetadata
 
 from e2e.kafka_jobs import JOBS
 from e2e.kafka_watch import Watched, watch
@@ -152,7 +152,7 @@ def _filled(values: dict[int, int]) -> dict[int, int]:
     return {number: values.get(number, 0) for number in PARTITIONS}
 
 
-def _layout(cluster: KafkaCluster, topic: str) -> list[object]:
+def _layout(cluster: KafkaCluster, topic: str) -> list[PartitionMetadata]:
     found = AdminClient({"bootstrap.servers": cluster.bootstrap}).list_topics(topic, 10)
     return list(found.topics[topic].partitions.values())
 
@@ -169,11 +169,13 @@ def _read(cluster: KafkaCluster, topic: str) -> tuple[dict[int, int], dict[int, 
     while len(at_end) < len(PARTITIONS):
         message = reader.poll(30)
         assert message is not None, "nothing can be read any more"
-        if message.error():
-            assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF, message.error()
-            at_end.add(message.partition())
+        error, partition = message.error(), message.partition()
+        assert partition is not None
+        if error:
+            assert error.code() == confluent_kafka.KafkaError._PARTITION_EOF, error
+            at_end.add(partition)
         else:
-            records[message.partition()] += 1
+            records[partition] += 1
     ends = {number: reader.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in PARTITIONS}
     reader.close()
     return records, ends

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -25,7 +25,7 @@ def test_what_people_send(python_http: Callable[[str], int], name: str) -> None:
     async def conversation() -> None:
         body = bytes(range(256)) * 4000
 
-        async def pieces() -> object:
+        async def pieces() -> AsyncIterator[bytes]:
             for at in range(0, len(body), 50_000):
                 yield body[at : at + 50_000]
 

@@ -58,7 +58,7 @@ class Attack:
 @contextlib.contextmanager
 def attack(proxy: Proxy, **settings: int) -> Iterator[Attack]:
     with socket.create_connection((HOST, proxy.port)) as sock:
-        sock.sendall(PREFACE + settings_frame({Setting[name.upper()]: value for name, value in settings.items()}))
+        sock.sendall(PREFACE + settings_frame((Setting[name.upper()], value) for name, value in settings.items()))
         yield Attack(sock)
 
 

@@ -246,26 +246,29 @@ def test_without_acknowledgements(cluster: KafkaCluster, watched: Watched, topic
     assert watched.metrics()["requests_in_flight",] == 0
 
 
+def be_refused(bootstrap: str, **options: Any) -> None:
+    errors: list[Any] = []
+    client = producer(bootstrap, error_cb=errors.append, **options)
+    wait_until(lambda: bool(client.poll(0.1) or errors), "a refusal")
+
+
 @pytest.mark.parametrize(("mechanism", "user"), [("PLAIN", PLAIN_USER), ("SCRAM-SHA-256", SCRAM_USER)])
 def test_sasl(cluster: KafkaCluster, tmp_path: Path, topic: str, mechanism: str, user: tuple[str, str]) -> None:
-    sasl = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism, "sasl.username": user[0]}
+    sasl: Any = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism, "sasl.username": user[0]}
     with cluster.door(sasl=True) as doors, watch(tmp_path, doors) as watched:
-        create(watched.bootstrap, topic, **sasl, **{"sasl.password": user[1]})
+        create(watched.bootstrap, topic, **{**sasl, "sasl.password": user[1]})
         metrics = watched.metrics()
         assert metrics["authentications_total", mechanism, "success"] >= 1
         assert metrics["principal_requests_total", user[0]] >= 2
-        errors: list[Any] = []
-        wrong = producer(watched.bootstrap, error_cb=errors.append, **sasl, **{"sasl.password": "wrong"})
-        wait_until(lambda wrong=wrong: bool(wrong.poll(0.1) or errors), "a refusal")
+        be_refused(watched.bootstrap, **{**sasl, "sasl.password": "wrong"})
         assert watched.wait_for("authentications_total", mechanism, "failure") >= 1
         assert watched.metrics()["errors_total", "SaslAuthenticate", "SASL_AUTHENTICATION_FAILED"] >= 1
-        del wrong
         assert user[1] not in watched.proxy.log
 
 
 def test_tls_that_ends_at_the_proxy(cluster: KafkaCluster, tmp_path: Path, certs: Certs, topic: str) -> None:
     listener = {"tls": {"cert": str(certs.server.cert), "key": str(certs.server.key)}}
-    options = {"security.protocol": "SSL", "ssl.ca.location": str(certs.ca)}
+    options: Any = {"security.protocol": "SSL", "ssl.ca.location": str(certs.ca)}
     with cluster.door() as doors, watch(tmp_path, doors, listener=listener) as watched:
         create(watched.bootstrap, topic, partitions=1, **options)
         sender = producer(watched.bootstrap, **options)

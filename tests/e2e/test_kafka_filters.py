@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from e2e.test_kafka import consume, consumer, create, ends, producer
+from e2e.kafka_jobs import consume, consumer, producer
+from e2e.test_kafka import create, ends
 from e2e.test_kafka_proxy import front
 from proxy_process import wait_until
 from services.kafka import PLAIN_USER, KafkaCluster

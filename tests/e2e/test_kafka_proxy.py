@@ -197,14 +197,14 @@ def test_clients_authenticate_with_the_brokers(
     cluster: KafkaCluster, tmp_path: Path, topic: str, mechanism: str
 ) -> None:
     user, password = PLAIN_USER if mechanism == "PLAIN" else SCRAM_USER
-    sasl = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism, "sasl.username": user}
+    sasl: Any = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism, "sasl.username": user}
     with front(tmp_path, cluster.sasl_ports) as proxied:
-        create(proxied.bootstrap, topic, **sasl, **{"sasl.password": password})
-        sender = producer(proxied.bootstrap, **sasl, **{"sasl.password": password})
+        create(proxied.bootstrap, topic, **{**sasl, "sasl.password": password})
+        sender = producer(proxied.bootstrap, **{**sasl, "sasl.password": password})
         for _ in range(10):
             sender.produce(topic, b"value")
         assert sender.flush(30) == 0
-        stranger = producer(proxied.bootstrap, **sasl, **{"sasl.password": "wrong"})
+        stranger = producer(proxied.bootstrap, **{**sasl, "sasl.password": "wrong"})
         stranger.produce(topic, b"value")
         proxied.proxy.wait_for_log(f"do not take {mechanism} as '{user}'")
         assert stranger.flush(0) == 1
@@ -292,8 +292,8 @@ def _live_through(cluster: KafkaCluster, proxied: Front, topic: str) -> None:
     perf = "org.apache.kafka.tools.ProducerPerformance"
     servers = ["--producer-props", f"bootstrap.servers={proxied.bootstrap}"]
     options = ["--topic", topic, "--num-records", "20000", "--record-size", "500", "--throughput", "2000", *servers]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    java = subprocess.Popen(cluster.java(perf, *options), **output)
+    argv = cluster.java(perf, *options)
+    java = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with broker_killed(cluster, 2):
         send(600)
     send(600)
@@ -388,11 +388,12 @@ async def _ask_for_addresses(cluster: KafkaCluster, proxied: Front, topic: str) 
         assert {one["broker_id"]: (one["host"], one["port"]) for one in told["brokers"]} == everybody
     where = {"name": topic, "topic": topic, "topic_id": topic_id}
     part = {"partition": 0, "partition_index": 0, "partition_max_bytes": 1000, "current_leader_epoch": -1}
-    fetched = {"max_wait_ms": 2000, "max_bytes": 1000, "session_epoch": -1, "topics": [{**where, "partitions": [part]}]}
+    topics = [{**where, "partitions": [part]}]
+    fetched: dict[str, Any] = {"max_wait_ms": 2000, "max_bytes": 1000, "session_epoch": -1, "topics": topics}
     accepted = {**part, "acknowledgement_batches": [{"first_offset": 0, "last_offset": 0, "acknowledge_types": [1]}]}
     acknowledged = [{**where, "partitions": [accepted]}]
     produced = [{**where, "partition_data": [{"index": 0, "records": batch()}]}]
-    share = {**group, "max_records": 9, "batch_size": 9}
+    share: dict[str, Any] = {**group, "max_records": 9, "batch_size": 9}
     for told_by in (
         answers("Produce", 10, acks=1, timeout_ms=1000, topic_data=produced),
         answers("Fetch", 16, **fetched),

@@ -46,7 +46,7 @@ def test_all_kinds_of_calls_pass() -> None:
         async with grpc_service() as (port, service), grpc_proxy(port) as proxy:
             await in_thread(lambda: calls(proxy.port))
             assert service.seen[0][1]["x-meta"] == "1"
-            assert service.seen[0][1]["x-data-bin"] == b"\0\xff"  # type: ignore[comparison-overlap]
+            assert service.seen[0][1]["x-data-bin"] == b"\0\xff"
             assert proxy.value("l4proxy_grpc_calls_total", **LABELS, status="OK") == 2
             for method, status in (("Fail", "FAILED_PRECONDITION"), ("FailLate", "DATA_LOSS"), ("Chat", "OK")):
                 labels = {"service": SERVICE, "method": method, "status": status}

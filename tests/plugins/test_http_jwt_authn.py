@@ -163,7 +163,8 @@ def test_a_plugin_brings_other_algorithms(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps(ec_jwk(key)))
-    for options in ({}, {"algorithms": ["ES256"]}):
+    either: list[dict[str, Any]] = [{}, {"algorithms": ["ES256"]}]
+    for options in either:
         assert ask(bearer(key=key, alg="ES256"), jwks=str(path), **options)[0].status == 200
         other = ec.generate_private_key(ec.SECP256R1())
         assert ask(bearer(key=other, alg="ES256"), jwks=str(path), **options)[0].status == 401

@@ -29,7 +29,7 @@ async def mirrored(up: Upstream, shadow_port: int, **options: Any) -> AsyncItera
 
 
 def given_up(proxy: Proxy, reason: str) -> float:
-    return proxy.value("l4proxy_http_mirror_given_up_total", cluster="shadow", reason=reason)
+    return float(proxy.value("l4proxy_http_mirror_given_up_total", cluster="shadow", reason=reason))
 
 
 async def none_active(proxy: Proxy) -> None:

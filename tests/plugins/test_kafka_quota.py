@@ -26,7 +26,7 @@ async def throttle(client: Client, *topics: str, version: int = 9, client_id: by
     """Seconds that a producer is told to wait, about."""
     client.number += 1
     client.writer.write(request("Produce", version, client.number, client_id, **produced(*topics)))
-    response = client.read("Produce", version, await client.frame())
+    response: dict[str, int] = client.read("Produce", version, await client.frame())
     return round(response.get("throttle_time_ms", 0) / 1000)
 
 

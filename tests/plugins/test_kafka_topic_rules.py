@@ -80,7 +80,7 @@ def test_a_fetch_that_is_refused_in_part_is_one_without_a_session() -> None:
 def test_lists_are_without_what_is_denied() -> None:
     @with_filters(SECRETS)
     async def story(it: Filtered) -> None:
-        topics = [{"name": name, "partitions": []} for name in ("a", "secret", "b")]
+        topics: list[dict[str, Any]] = [{"name": name, "partitions": []} for name in ("a", "secret", "b")]
         it.answer("Metadata", brokers=it.brokers.listing(), topics=topics)
         assert list(outcome(await it.client.ask("Metadata", 9, topics=None))) == ["a", "b"]
         it.answer("Metadata", brokers=it.brokers.listing(), topics=[])

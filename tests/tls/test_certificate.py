@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from l4proxy.tls.certificate import parse, read_certificates
 from services.certs import Authority, Certs
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 KEY = ec.generate_private_key(ec.SECP256R1())
 Attribute = x509.NameAttribute
 
@@ -27,7 +28,7 @@ def der(
     subject: list[x509.NameAttribute[str]],
     names: list[x509.GeneralName],
     *,
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey = KEY,
+    key: Key = KEY,
     serial: int = 1,
     begins: datetime.datetime = datetime.datetime(2020, 1, 2, 3, 4, 5),
     ends: datetime.datetime = datetime.datetime(2060, 1, 2, 3, 4, 5),
@@ -79,7 +80,7 @@ def test_a_common_name_stands_for_names_only_where_there_are_none() -> None:
 def test_authorities_and_kinds_of_keys() -> None:
     assert parse(der([], [], authority=True)).is_authority
     assert not parse(der([], [])).is_authority
-    keys = [KEY, rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()]
+    keys: list[Key] = [KEY, rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()]
     assert len({parse(der([], [], key=key)).key_kind for key in keys}) == 3
 
 

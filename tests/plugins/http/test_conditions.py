@@ -33,7 +33,7 @@ def holds(asked: HttpRequest, client: str = "192.0.2.1", **options: Any) -> list
         ({"regex": "a[0-9]+"}, ["a1"], ["a", "ba1", "a1b", None]),
     ],
 )
-def test_values(options: dict[str, str], values: list[str | None], others: list[str | None]) -> None:
+def test_values(options: dict[str, Any], values: list[str | None], others: list[str | None]) -> None:
     test = value_test(FieldMatch("x", **options))
     inverted = value_test(FieldMatch("x", **options, invert=True))
     for value in values:
@@ -43,7 +43,7 @@ def test_values(options: dict[str, str], values: list[str | None], others: list[
 
 
 def test_all_that_is_written_has_to_hold() -> None:
-    options = {
+    options: dict[str, Any] = {
         "methods": ("GET", "HEAD"),
         "headers": (FieldMatch("X-A", exact="1"),),
         "query": (FieldMatch("q"),),

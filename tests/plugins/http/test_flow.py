@@ -37,14 +37,15 @@ class Exchange(SimpleNamespace):
         self.log.append(trailers)
 
     def body(self) -> Body:
-        self.message._body = body = Body(self.message)
+        message: Any = self.message
+        message._body = body = Body(message)
         return body
 
     def now_ready(self) -> None:
         self.responded, self.upstream = True, self
 
 
-BOTH: Any = pytest.mark.parametrize("kind", [RequestFlow, ResponseFlow])
+BOTH = pytest.mark.parametrize("kind", [RequestFlow, ResponseFlow])
 
 
 def made(kind: type[Flow], *, ready: bool = False) -> tuple[Any, Flow]:
@@ -58,12 +59,10 @@ def test_what_waits_goes_on_joined_as_soon_as_there_is_a_receiver(kind: type[Flo
     for piece in (b"a", b"b", b""):
         flow.add(piece, False)
     flow.add(b"c", True)
-    assert exchange.log == []
-    assert not flow.empty
+    assert (exchange.log, flow.empty) == ([], False)
     exchange.now_ready()
     flow.run()
-    assert exchange.log == [b"abc", "end"]
-    assert flow.empty
+    assert (exchange.log, flow.empty) == ([b"abc", "end"], True)
     flow.run()
     assert exchange.log == [b"abc", "end"]
 
@@ -102,7 +101,8 @@ def test_trailers_take_the_place_of_the_end(kind: type[Flow]) -> None:
 @BOTH
 def test_a_filter_gathers_what_waits(kind: type[Flow]) -> None:
     exchange, flow = made(kind)
-    body, got = exchange.body(), []
+    body: Body = exchange.body()
+    got: list[bytes | None] = []
     body.gather(3, got.append)
     flow.add(b"ab", False)
     assert got == []
@@ -117,7 +117,8 @@ def test_a_filter_gathers_what_waits(kind: type[Flow]) -> None:
 @BOTH
 def test_more_than_a_filter_gathers_is_told_and_goes_on_all_the_same(kind: type[Flow]) -> None:
     exchange, flow = made(kind)
-    body, got = exchange.body(), []
+    body: Body = exchange.body()
+    got: list[bytes | None] = []
     body.gather(3, got.append)
     flow.add(b"abcd", False)
     assert got == [None]

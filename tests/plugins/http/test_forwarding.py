@@ -14,8 +14,8 @@ from l4proxy.plugins.http.forwarding import Forwarding
 from l4proxy.plugins.http.headers import Headers
 from l4proxy.plugins.http.message import HttpRequest
 
-TRUSTED = {"trusted_proxies": ["127.0.0.0/8", "10.0.0.0/8"]}
-HOP = {"trusted_hops": 1}
+TRUSTED: dict[str, Any] = {"trusted_proxies": ["127.0.0.0/8", "10.0.0.0/8"]}
+HOP: dict[str, Any] = {"trusted_hops": 1}
 
 
 def ask(*lines: str, log: str = "", **options: Any) -> tuple[int, Seen | None]:

@@ -61,7 +61,7 @@ def retried(proxy: Proxy, reason: str) -> float:
     """How often, by a counter that is not there before the first time."""
     if "l4proxy_http_cluster_retries_total" not in proxy.server.stats.snapshot():
         return 0
-    return proxy.value("l4proxy_http_cluster_retries_total", cluster="up", reason=reason)
+    return float(proxy.value("l4proxy_http_cluster_retries_total", cluster="up", reason=reason))
 
 
 def hedges(proxy: Proxy) -> float:
@@ -90,7 +90,7 @@ def test_the_first_try_may_still_win() -> None:
         async def first_then(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await order.pop(0)(seen, reader, writer)
 
-        order = [slow, never]
+        order: list[Answer] = [slow, never]
         async with upstream(first_then) as one, upstream(first_then) as two, hedged(one, two) as (proxy, client):
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: not order)

@@ -104,11 +104,11 @@ def response(status: int = 200) -> HttpResponse:
 
 
 def test_a_request_and_its_response(host: Host, server: Http1Server) -> None:
-    assert server.idle
+    assert (server.idle, host.log) == (True, [])
     server.receive(GET % 1)
     ((request, data, end),) = host.requests
     assert (request.kind, request.target, request.authority, data, end) == ("GET", "/1", "a", b"", True)
-    assert not server.idle
+    assert (server.idle, host.log) == (False, [])
     server.respond(response(), b"ok", True)
     assert host.out.startswith(b"HTTP/1.1 200 OK\r\n")
     assert host.out.endswith(b"\r\n\r\nok")

@@ -424,8 +424,11 @@ def test_an_answer_that_nobody_takes_is_given_up() -> None:
 
     async def conversation() -> None:
         limits = {"stream_idle_timeout": "0.5s"}
-        closed = {"initial_window_size": 0}
-        async with upstream() as up, http_proxy(up, limits=limits) as proxy, h2_connect(proxy, **closed) as client:
+        async with (
+            upstream() as up,
+            http_proxy(up, limits=limits) as proxy,
+            h2_connect(proxy, initial_window_size=0) as client,
+        ):
             stream = client.open()
             reply = await client.reply(stream)
             assert (reply.status, reply.body, reply.reset) == (200, b"", ErrorCodes.CANCEL)

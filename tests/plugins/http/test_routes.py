@@ -33,7 +33,7 @@ def taken(routes: RouteTable, target: str, client: str = "192.0.2.1", **options:
     asked = request(target, **options)
     found = routes.find(asked, client)
     last = routes.explain(asked, client)[-1]
-    assert (None if last.failed or last.route.config.percent == 0 else last.route) is found
+    assert (None if last.failed or last.route.config.percent == 0.0 else last.route) is found
     return None if found is None else found.order
 
 

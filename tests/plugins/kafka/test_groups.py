@@ -197,6 +197,7 @@ def test_a_commit_that_fails_is_none(speech: Speech) -> None:
 def test_offsets_that_are_fetched(speech: Speech, version: int) -> None:
     client = speech.client()
     partitions = [{"partition_index": 0, "committed_offset": 4}, {"partition_index": 1, "committed_offset": -1}]
+    asked: dict[str, Any]
     if version == 5:
         asked, answered = {"group_id": GROUP}, {"topics": [{"name": "orders", "partitions": partitions}]}
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kafka_messages import batch, request, response
@@ -13,7 +15,7 @@ from l4proxy.stats_registry import StatsRegistry
 from l4proxy.testing import check_inspector
 
 CLIENT, BROKER = Side.CLIENT, Side.UPSTREAM
-SOFTWARE = {"client_software_name": "test-client", "client_software_version": "1.0"}
+SOFTWARE: dict[str, Any] = {"client_software_name": "test-client", "client_software_version": "1.0"}
 
 
 def fields(**changed: object) -> dict[str, object]:
@@ -111,7 +113,7 @@ def test_the_names_that_dashboards_rely_on() -> None:
 
     names = {
         cls.full_name(attribute): [*cls.label_names, *([metric.label] if metric.label else [])]
-        for cls in map(stats.__dict__.get, stats.__all__)
+        for cls in map(stats.__dict__.__getitem__, stats.__all__)
         for attribute, metric in cls.metrics.items()
     }
     assert names["l4proxy_kafka_requests_total"] == ["api", "version"]

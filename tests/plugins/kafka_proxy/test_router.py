@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ class Pair:
         self.main = main
         self.logs = logs
         for name, those in (("main", main), ("logs", logs)):
-            those.answers["Metadata"] = lambda broker, asked, name=name: _metadata(broker, asked, name)
+            those.answers["Metadata"] = partial(_metadata, name=name)
 
     def port(self, number: int) -> int:
         return self.front.port + 1 + number

@@ -241,6 +241,10 @@ def test_nobody_has_a_slot(proxy: StartProxy, redis: RedisServer) -> None:
         assert client.ask("GET", "a") == Failure(b"ERR no upstream host")
 
 
+def _replicated(client: RedisConnection, key: str) -> None:
+    wait_for("the replica has it", lambda: client.ask("GET", key) == b"x")
+
+
 @pytest.mark.parametrize("policy", ["prefer_replica", "replica", "nearest", "any"])
 def test_reads_by_policy(policy: str, proxy: StartProxy, redis_cluster: RedisCluster) -> None:
     redis_cluster.settle()
@@ -250,7 +254,7 @@ def test_reads_by_policy(policy: str, proxy: StartProxy, redis_cluster: RedisClu
         for client in (one, two):
             client.ask("SET", "{policy}a", "x")
             client.ask("INCR", "{policy}n")
-            wait_for("the replica has it", lambda client=client: client.ask("GET", "{policy}a") == b"x")
+            _replicated(client, "{policy}a")
     primary = redis_cluster.primary_of("{policy}")
     replica = redis_cluster.replica_of(primary)
     asked = {

@@ -27,6 +27,10 @@ def start(proxy: StartProxy, servers: RedisReplicas, topology: str, **options: A
     return proxy(RedisProxy, cluster="cache", topology=topology, clusters=clusters, **options)
 
 
+def _replicated(client: RedisConnection, key: str) -> None:
+    wait_for("the replica has it", lambda: client.ask("GET", key) == b"x")
+
+
 def asked(proxy: Proxy, port: int) -> float:
     return proxy.stat("l4proxy_redis_endpoint_commands_total", endpoint=f"127.0.0.1:{port}")
 
@@ -40,7 +44,7 @@ def test_reads_by_policy(policy: str, topology: str, proxy: StartProxy, redis_re
     clients = [RedisConnection(through.address[1]) for _ in range(6)]
     assert clients[0].ask("SET", f"policy:{policy}", "x") == OK
     for client in clients:
-        wait_for("the replica has it", lambda client=client: client.ask("GET", f"policy:{policy}") == b"x")
+        _replicated(client, f"policy:{policy}")
     used = {port for port in redis_replicas.ports if _gets(redis_replicas, port)}
     assert clients[0].ask("GET", "no") is None
     for client in clients:

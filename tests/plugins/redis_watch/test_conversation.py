@@ -335,9 +335,9 @@ def test_pipelines_in_pieces(seed: int) -> None:
                 at += size
         assert conversation.in_flight == 0
         conversations.append(conversation)
-    one, other = conversations
-    assert (one.commands, one.errors, one.request_bytes, one.reply_bytes) == (
+    first, other = conversations
+    assert (first.commands, first.errors, first.request_bytes, first.reply_bytes) == (
         other.commands, other.errors, other.request_bytes, other.reply_bytes
     )  # fmt: skip
-    assert one.request_bytes == len(asked)
-    assert one.reply_bytes == len(answered)
+    assert first.request_bytes == len(asked)
+    assert first.reply_bytes == len(answered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_what_is_not_redis_passes_too(garbage: bytes) -> None:
 @needs("redis-server")
 @pytest.mark.parametrize(("protocol", "options"), [(2, {}), (3, {}), (2, {"hot_keys": 0})])
 def test_every_command_is_understood(
-    protocol: int, options: dict[str, int], proxy: StartProxy, redis: RedisServer
+    protocol: int, options: dict[str, Any], proxy: StartProxy, redis: RedisServer
 ) -> None:
     """Thousands of commands of all kinds, in pipelines: each has one reply, and nothing is left over."""
     running = proxy(RedisWatch, upstream=redis.address, **options)

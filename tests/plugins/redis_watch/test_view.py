@@ -14,6 +14,7 @@ from l4proxy.plugins.redis_watch import view as view_module
 from l4proxy.plugins.redis_watch.config import RedisWatchConfig
 from l4proxy.plugins.redis_watch.conversation import RedisConversation
 from l4proxy.plugins.redis_watch.inspector import RedisInspector
+from l4proxy.plugins.redis_watch.stats import PrefixStats
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.table import Row
@@ -84,7 +85,7 @@ def test_prefixes() -> None:
 
 
 def test_prefixes_beyond_the_budget_are_one(monkeypatch: Any) -> None:
-    monkeypatch.setattr(view_module.PrefixStats, "label_budget", 0)
+    monkeypatch.setattr(PrefixStats, "label_budget", 0)
     monkeypatch.setattr(view_module, "PREFIXES", 3)
     watching = Watching()
     watching.registry.change_label_budget(3)

@@ -28,15 +28,12 @@ def test_moving_scrolls() -> None:
 
 def test_what_is_selected_stays_so_wherever_it_moves() -> None:
     kept = Kept()
-    kept.press("down")
-    assert kept.selected == "t3"
+    assert kept.press("down").selected == "t3"
     kept.topics[3] = ("t3", 0, 0)
-    kept.press("x")
-    assert kept.selected == "t3"
+    assert kept.press("x").selected == "t3"
     assert kept.names == ["t1", "t0", "t3"]
     del kept.topics[3]
-    kept.press("x")
-    assert kept.selected == "t0"  # it is gone: the same place
+    assert kept.press("x").selected == "t0"  # it is gone: the same place
 
 
 def test_at_the_top_one_sees_what_comes_in_there() -> None:

@@ -11,6 +11,7 @@ SEGMENT = tcp_header(40000, 7777, 1, 2, 16) + b"payload"
 IPV4 = ipv4("192.0.2.1", "192.0.2.2", SEGMENT)
 IPV6 = ipv6("2001:db8::1", "2001:db8::2", SEGMENT)
 KEY4 = b"\xc0\0\2\1\xc0\0\2\2\x9c\x40\x1e\x61"
+KEY6 = IPV6[8:44]
 BEHIND = b"\xaa" * 40
 """The next packet in the buffer, which is none of this one's business."""
 
@@ -32,9 +33,8 @@ def find(packet: bytes, link_type: int = 1, *, length: int | None = None) -> tup
 
 def test_ethernet() -> None:
     assert find(ETHERNET_IPV4 + IPV4) == (KEY4, SEGMENT, 0)
-    key6, segment, missing = find(ETHERNET_IPV6 + IPV6)
-    assert (segment, missing) == (SEGMENT, 0)
-    assert endpoints(key6) == (IPV6[8:24], 40000, IPV6[24:40], 7777)  # type: ignore[arg-type]
+    assert find(ETHERNET_IPV6 + IPV6) == (KEY6, SEGMENT, 0)
+    assert endpoints(KEY6) == (IPV6[8:24], 40000, IPV6[24:40], 7777)
     assert find(bytes(12) + b"\x08\x06" + bytes(28)) == "not_ip"
     assert find(bytes(12) + b"\x00\x20" + bytes(60)) == "not_ip"  # a length: IEEE 802.3
 

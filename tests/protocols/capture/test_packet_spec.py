@@ -44,7 +44,7 @@ def packets(draw: st.DrawFn) -> tuple[int, bytes, bytes, bytes]:
         kind = IPV6
         addresses = draw(st.binary(min_size=32, max_size=32))
         headers = [*draw(st.lists(st.sampled_from([0, 43, 60]), max_size=4)), 6]
-        extensions = [
+        extensions: list[dict[str, Any]] = [
             {"next": following, "length": length, "data": bytes(length * 8 + 6)}
             for following, length in ((one, draw(st.integers(0, 3))) for one in headers[1:])
         ]

@@ -104,8 +104,8 @@ def test_resolutions_of_time(tsresol: bytes, ticks: int) -> None:
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_an_offset_of_time(seconds: int) -> None:
-    offset = {"tsoffset": seconds.to_bytes(8, "big", signed=True)}
-    packets, _ = read(build(">", BEGIN, interface(**offset), packet(NOW * 10**6, b"")))
+    offset = interface(tsoffset=seconds.to_bytes(8, "big", signed=True))
+    packets, _ = read(build(">", BEGIN, offset, packet(NOW * 10**6, b"")))
     assert packets[0][0] == NOW + seconds
 
 

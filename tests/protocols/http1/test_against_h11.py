@@ -51,7 +51,8 @@ def by_h11(data: bytes) -> Any:
     """Method, target, fields and body of the first request; None where more is needed. Raises RemoteProtocolError."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=70_000)
     connection.receive_data(data)
-    request, body = None, b""
+    request: h11.Request | None = None
+    body = b""
     while True:
         match connection.next_event():
             case h11.Request() as request:

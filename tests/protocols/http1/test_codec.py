@@ -227,12 +227,12 @@ def test_events_are_sent_as_they_were_read() -> None:
         for event in ServerCodec().receive_data(data):
             sent += sender.send(event)
         assert sent + GET == data
-    sender, sent = ServerCodec(), b""
-    sender.receive_data(GET)
+    server, sent = ServerCodec(), b""
+    server.receive_data(GET)
     for event in responses([RESPONSES["chunked"][0]]):
-        sent += sender.send(event)
+        sent += server.send(event)
     assert sent == RESPONSES["chunked"][0]
-    assert sender.done
+    assert server.done
 
 
 def test_byte_by_byte_stays_linear() -> None:

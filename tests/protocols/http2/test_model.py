@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -25,6 +27,7 @@ from l4proxy.protocols.http2 import (
     StreamReset,
     TrailersReceived,
 )
+from l4proxy.protocols.http2.codes import FrameType
 from l4proxy.protocols.http2.frames import frame, ping_frame, reset_frame, settings_frame, window_update_frame
 from l4proxy.protocols.http_fields import FieldBlock
 
@@ -42,7 +45,7 @@ frames = st.one_of(
     st.builds(window_update_frame, ids, st.sampled_from([0, 1, 100, 2**31 - 1])),
     st.builds(ping_frame, st.sampled_from([b"12345678", b"1"])),
     st.builds(settings_frame, st.sampled_from(SETTINGS)),
-    st.builds(lambda at, on: frame(2, 0, at, on.to_bytes(4, "big") + b"\0"), ids, ids),
+    st.builds(lambda at, on: frame(FrameType.PRIORITY, 0, at, on.to_bytes(4, "big") + b"\0"), ids, ids),
 )
 
 
@@ -174,7 +177,7 @@ def test_the_model_reads_what_a_client_sends() -> None:
     stream = connection.request("POST", "http", "/x", "a.example", FieldBlock([("host", "b"), ("x", "y")]))
     connection.send_data(stream, b"hello", True)
     seen = model.receive_data(connection.data_to_send())
-    request = next(event for event in seen if isinstance(event, ModelRequest))
+    request: Any = next(event for event in seen if isinstance(event, ModelRequest))
     expected = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example"), (":path", "/x"), ("x", "y")]
     assert [tuple(field) for field in request.headers] == expected
     model.send_headers(1, [(":status", "200"), ("content-length", "2")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from http2_wire import GET, Frame, headers, kinds, read_frames, server
@@ -236,15 +238,14 @@ def test_a_stream_says_when_it_is_full_and_when_not() -> None:
     connection.receive_data(settings_frame({Setting.INITIAL_WINDOW_SIZE: 0}))
     (stream,) = streams(connection, 1)
     connection.send_data(stream, bytes(QUEUE_HIGH), False)
-    assert not stream.full
+    assert (stream.full, stream.queued) == (False, QUEUE_HIGH)
     connection.send_data(stream, b"x", False)
     assert stream.full
     assert connection.drained() == []
     connection.receive_data(window_update_frame(1, QUEUE_HIGH // 2 + 1))
     while connection.data_to_send():
         pass
-    assert not stream.full
-    assert connection.drained() == [stream]
+    assert (stream.full, connection.drained()) == (False, [stream])
     assert connection.drained() == []
 
 
@@ -286,11 +287,12 @@ def test_what_may_not_be_sent_is_our_bug() -> None:
     connection = server()
     (stream,) = streams(connection, 1)
     connection.send_data(stream, b"", True)
-    for wrong in (
+    mistakes: list[Callable[[], object]] = [
         lambda: connection.send_data(stream, b"x", False),
         lambda: connection.send_trailers(stream, EMPTY),
         lambda: connection.respond(stream, 200, EMPTY),
-    ):
+    ]
+    for wrong in mistakes:
         with pytest.raises(LocalProtocolError, match="stream 1"):
             wrong()
 

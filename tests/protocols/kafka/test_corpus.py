@@ -118,7 +118,7 @@ def test_a_damaged_one_ends_in_an_error_or_in_a_message(pair: Pair, kind: str) -
     body = pair.body(kind)
     for _ in range(60):
         broken = damaged(b"\0\0\0\0" + body, chance)[4:] if body else b""
-        with contextlib.suppress(UNREADABLE):
+        with contextlib.suppress(*UNREADABLE):
             walker(broken, 0, len(broken))
 
 

@@ -33,7 +33,7 @@ class Taken:
         self.seen.append(data[pos:stop])
 
     def begin(self, size: int) -> Piecemeal:
-        data, pos, end = yield
+        data, pos, end = yield 0
         data, pos, end = yield from more(data, pos, end, self.take)
         self.seen.append((size, data[pos : pos + self.take]))
         if self.take == 13:

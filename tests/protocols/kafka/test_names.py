@@ -113,7 +113,7 @@ def _check_names(api: Api, version: int, kind: str, values: dict[str, Any], *, d
         if kind not in (TOPIC, GROUP, TRANSACTIONAL_ID):
             return name
         changed = change(kind, name.decode())
-        return None if changed is DROP else changed.encode()  # type: ignore[no-any-return]
+        return None if changed is DROP else changed.encode()
 
     def typed(fields: Sequence[Field]) -> bool:
         return any(field.name.startswith(("resource", "key_type")) or typed(field.fields) for field in fields)

@@ -159,7 +159,9 @@ def test_a_chunk_in_which_nothing_changes_is_not_copied() -> None:
     assert relay.server_data(responses) is responses
 
 
-BROKERS = [{"node_id": node, "host": f"broker-{node}.internal", "port": 9092, "rack": "r"} for node in (1, 2, 3)]
+BROKERS: list[dict[str, Any]] = [
+    {"node_id": node, "host": f"broker-{node}.internal", "port": 9092, "rack": "r"} for node in (1, 2, 3)
+]
 OLD_BROKERS = [{key: value for key, value in broker.items() if key != "rack"} for broker in BROKERS]
 TOLD = [{**broker, "host": "proxy", "port": 9000 + broker["node_id"]} for broker in BROKERS]
 

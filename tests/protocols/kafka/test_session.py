@@ -101,8 +101,12 @@ def test_requests_and_responses_are_paired() -> None:
 
 def test_sizes_and_times_are_those_of_the_wire() -> None:
     calls: list[Call[Plan]] = []
-    session = Heard()
-    session.answered = calls.append
+
+    class Timed(Heard):
+        def answered(self, call: Call[Plan]) -> None:
+            calls.append(call)
+
+    session = Timed()
     asked, answered = produce(9, 1), response("Produce", 9, 1)
     session.client_data(asked[:10], 1.0)
     session.client_data(asked[10:], 1.5)
@@ -117,7 +121,8 @@ def test_sizes_and_times_are_those_of_the_wire() -> None:
 def test_without_acks_there_is_no_response(version: int) -> None:
     session = Heard()
     topic = {"topic_id": bytes(16)} if version >= 13 else {"name": "t"}
-    values = {"acks": 0, "topic_data": [{**topic, "partition_data": [{"index": 0, "records": batch()}]}]}
+    topics = [{**topic, "partition_data": [{"index": 0, "records": batch()}]}]
+    values: dict[str, Any] = {"acks": 0, "topic_data": topics}
     session.hear(request("Produce", version, 1, **values))
     assert session.in_flight == 0
     heard = session.hear(request("Heartbeat", 0, 2, group_id="g"), answer("Heartbeat", 0, 2))
@@ -147,7 +152,7 @@ def test_the_client_may_change_its_name() -> None:
 
 def test_api_versions_are_answered_in_the_old_way_by_an_old_broker() -> None:
     session = Heard()
-    software = {"client_software_name": "s", "client_software_version": "1"}
+    software: dict[str, Any] = {"client_software_name": "s", "client_software_version": "1"}
     assert session.hear(request("ApiVersions", 4, 1, **software))[1][3] == (b"s",)
     refused = answer("ApiVersions", 0, 1, error_code=35, api_keys=[{"api_key": 18, "max_version": 2}])
     assert session.hear(refused) == [("answered", "ApiVersions", 1, (35, [(18,)], None))]

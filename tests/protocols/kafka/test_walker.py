@@ -178,7 +178,7 @@ def test_records_pass_a_streaming_walker_without_being_kept() -> None:
     encoded = plain.encode(FETCH.response, 12, values)
     walker = Walker(FETCH.response, "responses(topic partitions(partition_index records))")
     chunks = [encoded[at : at + 65536] for at in range(0, len(encoded), 65536)]
-    reader = walker.streaming(12)(chunks[0], 0, len(chunks[0]), print)
+    reader: Any = walker.streaming(12)(chunks[0], 0, len(chunks[0]), print)
     next(reader)
     for chunk in chunks[1:-1]:
         reader.send((chunk, 0, len(chunk)))

@@ -86,5 +86,5 @@ def test_what_is_done_with_a_key() -> None:
 def test_specifications_are_read() -> None:
     one, two = read_key_specs("3 range 0 1 0 RW access;KEYS@-2 range -1 1 0 RW incomplete")
     assert (one.keyword, one.begin, one.numbers) == (b"", 3, (0, 1, 0))
-    assert (two.keyword, two.begin, two.flags) == (b"KEYS", -2, {"RW", "incomplete"})
+    assert (two.keyword, two.begin, two.flags) == (b"KEYS", -2, frozenset({"RW", "incomplete"}))
     assert read_key_specs("") == ()
