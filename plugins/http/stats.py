@@ -6,8 +6,9 @@ from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_co
 
 __all__ = ["CLASSES", "Http2Stats", "HttpClusterStats", "HttpRouteStats", "HttpStats"]
 
-CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
-"""Of statuses, by their first digit."""
+CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx", "5xx", "5xx", "5xx", "5xx")
+"""Of statuses, by their first digit. What is beyond 599 is no status and yet in use (999): it passes as it came, and
+counts as an error of the server (RFC 9110 section 15)."""
 
 
 class HttpStats(Stats, subsystem="http", labels=("http",)):

@@ -211,6 +211,25 @@ def test_an_upstream_that_says_nothing_of_use_is_a_502(data: bytes, details: str
     assert (status, body) == (502, f"502 Bad Gateway: {details}\n")
 
 
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_beyond_all_classes_passes_and_counts_as_an_error(status: int) -> None:
+    """RFC 9110 section 15; some services answer 999."""
+
+    async def conversation() -> None:
+        filters = [{"use": "request_id"}]
+        for options in {}, {"filters": filters}, {"routes": [{"cluster": "up", "retry": {"on": ["reset"]}}]}:
+            async with (
+                upstream(ok(status=f"{status} Odd")) as up,
+                http_proxy(up, **options) as proxy,
+                connect(proxy) as client,
+            ):
+                assert (await client.get()).line == f"HTTP/1.1 {status} Odd"
+                assert proxy.value("l4proxy_http_cluster_responses_total", cluster="up", **{"class": "5xx"}) == 1
+                assert proxy.value("l4proxy_http_responses_total", http="http", **{"class": "5xx"}) == 1
+
+    run(conversation)
+
+
 @pytest.mark.parametrize("framing", [b"Content-Length: 9\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n9\r\nhalf"])
 def test_a_response_that_is_cut_short_does_not_look_complete(framing: bytes) -> None:
     async def conversation() -> None:
