@@ -94,6 +94,11 @@ class Splicer:
             return
         self._moved(size, mask)
 
+    @property
+    def stuck(self) -> bool:
+        """The sink has not taken all of what came last."""
+        return self._pending > 0
+
     def _moved(self, size: int, mask: int) -> None:
         source = self._source
         if size == 0:

@@ -431,12 +431,12 @@ class HttpLimits:
     """From the first byte of a request to the end of its head; then 408. A connection that sends nothing at all has
     `idle_timeout`."""
     body_timeout: Timeout = Duration(300.0)
-    """From the head of a request to the end of its body; then 408."""
+    """From the head of a request to the end of its body; then 408, or 504 where the endpoint does not take it."""
     idle_timeout: Timeout = Duration(75.0)
     """How long a connection without a request stays open."""
     stream_idle_timeout: Timeout = Duration(300.0)
     """How long nothing may move of a request that is under way: 408 where the client should send, 504 where the
-    upstream should."""
+    endpoint should, or takes no more of a body."""
     max_requests_per_connection: Count = 0
     """Requests of one connection; behind the last one it is closed. 0: any number."""
 

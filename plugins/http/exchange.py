@@ -554,6 +554,12 @@ class Exchange:
         self.flags = (*self.flags, error.flag)
         self.fail(502, error.detail, f"endpoint {connection.endpoint.name}: {error}")
 
+    @property
+    def waits_for_endpoint(self) -> bool:
+        """The endpoint takes no more of the request, and the client may have more."""
+        moving = self.splicer if not self.responded else None
+        return self.request_full or (moving is not None and moving.stuck)
+
     def blame(self) -> None:
         """An endpoint that has the request does not answer in time: tell it, for outlier detection."""
         if self.upstream is not None and self.connection is not None:

@@ -262,7 +262,12 @@ class Layer:
 
     def _body_too_slow(self, exchange: Exchange) -> None:
         self.stats.timeouts_total.add("body_timeout")
-        exchange.fail(408, "body_timeout", "the body of the request did not come in time (body_timeout)")
+        if exchange.waits_for_endpoint:
+            text = "the endpoint did not take the body of the request in time (body_timeout)"
+            exchange.blame()
+            exchange.fail(504, "body_timeout", text, "UT")
+        else:
+            exchange.fail(408, "body_timeout", "the body of the request did not come in time (body_timeout)")
 
     def _no_response(self, exchange: Exchange) -> None:
         self.stats.timeouts_total.add("timeout")
@@ -284,7 +289,10 @@ class Layer:
 
     def _idle(self, exchange: Exchange) -> None:
         self.stats.timeouts_total.add("stream_idle_timeout")
-        status = 504 if exchange.request_done_at else 408
+        waits = exchange.waits_for_endpoint
+        if waits:
+            exchange.blame()
+        status = 504 if exchange.request_done_at or waits else 408
         exchange.fail(status, "stream_idle_timeout", "nothing has moved for too long (stream_idle_timeout)", "SI")
 
     # The end

@@ -75,7 +75,8 @@ class HttpRecord(AccessRecord):
         response = exchange.response if exchange.responded else None
         self.status = 0 if response is None else response.status
         """0: the client was gone before there was one."""
-        self.details = "" if response is None else response.details
+        self.details = detail
+        """Where the status comes from, or why there is none, or not all of a response."""
         host, pool, endpoint, connection = exchange.host, exchange.pool, exchange.endpoint, exchange.connection
         self.exchange = exchange
         self.started = exchange.started + _EPOCH

@@ -89,6 +89,41 @@ def test_a_body_that_hardly_comes(framing: bytes, limit: str, pause: float) -> N
     run(conversation)
 
 
+@pytest.mark.parametrize(
+    ("framing", "limit", "time"),
+    [
+        (b"Content-Length: 64000000", "stream_idle_timeout", "300ms"),
+        (b"Transfer-Encoding: chunked", "stream_idle_timeout", "300ms"),
+        (b"Content-Length: 64000000", "body_timeout", "1s"),
+    ],
+)
+def test_a_body_that_the_endpoint_does_not_take(framing: bytes, limit: str, time: str) -> None:
+    """It is not the client's fault: 504, and outlier detection hears of it. One framing is moved by the kernel."""
+
+    async def take_nothing(_seen: Seen, _reader: object, writer: asyncio.StreamWriter) -> None:
+        await writer.wait_closed()
+
+    async def conversation() -> None:
+        limits = {"body_timeout": 0, "stream_idle_timeout": 0, limit: time}
+        routes = [{"cluster": "up", "timeout": 0}]
+        async with (
+            upstream(take_nothing, body=False) as up,
+            http_proxy(up, limits=limits, routes=routes) as proxy,
+            connect(proxy) as client,
+        ):
+            client.send(HEAD + framing + b"\r\n\r\n")
+            chunk = b"F4240\r\n%b\r\n" if b"chunked" in framing else b"%b"
+            client.send(chunk % bytes(1_000_000) * 64)
+            reply = await client.reply()
+            assert (reply.status, reply.body.split()[-1].decode()) == (504, limit)
+            (cluster,) = proxy.server.clusters
+            (endpoint,) = cluster.endpoints.current.values()
+            assert endpoint.failures == 1
+            assert proxy.value("l4proxy_http_cluster_requests_active", cluster="up") == 0
+
+    run(conversation)
+
+
 def test_a_response_that_nobody_reads() -> None:
     """A client that asks for much and reads none of it is cut off, and its endpoint is free."""
     gone = asyncio.Event()
