@@ -33,6 +33,15 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def add(self, other: Histogram) -> None:
+        """Count what ``other`` has counted, which has the same bounds."""
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
+    def clear(self) -> None:
+        self.counts = [0] * len(self.counts)
+        self.sum = 0.0
+
     @property
     def count(self) -> int:
         return sum(self.counts)

@@ -16,6 +16,17 @@ def test_a_value_on_a_bound_is_counted_below_it() -> None:
     assert histogram.sum == pytest.approx(112.51)
 
 
+def test_one_is_added_to_another_and_begins_anew() -> None:
+    one, other = Histogram((1, 2)), Histogram((1, 2))
+    one.record(0.5)
+    for value in (0.5, 3):
+        other.record(value)
+    one.add(other)
+    other.clear()
+    assert (one.counts, one.sum) == ([2, 0, 1], 4)
+    assert (other.counts, other.sum) == ([0, 0, 0], 0)
+
+
 def test_the_ready_made_buckets_ascend() -> None:
     for bounds in (SECONDS, BYTES):
         assert list(bounds) == sorted(set(bounds))

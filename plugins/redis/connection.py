@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.connect import Attempt, ConnectRequest
 from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE, of_upstream_error
+from l4proxy.plugins.redis.stats import Tally
 from l4proxy.protocols.redis.reply import ReplyScanner
 from l4proxy.protocols.redis.translate import Translator
 
@@ -33,9 +34,9 @@ class ServerConnection:
     """One connection, of a pool's endpoint and identity. Subclasses say what happens ``_when_ready``, with what is
     ``_read`` then, and ``_when_lost``."""
 
-    __slots__ = ("_attempt", "_counted", "_handshakes", "_limit", "_quiet", "_received", "_replies",
+    __slots__ = ("_attempt", "_blamed", "_handshakes", "_limit", "_quiet", "_received", "_replies",
                  "_scanner", "_steps", "closed", "endpoint", "failure", "identity", "pool", "protocol",
-                 "ready", "stream", "translator")  # fmt: skip
+                 "ready", "stream", "tallies", "translator")  # fmt: skip
 
     def __init__(self, pool: Pool, endpoint: Endpoint | None = None) -> None:
         self.pool = pool
@@ -56,9 +57,11 @@ class ServerConnection:
         """Answers of the handshake that are missing."""
         self._handshakes = 0
         self._received = b""
-        self._replies = self._counted = 0
-        """Replies, and how many of them the statistics have. Whoever compares them at intervals knows if there are
-        any."""
+        self._replies = self._blamed = 0
+        """Replies, and how many there were when the endpoint failed last. Whoever compares them at intervals knows if
+        there are any."""
+        self.tallies: dict[str, Tally] = {}
+        """By command: what the statistics do not have yet."""
         self._quiet = 0
         self._limit: Timer | None = None
         self._attempt: Attempt | None = None
@@ -66,7 +69,8 @@ class ServerConnection:
 
     def connect(self) -> None:
         """Begin. ``_when_lost`` may be called before this returns."""
-        request = ConnectRequest(endpoint=self.endpoint, attempts=CONNECT_ATTEMPTS if self.endpoint is None else 1)
+        attempts = CONNECT_ATTEMPTS if self.endpoint is None else 1
+        request = ConnectRequest(endpoint=self.endpoint, attempts=attempts, reports=True)
         self._attempt = Attempt(self.pool.cluster, request, self._connected, self._connect_failed)
         self._attempt.start()
 
@@ -148,11 +152,23 @@ class ServerConnection:
 
         self._limit = self.pool.timers.call_later(timeout / LOOKS, look)
 
-    def take_count(self) -> int:
-        """Replies since this was asked last."""
-        new = self._replies - self._counted
-        self._counted = self._replies
-        return new
+    def tally(self, command: str) -> Tally:
+        """Where a command is counted."""
+        tally = self.tallies.get(command)
+        if tally is None:
+            tally = self.tallies[command] = Tally(self.pool.command_stats(command))
+        return tally
+
+    def blame(self, count: int) -> None:
+        """So many commands in a row have failed, and that was the endpoint's doing: tell outlier detection. That one
+        went well is not said each time, but found out here."""
+        if self.endpoint is None:
+            return
+        if self._replies - self._blamed > count:
+            self.endpoint.report(ok=True)
+        self._blamed = self._replies
+        for _ in range(min(count, self.endpoint.failure_limit)):
+            self.endpoint.report(ok=False)
 
     @property
     def waiting(self) -> int:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.session import Task
-    from l4proxy.plugins.redis.stats import CommandStats
+    from l4proxy.plugins.redis.stats import Tally
     from l4proxy.protocols.redis.translate import Translator
     from l4proxy.stream import Stream
 
@@ -58,7 +58,7 @@ class Asked:
     def __init__(
         self,
         treatment: Treatment,
-        stats: CommandStats,
+        stats: Tally,
         command: bytes,
         count: int,
         effect: Callable[[bytes], object] | None = None,
@@ -189,7 +189,7 @@ class DedicatedConnection(ServerConnection):
         task: Task | None = None,
     ) -> None:
         """Send ``count`` commands of one kind, or the end of one of which ``send_part`` has had the beginning."""
-        stats = self.pool.command_stats(treatment.name)
+        stats = self.tally(treatment.name)
         stats.request_bytes_total += len(data)
         command = encode_command(treatment.name.encode()) if self._in_parts else data
         self._asked.append(Asked(treatment, stats, command, count, effect, hidden, task))
@@ -217,6 +217,8 @@ class DedicatedConnection(ServerConnection):
         if self._queued:
             self.stream.write(b"".join(self._queued))
             self._queued = []
+            for asked in self._asked:
+                self.pool.endpoint_stats(self).queue_seconds.record(_now() - asked.since)
         if not self.stream.blocked:
             self._writable(True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.plugins.redis.dedicated import DedicatedConnection
+from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE
 from l4proxy.plugins.redis.shared import SharedConnection
 from l4proxy.plugins.redis.stats import CommandStats, EndpointCommandStats
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.config import RedisProxyConfig
     from l4proxy.plugins.redis.connection import ServerConnection
     from l4proxy.plugins.redis.identity import Identity
-    from l4proxy.plugins.redis.stats import RedisProxyStats
+    from l4proxy.plugins.redis.stats import RedisProxyStats, Tally
     from l4proxy.server import Server
     from l4proxy.timers import Timer, Timers
 
@@ -23,6 +24,8 @@ __all__ = ["Pool", "Pools"]
 Key: TypeAlias = "tuple[Cluster, Endpoint | None, Identity]"
 SWEEP = 1.0
 """Seconds between two looks at which connections nobody needs any more."""
+AILING = frozenset(("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN"))
+"""Errors that say of a server, and not of the command, that it cannot serve now: outlier detection is told."""
 SPARE_CONNECTIONS = 4
 """So many times as many shared connections as configured there may be, while some of them are held."""
 
@@ -100,7 +103,7 @@ class Pool:
 
     def forget(self, connection: ServerConnection) -> None:
         """It is closed."""
-        self.endpoint_stats(connection).commands_total += connection.take_count()
+        self.count(connection)
         if isinstance(connection, SharedConnection):
             self.shared.remove(connection)
         elif isinstance(connection, DedicatedConnection):
@@ -112,8 +115,9 @@ class Pool:
         """Close what nobody needs. Return whether anything is left."""
         for connection in [one for one in self.idle if one.idle_since < idle_before or _is_gone(one.endpoint)]:
             connection.close()
+        choosable = self.cluster.endpoints.choosable() if self.endpoint is None else ()
         for shared in list(self.shared):
-            if _is_gone(shared.endpoint):
+            if _is_gone(shared.endpoint) or (choosable and shared.ready and shared.endpoint not in choosable):
                 shared.retire()
             if not shared.clients and not shared.waiting and (shared.retired or shared.idle_since < idle_before):
                 shared.close()
@@ -131,18 +135,35 @@ class Pool:
     def endpoint_stats(self, connection: ServerConnection) -> EndpointCommandStats:
         return self.pools.endpoint_stats(self.name, connection.endpoint_name)
 
-    def count_errors(self, connection: ServerConnection, stats: CommandStats, errors: list[bytes]) -> None:
+    def count(self, connection: ServerConnection) -> None:
+        """Add what it has counted to the statistics."""
+        if connection.tallies:
+            of_endpoint = self.endpoint_stats(connection)
+            for tally in connection.tallies.values():
+                tally.add_to(of_endpoint)
+
+    def count_errors(self, connection: ServerConnection, stats: Tally, errors: list[bytes]) -> None:
         """Replies that were errors; the list is emptied."""
         of_endpoint = self.endpoint_stats(connection)
         for text in errors:
             prefix = text.partition(b" ")[0].decode("latin-1")
-            stats.errors_total.add(prefix)
+            stats.command.errors_total.add(prefix)
             of_endpoint.errors_total.add(prefix)
+            if prefix in AILING:
+                connection.blame(1)
         errors.clear()
 
     def lost(self, connection: ServerConnection, count: int) -> None:
         """So many commands got an error instead of a reply."""
         self.endpoint_stats(connection).failed_total += count
+        if connection.failure in (LOST, UNREADABLE):
+            connection.blame(1)
+        elif connection.failure is TIMEOUT or _first_word(connection.failure) in AILING:
+            connection.blame(count)
+
+
+def _first_word(error: bytes) -> str:
+    return error[1:].partition(b" ")[0].rstrip().decode("latin-1")
 
 
 def _is_gone(endpoint: Endpoint | None) -> bool:
@@ -210,7 +231,7 @@ class Pools:
             for connection in (*pool.shared, *pool.dedicated):
                 stats = pool.endpoint_stats(connection)
                 stats.in_flight += connection.waiting
-                stats.commands_total += connection.take_count()
+                pool.count(connection)
             for shared in pool.shared:
                 pool.endpoint_stats(shared).connections_shared += 1
             for dedicated in pool.dedicated:

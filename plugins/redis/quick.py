@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, get_args
 
 from l4proxy.cli.quick import Draft, QuickCommand
+from l4proxy.cli.use import parse_use
+from l4proxy.plugins.redis.config import Topology
 
 __all__ = ["Redis"]
+
+WATCH = "redis"
+"""The filter that sees keys and clients."""
 
 
 class Redis(QuickCommand):
@@ -16,8 +21,12 @@ class Redis(QuickCommand):
     examples:
       l4proxy redis :6380 cache.example.com:6379
       l4proxy redis 127.0.0.1:6380 127.0.0.1:6379 --redis block --redis auth:file=users.acl
-      l4proxy redis 127.0.0.1:6380 127.0.0.1:6379 --use redis --admin 127.0.0.1:9901
+      l4proxy redis 127.0.0.1:6380 127.0.0.1:6379 --admin 127.0.0.1:9901
+      l4proxy redis :6380 node1:6379 node2:6379 --topology cluster
       l4proxy redis unix:/run/redis-proxy.sock unix:/run/redis.sock
+
+    With --admin, the "redis" filter watches: hot keys, big keys, slow commands and
+    clients are at /tables.
     """
 
     name = "redis"
@@ -33,13 +42,21 @@ class Redis(QuickCommand):
             help="use a message filter of Redis; may be repeated (l4proxy explain lists them)",
         )
 
-    def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
-        from l4proxy.cli.use import parse_use
+        parser.add_argument(
+            "--topology",
+            choices=get_args(Topology),
+            default="servers",
+            help="how the servers belong together: as nodes of a Redis Cluster ... (default servers)",
+        )
 
+    def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
         filters = [parse_use(text) for text in args.redis]
-        return {**super().terminal(args), **({"filters": filters} if filters else {})}
+        own = {"filters": filters} if filters else {}
+        return {**super().terminal(args), "topology": args.topology, **own}
 
     def draft(self, args: argparse.Namespace) -> Draft:
+        if args.admin and not any(parse_use(text)["use"] == WATCH for text in args.use):
+            args.use.insert(0, WATCH)  # somebody is there to look
         draft = super().draft(args)
         last = len(args.use)
         for at, text in enumerate(args.redis):

@@ -27,7 +27,7 @@ from l4proxy.stats import SECONDS
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.pool import Pool
-    from l4proxy.plugins.redis.stats import CommandStats
+    from l4proxy.plugins.redis.stats import Tally
     from l4proxy.plugins.redis.treatment import Treatment
     from l4proxy.stream import Stream
 
@@ -69,7 +69,7 @@ class Receiver(Protocol):
         """The reply of which ``part`` has had the beginning will not be completed. Then ``failed`` is told, too."""
 
 
-Entry: TypeAlias = "tuple[Receiver, int, CommandStats | None, float, bytes]"
+Entry: TypeAlias = "tuple[Receiver, int, Tally | None, float, bytes]"
 """Whose replies, how many, what they count for, since when they are waited for, and the commands. Where there are no
 statistics, the last is what the proxy itself replies."""
 
@@ -77,7 +77,7 @@ statistics, the last is what the proxy itself replies."""
 class SharedConnection(ServerConnection):
     """Made by a pool."""
 
-    __slots__ = ("_holders", "_passed", "_pending", "_queued", "_rest", "_stats", "_waiting", "_write", "clients",
+    __slots__ = ("_full_since", "_holders", "_passed", "_pending", "_queued", "_rest", "_waiting", "_write", "clients",
                  "full", "idle_since", "retired", "usable", "waiting_to_send")  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -89,7 +89,6 @@ class SharedConnection(ServerConnection):
         """The beginning of a reply that has not come whole."""
         self._passed = False
         """A part of the reply under way has been passed on."""
-        self._stats: dict[str, CommandStats] = {}
         self._holders: set[object] = set()
         self._write: Callable[[bytes], None] = self._queued.append
         self._waiting = 0
@@ -99,6 +98,7 @@ class SharedConnection(ServerConnection):
         self.usable = True
         """Whether clients may begin to send here, and go on once they have all their replies."""
         self.retired = False
+        self._full_since = 0.0
         self.full = True
         """The server does not read, or is not there yet: who sends should stop, and add to ``waiting_to_send`` what is
         then called."""
@@ -113,9 +113,7 @@ class SharedConnection(ServerConnection):
         if self.closed:
             receiver.failed(self.failure, count, sent=False)
             return
-        stats = self._stats.get(treatment.name)
-        if stats is None:
-            stats = self._stats[treatment.name] = self.pool.command_stats(treatment.name)
+        stats = self.tallies.get(treatment.name) or self.tally(treatment.name)
         stats.request_bytes_total += len(data)
         self._waiting += count
         self._pending.append((receiver, count, stats, _now(), data))
@@ -173,16 +171,29 @@ class SharedConnection(ServerConnection):
             self._queued = []
         if not self.stream.blocked:
             self._writable(True)
-
         if self.translator is not None:
             self.stream.on_data = self._read_and_translate
 
     def _writable(self, writable: bool) -> None:
         self.full = not writable
-        if writable:
+        if not writable:
+            self._full_since = _now()
+        else:
+            self._count_queued()
             waiting, self.waiting_to_send = self.waiting_to_send, []
             for call in waiting:
                 call()
+
+    def _count_queued(self) -> None:
+        """What was sent while nothing could be sent, has waited until now."""
+        now, seconds = _now(), self.pool.endpoint_stats(self).queue_seconds
+        for _, count, stats, since, _ in reversed(self._pending):
+            if stats is None:
+                continue
+            if since < self._full_since:
+                break
+            seconds.counts[bisect_left(SECONDS, now - since)] += count
+            seconds.sum += (now - since) * count
 
     def _owes(self) -> bool:
         return self._waiting > 0 and not self._holders
@@ -194,11 +205,12 @@ class SharedConnection(ServerConnection):
         self._waiting = 0
         if self._passed:
             pending[0][0].broken()
+        if missing := sum(count for _, count, stats, _, _ in pending if stats is not None):
+            self.pool.lost(self, missing)
         for receiver, count, stats, _, answer in pending:
             if stats is None:
                 receiver.replied(answer, count)
             else:
-                self.pool.lost(self, count)
                 receiver.failed(error, count, sent=self.ready)
         for call in waiting:
             call()
@@ -321,7 +333,7 @@ class SharedConnection(ServerConnection):
                 self._move(receiver, stats)
         self._rest = bytearray(chunk[start:])
 
-    def _move(self, receiver: Receiver, stats: CommandStats) -> None:
+    def _move(self, receiver: Receiver, stats: Tally) -> None:
         """All of a very long string but its end need not come into this process. While it is moved the connection is
         the client's alone, for it is as fast as that reads."""
         size = self._scanner.settled - LAST_PIECE

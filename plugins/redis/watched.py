@@ -215,7 +215,7 @@ class WatchedTarget(Target):
         if self.watch is None:
             return shard.primary, False
         present = shard.primary is not None and shard.primary not in self._lost
-        usable = [endpoint for endpoint in self.watch.usable(shard) if endpoint not in self._lost]
+        usable = [one for one in self.watch.usable(shard) if one.available and one not in self._lost]
         return choose_node(shard, usable, self.config.read_policy, self.watch.latency, client, present)
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from e2e.proxies import tcp
 from l4proxy.cli.main import main
 from services.needs import needs
+from services.process import HOST, free_port
 from services.redis import RedisServer
 
 
@@ -17,6 +19,16 @@ def test_the_command(tmp_path: Path, redis: RedisServer) -> None:
         assert redis.command("get", "test_quick", port=proxy.port) == "1"
         assert redis.command("-3", "hello", port=proxy.port).startswith("server redis\n")
         proxy.ended("client:eof", times=3)
+
+
+@needs("redis-cli")
+def test_whoever_can_look_sees_keys(tmp_path: Path, redis: RedisServer) -> None:
+    admin = f"{HOST}:{free_port()}"
+    with tcp(tmp_path, redis.port, "--admin", admin, command="redis") as proxy:
+        assert redis.command("set", "test_quick_hot", "1", port=proxy.port) == "OK"
+        proxy.ended("client:eof")
+        with urllib.request.urlopen(f"http://{admin}/tables?table=hot+keys") as page:
+            assert b"test_quick_hot" in page.read()
 
 
 @needs("redis-cli")
