@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from l4proxy.config.types import Duration, Percent, Range
 from l4proxy.hookspecs import Register, hookimpl
+from l4proxy.plugins.delays import Delays
 from l4proxy.plugins.http.conditions import value_test
 from l4proxy.plugins.http.config import FieldMatch
 from l4proxy.plugins.http.grpc_answers import grpc_response
@@ -72,24 +73,13 @@ class HttpFault(HttpFilter[HttpFaultConfig]):
     def provision(cls, config: HttpFaultConfig, server: Server) -> _Shared:
         return _Shared(config, server.stats.group(HttpFaultStats))
 
-    def on_request(self, request: HttpRequest) -> HttpRequest | None:
-        config, shared = self.config, self.shared
-        if not all(test(request.field(name)) for name, test in shared.tests):
-            return request
-        stats = shared.stats
-        delays = config.delay and random.random() * 100 < config.delay_percent
-        if not delays or stats.active >= config.max_active:
-            return self._abort(request)
-        stats.delays_total += 1
-        stats.active += 1
-        request.state["fault:timer"] = self.conn.call_later(config.delay, lambda: self._go_on(request))
-        return None
+    def on_connect(self) -> None:
+        self._delays: Delays[HttpRequest] = Delays(self.config, self.shared.stats)
 
-    def _go_on(self, request: HttpRequest) -> None:
-        del request.state["fault:timer"]
-        self.shared.stats.active -= 1
-        if self._abort(request) is not None:
-            self.release(request)
+    def on_request(self, request: HttpRequest) -> HttpRequest | None:
+        if not all(test(request.field(name)) for name, test in self.shared.tests):
+            return request
+        return self._delays.hold(self, request, self._abort)
 
     def _abort(self, request: HttpRequest) -> HttpRequest | None:
         config = self.config
@@ -105,10 +95,10 @@ class HttpFault(HttpFilter[HttpFaultConfig]):
         return None
 
     def on_cancel(self, request: HttpRequest) -> None:
-        timer = request.state.pop("fault:timer", None)
-        if timer is not None:
-            timer.cancel()
-            self.shared.stats.active -= 1
+        self._delays.cancel(request)
+
+    def on_close(self, reason: object) -> None:
+        self._delays.close()
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from l4proxy.config.types import Duration, Percent, Range
 from l4proxy.errors import did_you_mean
 from l4proxy.hookspecs import Register, hookimpl
+from l4proxy.plugins.delays import Delays
 from l4proxy.plugins.kafka_proxy.message import KafkaFilter, KafkaRequest, KafkaResponse
 from l4proxy.plugins.kafka_proxy.patterns import Patterns
 from l4proxy.plugins.kafka_proxy.refusing import complete, refuse
@@ -120,28 +121,14 @@ class KafkaFault(KafkaFilter[KafkaFaultConfig]):
     def goes_by_names(cls, config: KafkaFaultConfig) -> bool:
         return bool(config.topics)
 
-    def __init__(self) -> None:
-        self._held = 0
+    def on_connect(self) -> None:
+        self._delays: Delays[KafkaRequest] = Delays(self.config, self.shared.stats)
 
     def on_request(self, request: KafkaRequest) -> KafkaRequest | None:
-        config, stats = self.config, self.shared.stats
         if not self.shared.concerns(request):
             self.ignore_response(request)
             return request
-        delays = config.delay and random.random() * 100 < config.delay_percent
-        if not delays or stats.active >= config.max_active:
-            return self._pass(request)
-        stats.delays_total += 1
-        stats.active += 1
-        self._held += 1
-        self.conn.call_later(config.delay, lambda: self._go_on(request))
-        return None
-
-    def _go_on(self, request: KafkaRequest) -> None:
-        self.shared.stats.active -= 1
-        self._held -= 1
-        if self._pass(request) is not None:
-            self.release(request)
+        return self._delays.hold(self, request, self._pass)
 
     def _pass(self, request: KafkaRequest) -> KafkaRequest | None:
         config, shared = self.config, self.shared
@@ -159,7 +146,7 @@ class KafkaFault(KafkaFilter[KafkaFaultConfig]):
         return response
 
     def on_close(self, reason: object) -> None:
-        self.shared.stats.active -= self._held
+        self._delays.close()
 
 
 @hookimpl

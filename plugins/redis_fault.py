@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from l4proxy.config.types import Duration, Percent, Range
 from l4proxy.hookspecs import Register, hookimpl
+from l4proxy.plugins.delays import Delays
 from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
 from l4proxy.stats import Stats, counter, gauge
 
@@ -66,25 +67,11 @@ class RedisFault(RedisFilter[RedisFaultConfig]):
     def wanted(cls, config: RedisFaultConfig) -> frozenset[str] | None:
         return frozenset(name.upper() for name in config.commands) if config.commands else None
 
-    def __init__(self) -> None:
-        self._held = 0
+    def on_connect(self) -> None:
+        self._delays: Delays[RedisRequest] = Delays(self.config, self.shared)
 
     def on_request(self, request: RedisRequest) -> RedisRequest | None:
-        config, stats = self.config, self.shared
-        delays = config.delay and random.random() * 100 < config.delay_percent
-        if not delays or stats.active >= config.max_active:
-            return self._pass(request)
-        stats.delays_total += 1
-        stats.active += 1
-        self._held += 1
-        self.conn.call_later(config.delay, lambda: self._go_on(request))
-        return None
-
-    def _go_on(self, request: RedisRequest) -> None:
-        self.shared.active -= 1
-        self._held -= 1
-        if self._pass(request) is not None:
-            self.release(request)
+        return self._delays.hold(self, request, self._pass)
 
     def _pass(self, request: RedisRequest) -> RedisRequest | None:
         config = self.config
@@ -95,7 +82,7 @@ class RedisFault(RedisFilter[RedisFaultConfig]):
         return None
 
     def on_close(self, reason: object) -> None:
-        self.shared.active -= self._held
+        self._delays.close()
 
 
 @hookimpl

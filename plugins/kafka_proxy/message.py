@@ -29,7 +29,53 @@ class BadMessage(RemoteProtocolError):
         self.who = who
 
 
-class KafkaRequest(Request):
+class _Framed:
+    """What requests and responses have in common: a frame, of which some bytes can be changed."""
+
+    __slots__ = ()
+
+    _frame: bytes
+    _at: int
+    _values: dict[str, Any] | None
+
+    @property
+    def frame(self) -> bytes:
+        """The bytes to be sent: those that came, unless something was changed."""
+        return self._frame
+
+    @property
+    def at(self) -> int:
+        """Where in ``frame`` the body begins."""
+        return self._at
+
+    @property
+    def body(self) -> bytes:
+        return self.frame[self.at :]
+
+    def splice(self, changes: Sequence[Change]) -> None:
+        """Change some bytes of the body, and nothing else; places are those in ``frame``."""
+        whole = self.frame
+        self._frame = frame(whole, SIZE, len(whole), changes)  # type: ignore[misc]  # the slots are the subclasses'
+        self._values = None  # type: ignore[misc]
+
+    def splice_if(self, changes: Sequence[Change]) -> bool:
+        """The same, if there are any changes; return whether there are."""
+        if changes:
+            self.splice(changes)
+        return bool(changes)
+
+    def read(self, reading: Callable[[], T]) -> T:
+        """Call what reads ``frame`` (a walker's function, say); what is not such a message ends the connection."""
+        try:
+            return reading()
+        except UNREADABLE as error:
+            raise self._bad(error) from error
+
+    def _bad(self, error: Exception) -> BadMessage:
+        raise NotImplementedError
+
+
+class KafkaRequest(_Framed, Request):
     """A request. ``kind`` is the name of its API: ``Produce``, ``Fetch``, ``CreateTopics``."""
 
     __slots__ = ("_at", "_frame", "_ignored", "_values", "api", "call", "client_id", "correlation_id", "version")
@@ -66,7 +112,7 @@ class KafkaRequest(Request):
         if self._values is None:
             from l4proxy.protocols.kafka.messages import decode_request
 
-            self._values = self.read(lambda: decode_request(self.api, self.version, self._frame[self._at :]))
+            self._values = self.read(lambda: decode_request(self.api, self.version, self.body))
         return self._values
 
     @values.setter
@@ -76,41 +122,11 @@ class KafkaRequest(Request):
         body = encode_body(self.api, self.version, "request", values)
         self.splice([(self._at, len(self._frame), body)])
 
-    @property
-    def frame(self) -> bytes:
-        """The bytes to be sent: those that came, unless something was changed."""
-        return self._frame
-
-    @property
-    def at(self) -> int:
-        """Where in ``frame`` the body begins."""
-        return self._at
-
-    @property
-    def body(self) -> bytes:
-        return self._frame[self._at :]
-
-    def splice(self, changes: Sequence[Change]) -> None:
-        """Change some bytes of the body, and nothing else; places are those in ``frame``."""
-        self._frame = frame(self._frame, SIZE, len(self._frame), changes)
-        self._values = None
-
-    def splice_if(self, changes: Sequence[Change]) -> bool:
-        """The same, if there are any changes; return whether there are."""
-        if changes:
-            self.splice(changes)
-        return bool(changes)
-
-    def read(self, reading: Callable[[], T]) -> T:
-        """Call what reads ``frame`` (a walker's function, say); what is not such a message ends the connection."""
-        try:
-            return reading()
-        except UNREADABLE as error:
-            text = f"{self.kind} version {self.version} cannot be read: {error}"
-            raise BadMessage("client", text, code="undecodable") from error
+    def _bad(self, error: Exception) -> BadMessage:
+        return BadMessage("client", f"{self.kind} version {self.version} cannot be read: {error}", code="undecodable")
 
 
-class KafkaResponse(Response):
+class KafkaResponse(_Framed, Response):
     """A response: that of a broker, or one of a filter's."""
 
     __slots__ = ("_at", "_frame", "_values")
@@ -151,7 +167,6 @@ class KafkaResponse(Response):
 
     @property
     def frame(self) -> bytes:
-        """The bytes to be sent."""
         if not self._frame:
             from l4proxy.protocols.kafka.messages import encode_response
 
@@ -162,33 +177,12 @@ class KafkaResponse(Response):
 
     @property
     def at(self) -> int:
-        """Where in ``frame`` the body begins."""
         return self._at if self._frame else _body_of(self.request.api, self.request.version)
 
-    @property
-    def body(self) -> bytes:
-        return self.frame[self.at :]
-
-    def splice(self, changes: Sequence[Change]) -> None:
-        """Change some bytes of the body, and nothing else; places are those in ``frame``."""
-        whole = self.frame
-        self._frame = frame(whole, SIZE, len(whole), changes)
-        self._values = None
-
-    def splice_if(self, changes: Sequence[Change]) -> bool:
-        """The same, if there are any changes; return whether there are."""
-        if changes:
-            self.splice(changes)
-        return bool(changes)
-
-    def read(self, reading: Callable[[], T]) -> T:
-        """Call what reads ``frame``; what is not such a message ends the connection."""
-        try:
-            return reading()
-        except UNREADABLE as error:
-            request = self.request
-            text = f"the response to {request.kind} version {request.version} cannot be read: {error}"
-            raise BadMessage("upstream", text, code="undecodable") from error
+    def _bad(self, error: Exception) -> BadMessage:
+        request = self.request
+        text = f"the response to {request.kind} version {request.version} cannot be read: {error}"
+        return BadMessage("upstream", text, code="undecodable")
 
 
 def _body_of(api: Api, version: int) -> int:

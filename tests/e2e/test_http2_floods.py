@@ -31,6 +31,7 @@ MEMORY = 4 << 20
 SECONDS = 2.0
 """Of processor time, on a machine that is slow."""
 BODY = 8 << 20
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BODY + bytes(BODY)
 
 
 @dataclass
@@ -114,7 +115,7 @@ class _Generous(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with contextlib.suppress(OSError):
             while self.request.recv(65536):
-                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BODY + bytes(BODY))
+                self.request.sendall(ANSWER)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def test_a_client_that_goes_away_meanwhile_is_not_waited_for() -> None:
                 proxy.server.listeners[0].close_connections("test")
                 await client.rest()
             assert proxy.value("l4proxy_http_requests_active", http="http") == 0
+            assert proxy.value("l4proxy_http_fault_active") == 0
 
     run(conversation)
 
