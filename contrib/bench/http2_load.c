@@ -1,12 +1,13 @@
 /* The client of the HTTP/2 cases: one epoll loop of connections with 32 streams each, which are opened anew as they are answered.
  *
- *   http2_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS
+ *   http2_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS [RATE]
  *
  *   get        the same GET of SIZE bytes, again and again
  *   different  each with one of 5000 paths, and a request id and a trace header of its own
  *   grpc       unary calls with a message of SIZE bytes, answered with as many and trailers
  *   download   GETs of 1 GiB on one stream; the unit is a byte
  *   upload     PUTs of 1 GiB on one stream; the unit is a byte
+ *   paced      as get, on the connections in turn, RATE in a second, however long the answers take; latency is from when one was due
  *   once       a GET on each connection before the program is ready, and nothing after
  *   open       32 PUTs on each connection before the program is ready, of whose bodies nothing ever comes
  *
@@ -26,8 +27,9 @@
 
 #define PROGRAM "http2_load"
 #include "latencies.h"
+#include "pace.h"
 
-enum { STREAMS = 32, PATHS = 5000, READ = 256 * 1024, OUT = 64 * 1024, FRAME = 16384, TABLE = 4096, ENTRIES = 128 };
+enum { STREAMS = 32, SLOTS = 1024, PATHS = 5000, READ = 256 * 1024, OUT = 64 * 1024, FRAME = 16384, TABLE = 4096, ENTRIES = 128 };
 enum { DATA, HEADERS, RST_STREAM = 3, SETTINGS, PING = 6, GOAWAY, WINDOW_UPDATE };
 enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4, PATIENCE = 120 };
 #define GIB (1ull << 30)
@@ -38,15 +40,16 @@ struct connection {
     int fd, open, filled, table_first, table_count, table_size;
     uint32_t next_id, consumed;
     int64_t window, stream_window, initial_window, to_send; /* of what we send */
-    uint64_t started[STREAMS];
+    uint64_t started[SLOTS]; /* by number of the stream: answers come in any order */
     struct entry table[ENTRIES]; /* HPACK's, the newest one last */
     unsigned char in[READ + FRAME + 64];
 };
 
 static char mode;
-static int port, connections, running, loop, busy, events_seen;
+static int port, connections, running, loop, busy, events_seen, turn;
 static uint64_t size, units, serial;
 static unsigned char zeros[FRAME];
+static struct connection *all;
 
 /* HPACK. The Huffman code is canonical, and heads have no characters beyond these. */
 
@@ -206,7 +209,7 @@ static unsigned char *put_request(struct connection *c, unsigned char *out)
         out = mempcpy(out, &length, 4);
         out = mempcpy(out, zeros, size);
     }
-    c->started[id / 2 % STREAMS] = now();
+    c->started[id / 2 % SLOTS] = now();
     c->open++;
     c->to_send = mode == 'u' ? (int64_t)GIB : 0;
     c->stream_window = c->initial_window;
@@ -222,10 +225,36 @@ static void fill(struct connection *c)
 {
     static unsigned char out[OUT];
     unsigned char *at = out;
-    while (running && c->open < most() && at - out < OUT / 2)
+    while (running && mode != 'p' && c->open < most() && at - out < OUT / 2)
         at = put_request(c, at);
     if (at > out)
         send_all(c, out, at - out);
+}
+
+/* The next one with room for a stream; NULL: there is none. */
+static struct connection *next_in_turn(void)
+{
+    for (int tried = 0; tried < connections; tried++) {
+        struct connection *c = &all[turn];
+        turn = (turn + 1) % connections;
+        if (c->open < STREAMS)
+            return c;
+    }
+    return NULL;
+}
+
+/* Send what is due; returns whether something is left, for which no stream is free. */
+static int send_due(void)
+{
+    static unsigned char out[OUT];
+    while (is_due()) {
+        struct connection *c = next_in_turn();
+        if (!c)
+            return 1;
+        send_all(c, out, put_request(c, out) - out);
+        c->started[(c->next_id - 2) / 2 % SLOTS] = take_due();
+    }
+    return 0;
 }
 
 static void send_body(struct connection *c)
@@ -250,7 +279,7 @@ static void answered(struct connection *c, uint32_t stream)
 {
     if (mode != 'b' && mode != 'u') {
         units++;
-        record(now() - c->started[stream / 2 % STREAMS]);
+        record(now() - c->started[stream / 2 % SLOTS]);
     }
     c->open--;
 }
@@ -329,13 +358,14 @@ static void receive(struct connection *c)
 static void step(void)
 {
     struct epoll_event events[64];
-    int count = epoll_wait(loop, events, 64, 100);
+    struct timespec wait = until_due(mode != 'p' || !running || send_due());
+    int count = epoll_pwait2(loop, events, 64, &wait, NULL);
     events_seen = count;
     for (int i = 0; i < count; i++)
         receive(events[i].data.ptr);
 }
 
-static void open_all(struct connection *all)
+static void open_all(void)
 {
     static const unsigned char hello[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x0c\4\0\0\0\0\0\0\2\0\0\0\0\0\4\x40\0\0\0\0\0\4\x08\0\0\0\0\0\x3f\xff\0\0";
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
@@ -356,15 +386,16 @@ static void open_all(struct connection *all)
 }
 
 /* Bulk transfers are not waited for: they go on from one window into the next. */
-static double run(struct connection *all, double seconds)
+static double run(double seconds)
 {
     uint64_t start = now(), end = start + seconds * 1e9;
     memset(histogram, 0, sizeof histogram);
     units = 0;
     running = 1;
+    begin_pace(start, end);
     for (int i = 0; i < connections; i++)
         fill(&all[i]);
-    while (now() < end)
+    while (now() < end || (mode == 'p' && !all_are_sent()))
         step();
     if (most() > 1) {
         running = 0;
@@ -380,7 +411,7 @@ static double run(struct connection *all, double seconds)
 }
 
 /* One GET on each connection, or streams that stay open: until all that comes of it has come. */
-static void begin(struct connection *all)
+static void begin(void)
 {
     running = 1;
     for (int i = 0; i < connections; i++) {
@@ -405,10 +436,10 @@ static void wait_for_line(void)
 
 static char mode_of(const char *name)
 {
-    static const char *names[] = {"get", "different", "grpc", "download", "upload", "once", "open"};
-    for (int i = 0; i < 7; i++)
+    static const char *names[] = {"get", "different", "grpc", "download", "upload", "paced", "once", "open"};
+    for (int i = 0; i < 8; i++)
         if (!strcmp(name, names[i]))
-            return "sdgbuao"[i];
+            return "sdgbupao"[i];
     die("unknown mode %s", name);
     return 0;
 }
@@ -416,27 +447,28 @@ static char mode_of(const char *name)
 int main(int argc, char **argv)
 {
     if (argc < 7)
-        die("usage: http2_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS");
+        die("usage: http2_load MODE PORT CONNECTIONS SIZE WARMUP SECONDS [RATE]");
     mode = mode_of(argv[1]);
     port = atoi(argv[2]);
     connections = atoi(argv[3]);
     size = strtoull(argv[4], NULL, 10);
     double warmup = atof(argv[5]), seconds = atof(argv[6]);
+    interval = argc > 7 ? 1e9 / atof(argv[7]) : 1000000;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     alarm(PATIENCE + warmup + seconds);
     make_codes();
     loop = epoll_create1(0);
-    struct connection *all = calloc(connections, sizeof *all);
-    open_all(all);
+    all = calloc(connections, sizeof *all);
+    open_all();
     if (mode == 'a' || mode == 'o')
-        begin(all);
+        begin();
     else if (warmup > 0)
-        run(all, warmup);
+        run(warmup);
     printf("ready\n");
     fflush(stdout);
     wait_for_line();
-    double elapsed = run(all, seconds);
+    double elapsed = run(seconds);
     printf("{\"units\": %lu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", units, elapsed, quantile_us(0.5),
            quantile_us(0.99));
     fflush(stdout);

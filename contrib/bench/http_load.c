@@ -28,6 +28,7 @@
 
 #define PROGRAM "http_load"
 #include "latencies.h"
+#include "pace.h"
 
 enum { EVENTS = 256, CHUNK = 256 * 1024, DEPTH = 16, REQUEST = 1024, IN_FLIGHT = 32, ROUTES = 10000, PATIENCE = 120 };
 #define GIB (1ull << 30)
@@ -45,7 +46,7 @@ struct connection {
 
 static char mode;
 static int port, connections, running, loop, busy, turn;
-static uint64_t size, units, serial, due, interval;
+static uint64_t size, units, serial;
 static char chunk[CHUNK];
 static struct connection *all;
 
@@ -82,7 +83,7 @@ static void begin(struct connection *c)
     busy++;
 }
 
-/* The next one that waits for nothing; there are more connections than requests in flight. */
+/* The next one that waits for nothing; NULL: all wait. */
 static struct connection *next_in_turn(void)
 {
     for (int tried = 0; tried <= connections; tried++) {
@@ -91,7 +92,6 @@ static struct connection *next_in_turn(void)
         if (!c->waiting)
             return c;
     }
-    die("all connections wait: the rate is too high");
     return NULL;
 }
 
@@ -172,22 +172,23 @@ static void send_body(struct connection *c)
     }
 }
 
-/* Send what is due; returns nanoseconds until the next is. */
-static uint64_t send_due(void)
+/* Send what is due; returns whether something is left, for which no connection is free. */
+static int send_due(void)
 {
-    uint64_t at = now();
-    for (; due <= at; due += interval) {
+    while (is_due()) {
         struct connection *c = next_in_turn();
+        if (!c)
+            return 1;
         begin(c);
-        c->started = due;
+        c->started = take_due();
     }
-    return due - at;
+    return 0;
 }
 
 static void step(void)
 {
     struct epoll_event events[EVENTS];
-    struct timespec wait = {.tv_nsec = mode == 'a' && running ? send_due() : 100000000};
+    struct timespec wait = until_due(mode != 'a' || !running || send_due());
     int count = epoll_pwait2(loop, events, EVENTS, &wait, NULL);
     for (int i = 0; i < count; i++) {
         struct connection *c = events[i].data.ptr;
@@ -227,11 +228,11 @@ static double run(double seconds)
     memset(histogram, 0, sizeof histogram);
     units = 0;
     running = 1;
-    due = start;
+    begin_pace(start, end);
     for (int i = 0; i < connections && mode != 'a' && mode != 'o' && busy < (in_turn() ? IN_FLIGHT : connections); i++)
         if (!all[i].waiting)
             begin(&all[i]);
-    while (now() < end)
+    while (now() < end || (mode == 'a' && !all_are_sent()))
         step();
     if (mode != 'b' && mode != 'u') {
         running = 0;

@@ -77,7 +77,7 @@ class Work:
     upstream_http2: bool = False
     """The upstream speaks HTTP/2, too."""
     rate: float = 0
-    """Requests a second, in the mode ``paced`` of ``http_load.c`` and ``redis_load.c``."""
+    """Requests a second, in the mode ``paced`` of ``http_load.c``, ``http2_load.c`` and ``redis_load.c``."""
     redis_pipeline: int = 0
     """It is a mode of ``redis_load.c``, with so many commands in a write."""
 

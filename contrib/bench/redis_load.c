@@ -24,6 +24,7 @@
 
 #define PROGRAM "redis_load"
 #include "latencies.h"
+#include "pace.h"
 
 enum { EVENTS = 256, CHUNK = 256 * 1024, SOURCES = 8, IN_FLIGHT = 32, KEYS = 10000, BATCH = 100, LARGE = 64 * 1024, FEW_KEYS = 16,
        PATIENCE = 120 };
@@ -40,7 +41,7 @@ struct connection {
 static char mode;
 static int port, connections, keys, running, busy, loop, pipeline, turn;
 static size_t size, get_size, command_size;
-static uint64_t units, interval, due;
+static uint64_t units;
 static unsigned random_state = 2463534242u, kind;
 static char received[CHUNK];
 static struct connection *all;
@@ -147,18 +148,28 @@ static struct connection *next_free(void)
     return NULL;
 }
 
+/* Send what is due; returns whether something is left, for which no connection is free. */
+static int send_due(void)
+{
+    while (is_due()) {
+        struct connection *c = next_free();
+        if (!c)
+            return 1;
+        begin(c, take_due());
+    }
+    return 0;
+}
+
 static void step(void)
 {
     struct epoll_event events[EVENTS];
-    int wait = mode == 'p' && running ? 0 : 100;
-    int count = epoll_wait(loop, events, EVENTS, wait);
+    struct timespec wait = until_due(mode != 'p' || !running || send_due());
+    int count = epoll_pwait2(loop, events, EVENTS, &wait, NULL);
     for (int i = 0; i < count; i++) {
         struct connection *c = events[i].data.ptr;
         if (goes_on(c) && running && mode != 'p')
             begin(mode == 't' ? next_free() : c, now());
     }
-    for (struct connection *c; mode == 'p' && running && now() >= due && (c = next_free()); due += interval)
-        begin(c, due);
 }
 
 static double run(double seconds)
@@ -167,11 +178,11 @@ static double run(double seconds)
     memset(histogram, 0, sizeof histogram);
     units = 0;
     running = 1;
-    due = start;
+    begin_pace(start, end);
     int first = mode == 'p' ? 0 : mode == 't' && connections > IN_FLIGHT ? IN_FLIGHT : connections;
     for (int i = 0; i < first; i++)
         begin(mode == 't' ? next_free() : &all[i], now());
-    while (now() < end)
+    while (now() < end || (mode == 'p' && !all_are_sent()))
         step();
     running = 0;
     while (busy)

@@ -63,6 +63,24 @@ def test_the_load_of_redis(tmp_path: Path, mode: str) -> None:
     assert json.loads(result)["units"] > 0
 
 
+@pytest.mark.parametrize("protocol", ["http", "http2"])
+@pytest.mark.parametrize("mode", ["get", "different", "paced"])
+def test_the_loads_of_http(tmp_path: Path, protocol: str, mode: str) -> None:
+    program = build(f"{protocol}_load.c", tmp_path / "load")
+    command = [build(f"{protocol}_upstream.c", tmp_path / "upstream")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
+        assert upstream.stdout
+        load = [program, mode, upstream.stdout.readline().strip(), "3", "100", "0.01", "0.02", "1000"]
+        done = subprocess.run(load, input="\n", capture_output=True, text=True)
+        upstream.kill()
+    assert done.returncode == 0, done.stderr
+    ready, result, _ = done.stdout.split("\n")
+    figures = json.loads(result)
+    assert ready == "ready"
+    assert figures["units"] > 0
+    assert mode != "paced" or figures["units"] == 20, "as many as are due, however late"
+
+
 @pytest.mark.parametrize("mode", ["ping", "churn", "down", "up", "both"])
 def test_load_and_upstream_understand_each_other(load: Path, upstream_port: str, mode: str) -> None:
     command = [str(load), mode, upstream_port, "3", "100", "0.01", "0.02"]
@@ -95,6 +113,16 @@ def test_a_proxy_against_itself(tmp_path: Path) -> None:
         assert peer["summary"]["cpu"]["min"] <= peer["summary"]["cpu"]["median"] <= peer["summary"]["cpu"]["max"]
     assert case["peers"]["l4proxy#2"]["summary"]["cpu"]["ratio"]["median"] > 0
     assert "x l4proxy" in done.stdout
+
+
+def test_half_load_is_the_same_for_all_peers(tmp_path: Path) -> None:
+    file = tmp_path / "half.json"
+    done = bench("--case", "http_half", "--peers", "l4proxy,l4proxy", "--rounds", "1", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (case,) = json.loads(file.read_text())["cases"]
+    for peer in case["peers"].values():
+        assert all(sample["rate"] > 0 and 0 < sample["p50"] <= sample["p99"] for sample in peer["samples"])
+    assert case["peers"]["l4proxy#2"]["summary"]["p99"]["ratio"]["median"] > 0
 
 
 def test_filters_are_compared_with_none(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench import CONNECTIONS, Bench
-from case import CPU_SHARES, Column, Sample
+from case import Sample
 from peers import Peer
 from programs import Work
 
+from cases.half_load import HalfLoad
 from cases.small import REQUEST
 from cases.traffic import Traffic, Unit
 
@@ -33,30 +34,11 @@ class ManyConnections(Traffic):
         return super().sample(bench, peer)
 
 
-class HalfLoad(Traffic):
-    """Latency without a queue: requests come at half of the rate that the proxy has just shown to be its limit, whether
-    or not earlier ones have been answered."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "http_half", "GET of 100 bytes at half of the proxy's own limit", REQUEST, _requests("get", 32, 100)
-        )
-        self.columns = (
-            Column("p50", "p50 us", 0, "ratio"),
-            Column("p99", "p99 us", 0, "ratio"),
-            Column("rate", "req/s", 0),
-            *CPU_SHARES,
-        )
-
-    def sample(self, bench: Bench, peer: Peer) -> Sample:
-        self.work = _requests("get", 32, 100)
-        limit = super().sample(bench, peer)["rate"]
-        self.work = replace(self.work, mode="paced", connections=2000, rate=limit / 2)
-        return super().sample(bench, peer)
-
-
+_SAME = Traffic(
+    "http", "GET of 100 bytes, the same again and again, 32 connections", REQUEST, _requests("get", 32, 100)
+)
 CASES = (
-    Traffic("http", "GET of 100 bytes, the same again and again, 32 connections", REQUEST, _requests("get", 32, 100)),
+    _SAME,
     Traffic(
         "http_different",
         "the same, each with a path, query, request id and trace of its own",
@@ -74,7 +56,7 @@ CASES = (
         _requests("routes", 64, 100),
         routes=10_000,
     ),
-    HalfLoad(),
+    HalfLoad("http_half", "the same at half of the slowest proxy's limit, 500 connections", _SAME, 500),
     Traffic("http_64k", "GET of 64 KiB, 32 connections", REQUEST, _requests("get", 32, 64 * 1024)),
     Traffic("http_download", "GETs of 1 GiB, 4 connections", BODY, _requests("download", 4, 1)),
     Traffic("http_upload", "PUTs of 1 GiB, 4 connections", BODY, _requests("upload", 4, 1)),

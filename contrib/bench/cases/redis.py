@@ -15,6 +15,8 @@ from peers import Envoy, L4proxy, Peer
 from programs import Work
 from redis_server import RedisServer, redis_cluster, redis_server, redis_servers
 
+from cases.half_load import HalfLoad
+
 __all__ = ["CASES"]
 
 VALUE = 64
@@ -112,26 +114,6 @@ class ManyClients(Redis):
         return super().sample(bench, peer)
 
 
-class HalfLoad(Redis):
-    """Latency without a queue: commands come at half of the rate that the proxy has just shown to be its limit, whether
-    or not earlier ones have been answered."""
-
-    def __init__(self) -> None:
-        super().__init__("redis_half", "GET and SET at half of the proxy's own limit", _work("asks", 32))
-        self.columns = (
-            Column("p50", "p50 us", 0, "ratio"),
-            Column("p99", "p99 us", 0, "ratio"),
-            Column("rate", "commands/s", 0),
-            *CPU_SHARES,
-        )
-
-    def sample(self, bench: Bench, peer: Peer) -> Sample:
-        self.work = _work("asks", 32)
-        limit = super().sample(bench, peer)["rate"]
-        self.work = replace(_work("paced", 500), rate=limit / 2)
-        return super().sample(bench, peer)
-
-
 class Watching(Redis):
     """l4proxy against itself, with and without the ``redis`` filter in front of ``tcp_proxy``."""
 
@@ -144,8 +126,9 @@ class Watching(Redis):
 
 
 EACH = f"values of {VALUE} bytes, 32 connections"
+_SINGLE = Redis("redis", f"GET and SET, {EACH}", _work("asks", 32))
 CASES = (
-    Redis("redis", f"GET and SET, {EACH}", _work("asks", 32)),
+    _SINGLE,
     Redis("redis_1", f"GET and SET, values of {VALUE} bytes, 1 connection", _work("asks", 1)),
     Redis("redis_pipeline", f"sixteen GETs or SETs in one write, {EACH}", _work("asks", 32, pipeline=16)),
     Redis("redis_woven", f"sixteen GETs and SETs in turn in one write, {EACH}", _work("woven", 32, pipeline=16)),
@@ -156,7 +139,7 @@ CASES = (
         _work("turns", CONNECTIONS),
         connections=8,
     ),
-    HalfLoad(),
+    HalfLoad("redis_half", "GET and SET at half of the slowest proxy's limit, 500 connections", _SINGLE, 500),
     Hashed("redis_hashed", f"GET and SET, keys divided among three servers, {EACH}", _work("asks", 32)),
     Hashed("redis_hashed_pipeline", f"the same, sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
     Clustered("redis_cluster", f"GET and SET, a Redis Cluster of three, {EACH}", _work("asks", 32)),
