@@ -6,13 +6,28 @@ and pickle unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Literal, TypedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NotRequired, TypedDict
 
-__all__ = ["Family", "HistogramValue", "Kind", "Merge", "Sample", "Snapshot", "increase", "merge", "without_gauges"]
+__all__ = [
+    "OTHER",
+    "Family",
+    "HistogramValue",
+    "Kind",
+    "Merge",
+    "Sample",
+    "Snapshot",
+    "increase",
+    "merge",
+    "without_gauges",
+]
+
+OTHER = "other"
+"""The label of all series beyond a label budget."""
 
 Kind = Literal["counter", "gauge", "histogram"]
-Merge = Literal["sum", "max", "min"]
+Merge = Literal["sum", "max", "min", "latest"]
+"""How the values of workers become one. ``latest``: that which was seen last (``Sample.seen_at``)."""
 
 
 class HistogramValue(TypedDict):
@@ -23,20 +38,24 @@ class HistogramValue(TypedDict):
 
 
 class Sample(TypedDict):
-    """One series: the values of the family's labels, in their order, and what was measured."""
+    """One series: the values of the family's labels, in their order, what was measured, and when that was seen, where
+    it matters."""
 
     labels: list[str]
     value: float | HistogramValue
+    seen_at: NotRequired[float]
 
 
 class Family(TypedDict):
-    """All series of one metric. ``bounds`` are the upper bounds of a histogram's buckets, empty for the other types."""
+    """All series of one metric. ``bounds`` are the upper bounds of a histogram's buckets, empty for the other types.
+    ``difference`` names two gauges whose values it is the difference of, where it is that."""
 
     kind: Kind
     help: str
     labels: list[str]
     merge: Merge
     bounds: list[float]
+    difference: NotRequired[list[str]]
     samples: list[Sample]
 
 
@@ -47,11 +66,12 @@ def _add(one: float, other: float) -> float:
     return one + other
 
 
-_COMBINE: dict[Merge, Callable[[float, float], float]] = {"sum": _add, "max": max, "min": min}
+_COMBINE: dict[str, Callable[[float, float], float]] = {"sum": _add, "max": max, "min": min}
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Combine the snapshots of several workers into one: series with equal labels become one series.
+    """Combine the snapshots of several workers into one: series with equal labels become one series. Differences of
+    gauges are those of what has become of these: one worker may know the one, another the other.
 
     Raises ValueError when two snapshots disagree about a metric (its kind, labels or buckets).
     """
@@ -68,10 +88,31 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
                 known[key] = _combine(known[key], sample, into["merge"]) if key in known else sample
     for name, known in series.items():
         merged[name]["samples"] = list(known.values())
+    for family in merged.values():
+        if "difference" in family:
+            minuend, subtrahend = (merged.get(name) for name in family["difference"])
+            if minuend is not None and subtrahend is not None:
+                family["samples"] = list(_differences(minuend, subtrahend))
     return merged
 
 
+def _differences(minuend: Family, subtrahend: Family) -> Iterator[Sample]:
+    """Of each series of ``subtrahend``, from that of ``minuend`` that has the same labels as far as it has them. No
+    series where one of the two is not known (negative, or shared as ``other``)."""
+    known = {tuple(sample["labels"]): sample["value"] for sample in minuend["samples"]}
+    places = [subtrahend["labels"].index(label) for label in minuend["labels"]]
+    for sample in subtrahend["samples"]:
+        labels, less = sample["labels"], sample["value"]
+        value = known.get(tuple(labels[place] for place in places))
+        assert not isinstance(value, dict)
+        assert not isinstance(less, dict)
+        if value is not None and min(value, less) >= 0 and any(label != OTHER for label in labels):
+            yield {"labels": labels, "value": max(value - less, 0)}
+
+
 def _combine(one: Sample, other: Sample, how: Merge) -> Sample:
+    if how == "latest":
+        return max(one, other, key=lambda sample: sample.get("seen_at", 0))
     left, right = one["value"], other["value"]
     value: float | HistogramValue
     if isinstance(left, dict) and isinstance(right, dict):

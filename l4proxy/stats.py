@@ -31,6 +31,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 from l4proxy.histograms import BYTES, SECONDS, Histogram
+from l4proxy.snapshot import OTHER
 
 if TYPE_CHECKING:
     from l4proxy.snapshot import Kind, Merge
@@ -52,7 +53,6 @@ __all__ = [
 ]
 
 LABEL_BUDGET = 200
-OTHER = "other"
 
 
 class LabelledCounter:
@@ -103,6 +103,7 @@ class Metric:
     merge: Merge = "sum"
     bounds: Sequence[float] = ()
     label: str = ""
+    difference: tuple[str, str] | None = None
 
     def initial(self, registry: StatsRegistry) -> Any:
         if self.bounds:
@@ -126,12 +127,16 @@ def counter(help: str, *, number: type[float] = int) -> float:
 
 
 @overload
-def gauge(help: str, *, merge: Merge = "sum") -> int: ...
+def gauge(help: str, *, merge: Merge = "sum", difference: tuple[str, str] | None = None) -> int: ...
 @overload
 def gauge(help: str, *, number: type[float], merge: Merge = "sum") -> float: ...
-def gauge(help: str, *, number: type[float] = int, merge: Merge = "sum") -> float:
-    """Something that goes up and down. ``merge`` says how the values of workers become one."""
-    return cast(float, Metric("gauge", help, number, merge))
+def gauge(
+    help: str, *, number: type[float] = int, merge: Merge = "sum", difference: tuple[str, str] | None = None
+) -> float:
+    """Something that goes up and down. ``merge`` says how the values of workers become one; for ``latest``, set
+    ``seen_at`` of the group. ``difference``: the full names of the two gauges that it is the difference of, the second
+    of which has its labels and the first some of them; with several workers it is worked out from what these become."""
+    return cast(float, Metric("gauge", help, number, merge, difference=difference))
 
 
 def histogram(help: str, *, buckets: Sequence[float]) -> Histogram:
@@ -204,7 +209,7 @@ def _check_names(name: str, subsystem: str, labels: Sequence[str], metrics: dict
 class Stats(metaclass=_StatsType):
     """Base of every group of metrics. Made by ``StatsRegistry.group``; ``label_values`` tells groups apart."""
 
-    __slots__ = ("label_values",)
+    __slots__ = ("label_values", "seen_at")
 
     subsystem: ClassVar[str]
     label_names: ClassVar[tuple[str, ...]]
@@ -213,6 +218,8 @@ class Stats(metaclass=_StatsType):
 
     def __init__(self, label_values: tuple[str, ...], registry: StatsRegistry) -> None:
         self.label_values = label_values
+        self.seen_at = 0.0
+        """When what it says was seen, in seconds since the epoch: for gauges that merge as the ``latest``."""
         for attribute, metric in self.metrics.items():
             setattr(self, attribute, metric.initial(registry))
 

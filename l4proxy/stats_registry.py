@@ -43,10 +43,7 @@ class StatsRegistry:
         """
         if len(labels) != len(cls.label_names) or not all(name in labels for name in cls.label_names):
             raise TypeError(f"{cls.__name__} has the labels {cls.label_names}, not {tuple(labels)}")
-        groups = self._groups.get(cls)
-        if groups is None:
-            self._claim_names(cls)
-            groups = self._groups[cls] = {}
+        groups = self.declare(cls)
         values = tuple(labels[name] for name in cls.label_names)
         others = (OTHER,) * len(values)
         budget = max(self.label_budget, cls.label_budget)
@@ -57,6 +54,15 @@ class StatsRegistry:
         if group is None:
             group = groups[values] = cls(values, self)
         return cast(S, group)
+
+    def declare(self, cls: type[Stats]) -> dict[tuple[str, ...], Stats]:
+        """Show the metrics of ``cls`` even while there is no group of it: for differences of which this process knows
+        a part. Returns its groups."""
+        groups = self._groups.get(cls)
+        if groups is None:
+            self._claim_names(cls)
+            groups = self._groups[cls] = {}
+        return groups
 
     def discard(self, group: Stats) -> None:
         """Show ``group`` no more (its endpoint was removed). The one shared as ``other`` stays."""
@@ -118,7 +124,7 @@ class StatsRegistry:
 
 
 def _family(cls: type[Stats], attribute: str, metric: Metric, groups: Iterable[Stats]) -> Family:
-    return {
+    family: Family = {
         "kind": metric.kind,
         "help": metric.help,
         "labels": [*cls.label_names, *([metric.label] if metric.label else [])],
@@ -126,6 +132,12 @@ def _family(cls: type[Stats], attribute: str, metric: Metric, groups: Iterable[S
         "bounds": list(metric.bounds),
         "samples": [sample for group in groups for sample in _samples(group.label_values, getattr(group, attribute))],
     }
+    if metric.merge == "latest":
+        for group, sample in zip(groups, family["samples"], strict=True):
+            sample["seen_at"] = group.seen_at
+    if metric.difference:
+        family["difference"] = list(metric.difference)
+    return family
 
 
 def _samples(labels: tuple[str, ...], value: float | Histogram | LabelledCounter) -> list[Sample]:

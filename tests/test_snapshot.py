@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from itertools import permutations
 
 import pytest
 
@@ -45,6 +46,59 @@ def test_workers_add_up() -> None:
     assert isinstance(waits, dict)
     assert sum(waits["counts"]) == 7
     assert waits["sum"] == 3.5
+
+
+class LagStats(Stats, subsystem="lag", labels=("group", "topic")):
+    committed = gauge("Where a group is.", merge="latest")
+
+
+class EndStats(Stats, subsystem="lag", labels=("topic",)):
+    end = gauge("Where a topic ends.", merge="max")
+
+
+class DifferenceStats(Stats, subsystem="lag", labels=("group", "topic")):
+    behind = gauge("By how much.", merge="max", difference=("l4proxy_lag_end", "l4proxy_lag_committed"))
+
+
+def lagging(committed: int | None, seen_at: float, end: int | None, *, topic: str = "t") -> Snapshot:
+    registry = StatsRegistry()
+    if committed is not None:
+        stats = registry.group(LagStats, group="g", topic=topic)
+        stats.committed, stats.seen_at = committed, seen_at
+    if end is not None:
+        registry.group(EndStats, topic=topic).end = end
+    behind = registry.group(DifferenceStats, group="g", topic=topic)
+    if committed is None or end is None:
+        registry.discard(behind)
+    else:
+        behind.behind = end - committed
+    return registry.snapshot()
+
+
+def gauges(*snapshots: Snapshot) -> dict[str, object]:
+    merged = merge(snapshots)
+    return {
+        name.removeprefix("l4proxy_lag_"): sample["value"]
+        for name, family in merged.items()
+        for sample in family["samples"]
+        if name.startswith("l4proxy_lag_")
+    }
+
+
+def test_what_was_seen_last_counts() -> None:
+    for snapshots in permutations([lagging(9, 1.0, None), lagging(4, 3.0, None), lagging(8, 2.0, None)]):
+        assert gauges(*snapshots) == {"committed": 4}
+
+
+def test_a_difference_is_that_of_what_all_workers_know() -> None:
+    one, two, three = lagging(9, 1.0, 10), lagging(4, 3.0, None), lagging(None, 0, 30)
+    for snapshots in permutations([one, two, three]):
+        assert gauges(*snapshots) == {"committed": 4, "end": 30, "behind": 26}
+        assert gauges(merge(snapshots[:2]), snapshots[2]) == gauges(*snapshots)
+    assert gauges(two, two) == {"committed": 4}
+    assert gauges(lagging(40, 9.0, None), three)["behind"] == 0
+    assert gauges(lagging(-1, 9.0, None), three) == {"committed": -1, "end": 30}
+    assert "behind" not in gauges(two, lagging(None, 0, 5, topic="u"))
 
 
 def test_series_that_only_one_worker_has_are_kept() -> None:

@@ -125,3 +125,15 @@ def test_another_budget_holds_for_what_turns_up_later() -> None:
     registry.change_label_budget(1)
     errors.add("3")
     assert errors.values == {"1": 1, "2": 1, "other": 1}
+
+
+def test_what_is_declared_is_there_before_its_first_group() -> None:
+    class DeclaredStats(Stats, subsystem="declared", labels=("one",)):
+        things_total = counter("Things.")
+
+    registry = StatsRegistry()
+    registry.declare(DeclaredStats)
+    assert registry.snapshot()["l4proxy_declared_things_total"]["samples"] == []
+    registry.group(DeclaredStats, one="a").things_total += 1
+    registry.declare(DeclaredStats)
+    assert [sample["value"] for sample in registry.snapshot()["l4proxy_declared_things_total"]["samples"]] == [1]

@@ -144,9 +144,9 @@ class _Run:
         return [(one.kind, one.error, dict(one.fields())) for one in self.exchanges if not isinstance(one, Notice)]
 
     def metrics(self) -> dict[str, Any]:
-        """Without histograms and seconds, which go by when chunks arrive."""
+        """Without histograms, seconds and times, which go by when chunks arrive."""
         return {
-            name: family["samples"]
+            name: [{"labels": sample["labels"], "value": sample["value"]} for sample in family["samples"]]
             for name, family in self.registry.snapshot().items()
             if family["kind"] != "histogram" and "seconds" not in name
         }

@@ -198,7 +198,8 @@ def offset_commit_answered(heard: KafkaConversation, call: ObservedCall, respons
                 heard.failed(call, error)
                 group.troubled(error, heard.now)
             elif (name or topic_id, index) in offsets:
-                group.commit(heard.view.topics.find(name, topic_id).partition(index), offsets[name or topic_id, index])
+                partition = heard.view.topics.find(name, topic_id).partition(index)
+                group.commit(partition, offsets[name or topic_id, index], heard.now)
                 group.stats.committed_offsets_total += 1
 
 
@@ -248,7 +249,7 @@ def offset_fetch_answered(heard: KafkaConversation, call: ObservedCall, response
                     heard.failed(call, failure)
                 elif offset >= 0 and group_name:
                     partition = heard.view.topics.find(name, topic_id).partition(index)
-                    heard.view.groups.find(group_name, heard.now).commit(partition, offset)
+                    heard.view.groups.find(group_name, heard.now).commit(partition, offset, heard.now)
 
 
 def delete_groups_answered(heard: KafkaConversation, call: ObservedCall, response: Read) -> None:

@@ -39,9 +39,9 @@ GRACE = 5.0
 
 
 class Member:
-    """One member. ``epoch`` is that of the new protocol, -1 in the classic one."""
+    """One member. ``epoch`` is that of the new protocol, -1 in the classic one; ``is_heard``: it has spoken itself."""
 
-    __slots__ = ("client_id", "epoch", "host", "seen", "timeout")
+    __slots__ = ("client_id", "epoch", "host", "is_heard", "seen", "timeout")
 
     def __init__(self, client_id: str, host: str, at: float) -> None:
         self.client_id = client_id
@@ -49,16 +49,18 @@ class Member:
         self.seen = at
         self.timeout = DEFAULT_SESSION_TIMEOUT
         self.epoch = -1
+        self.is_heard = False
 
 
 class GroupOffset:
     """What a group has committed of one partition."""
 
-    __slots__ = ("_lag", "_stats", "committed", "partition")
+    __slots__ = ("_lag", "_stats", "committed", "partition", "seen")
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.committed = -1
+        self.seen = 0.0
         self._stats: GroupPartitionStats | None = None
         self._lag: LagStats | None = None
 
@@ -78,6 +80,7 @@ class GroupOffset:
         if OTHER in self._stats.label_values:
             return  # a gauge that several share says nothing
         self._stats.consumer_group_committed_offset = self.committed
+        self._stats.seen_at = self.seen
         lag = self.lag
         if lag is not None:
             if self._lag is None:
@@ -155,6 +158,7 @@ class Group:
         member = self.members.get(member_id)
         if member is None:
             member = self.members[member_id] = Member(client_id, host, at)
+        member.is_heard = True
         member.seen = at
         self.seen = at
         return member
@@ -180,11 +184,12 @@ class Group:
 
     # Offsets
 
-    def commit(self, partition: Partition, offset: int) -> None:
+    def commit(self, partition: Partition, offset: int, at: float) -> None:
         found = self.offsets.get(partition)
         if found is None:
             found = self.offsets[partition] = GroupOffset(partition)
         found.committed = offset
+        found.seen = at
 
     def drop(self, partitions: list[Partition]) -> None:
         for partition in partitions:
@@ -194,7 +199,8 @@ class Group:
 
     def collect(self, at: float) -> None:
         self.expire(at)
-        self.stats.consumer_group_members = len(self.members)
+        # Whom others have named is left to the process that hears of it: of several, each counts its own.
+        self.stats.consumer_group_members = sum(member.is_heard for member in self.members.values())
         self.stats.consumer_group_generation = max(self.generation, 0)
         for offset in self.offsets.values():
             offset.collect(self.label, self._registry)
@@ -213,6 +219,7 @@ class Groups:
     """All groups that were seen, and the offsets that wait in open transactions."""
 
     def __init__(self, registry: StatsRegistry, topics: Topics, prefix: str) -> None:
+        registry.declare(LagStats)
         self._registry = registry
         self._topics = topics
         self._prefix = prefix
@@ -254,7 +261,7 @@ class Groups:
         for name, partition, offset in self._pending.pop(transactional_id, ()):
             if committed:
                 group = self.find(name, at)
-                group.commit(partition, offset)
+                group.commit(partition, offset, at)
                 group.stats.committed_offsets_total += 1
 
     def collect(self, at: float, forget_after: float) -> None:

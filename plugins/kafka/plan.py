@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from l4proxy.histograms import SECONDS, Histogram
 from l4proxy.plugins.kafka.calls import ANSWERS, CALLS, ELEMENTS, any_answer
 from l4proxy.plugins.kafka.stats import ApiStats, VersionStats
 from l4proxy.protocols.kafka.plan import Plan, Reading
@@ -21,7 +22,7 @@ class ObserverPlan(Plan):
     response is its throttle time."""
 
     __slots__ = ("_version_stats", "has_throttle", "on_answer", "on_call", "on_element",
-                 "record_seconds", "request_bytes", "requests", "response_bytes", "stats")  # fmt: skip
+                 "record_seconds", "request_bytes", "requests", "response_bytes", "seconds", "stats")  # fmt: skip
 
     on_call: OnCall | None
     on_answer: OnAnswer
@@ -30,9 +31,10 @@ class ObserverPlan(Plan):
     def __init__(self, key: int, version: int, reading: Reading, registry: StatsRegistry) -> None:
         super().__init__(key, version, reading)
         self.stats = registry.group(ApiStats, api=self.name)
-        self.record_seconds = self.stats.request_seconds.record
         self.requests = self.request_bytes = self.response_bytes = 0
-        """What was counted since the last ``fold``."""
+        """What was counted since the last ``fold``; so are ``seconds``."""
+        self.seconds = Histogram(SECONDS)
+        self.record_seconds = self.seconds.record
         self._version_stats = registry.group(VersionStats, api=self.name, version=str(version))
         self.on_call = CALLS.get(self.name)
         self.on_answer = ANSWERS.get(self.name, any_answer)
@@ -46,6 +48,9 @@ class ObserverPlan(Plan):
         self.stats.request_bytes_total += self.request_bytes
         self.stats.response_bytes_total += self.response_bytes
         self.requests = self.request_bytes = self.response_bytes = 0
+        self.stats.request_seconds.add(self.seconds)
+        self._version_stats.version_request_seconds.add(self.seconds)
+        self.seconds.clear()
 
     @property
     def requests_total(self) -> int:

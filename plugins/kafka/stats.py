@@ -63,6 +63,7 @@ class VersionStats(Stats, subsystem="kafka", labels=("api", "version"), budget=1
     """Of each version of each API."""
 
     requests_total = counter("Requests.")
+    version_request_seconds = histogram("`request_seconds`, by version.", buckets=SECONDS)
 
 
 class PartitionStats(Stats, subsystem="kafka", labels=("topic", "partition"), budget=PARTITIONS):
@@ -97,7 +98,7 @@ class TopicStats(Stats, subsystem="kafka", labels=("topic",), budget=TOPICS):
 class GroupStats(Stats, subsystem="kafka", labels=("group",), budget=TOPICS):
     """Of each consumer group."""
 
-    consumer_group_members = gauge("Members, as far as they were seen.", merge="max")
+    consumer_group_members = gauge("Members, as far as they were heard of.")
     consumer_group_generation = gauge("The generation, or the epoch of the new protocol.", merge="max")
     rebalances_total = labelled_counter("Generations that began, by what made them.", label="reason")
     rebalance_seconds = histogram("From the first sign of a rebalance until it was over.", buckets=SECONDS)
@@ -107,13 +108,17 @@ class GroupStats(Stats, subsystem="kafka", labels=("group",), budget=TOPICS):
 class GroupPartitionStats(Stats, subsystem="kafka", labels=("group", "topic", "partition"), budget=PARTITIONS):
     """Of each partition that a group has committed an offset of."""
 
-    consumer_group_committed_offset = gauge("The last offset that was seen to be committed.", merge="max")
+    consumer_group_committed_offset = gauge("The last offset that was seen to be committed.", merge="latest")
 
 
 class LagStats(Stats, subsystem="kafka", labels=("group", "topic", "partition"), budget=PARTITIONS):
     """Of each of these partitions whose end was seen, too."""
 
-    consumer_group_lag = gauge("Records between that and the end of the partition, as it was seen.", merge="max")
+    consumer_group_lag = gauge(
+        "Records between that and the end of the partition, as it was seen.",
+        merge="max",
+        difference=("l4proxy_kafka_partition_end_offset", "l4proxy_kafka_consumer_group_committed_offset"),
+    )
 
 
 class ClientStats(Stats, subsystem="kafka_client", labels=("client_id",), budget=CLIENTS):

@@ -71,11 +71,13 @@ def watch(
     *,
     options: dict[str, Any] | None = None,
     listener: dict[str, Any] | None = None,
+    workers: int = 1,
 ) -> Iterator[Watched]:
     """Clients that know ``bootstrap`` never leave the proxy: each broker is advertised at its port."""
     admin = free_port()
     config = {
         "admin": {"address": f"{HOST}:{admin}"},
+        "workers": workers,
         "drain_time": "100ms",  # clients of librdkafka stay connected until they are garbage
         "listeners": [
             {

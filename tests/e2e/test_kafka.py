@@ -109,6 +109,39 @@ def test_produced_fetched_and_committed_equal_the_brokers_offsets(
     assert not [key for key in metrics if key[0] == "undecodable_frames_total"]
 
 
+def test_lag_with_several_workers(cluster: KafkaCluster, tmp_path: Path, topic: str) -> None:
+    """A producer, consumers and who resets a group's offsets are at different workers, as chance has it."""
+    with cluster.door() as doors, watch(tmp_path, doors, workers=3) as watched:
+        create(watched.bootstrap, topic, partitions=1)
+        sender = producer(watched.bootstrap)
+        for _ in range(100):
+            sender.produce(topic, b"value")
+        assert sender.flush(30) == 0
+        groups = {f"group{number}-{topic}": 10 * number for number in range(1, 7)}
+        for group, count in groups.items():
+            reader = consumer(watched.bootstrap, group, topic)
+            assert consume(reader, count) == count
+            reader.commit(offsets=[confluent.TopicPartition(topic, 0, count)], asynchronous=False)
+            assert watched.lag(group, topic) == {0: 100 - count}
+            assert watched.metrics()["consumer_group_members", group] == 1
+            reader.close()
+        for group in groups:
+            resetting = confluent.Consumer({"bootstrap.servers": watched.bootstrap, "group.id": group})
+
+            def is_reset(resetting: Any = resetting) -> bool:
+                try:
+                    resetting.commit(offsets=[confluent.TopicPartition(topic, 0, 5)], asynchronous=False)
+                except confluent.KafkaException as error:
+                    assert error.args[0].name() == "UNKNOWN_MEMBER_ID"  # noqa: PT017
+                    return False
+                return True
+
+            wait_until(is_reset, "a group that its member has left")
+            resetting.close()
+            assert watched.lag(group, topic) == {0: 95}
+        assert watched.of_partitions("produced_records_total", topic) == {0: 100}
+
+
 @pytest.mark.parametrize("cluster", CLUSTERS, indirect=True)
 def test_transactions(cluster: KafkaCluster, watched: Watched, topic: str) -> None:
     """Aborted records are in the log, too; markers are not records, and take offsets."""

@@ -28,6 +28,17 @@ def test_requests_bytes_and_time(speech: Speech) -> None:
     assert speech.value("client_throttled_total", "me") == 1
 
 
+def test_time_by_version(speech: Speech) -> None:
+    client = speech.client()
+    client.ask("Heartbeat", 4, {"group_id": "g"}, {})
+    client.ask("Heartbeat", 3, {"group_id": "g"}, {}, after=1)
+    assert speech.value("request_seconds", "Heartbeat")["sum"] == 1.25
+    by_version = {labels: value["sum"] for labels, value in speech.values("version_request_seconds").items()}
+    assert by_version == {("Heartbeat", "4"): 0.25, ("Heartbeat", "3"): 1}
+    client.ask("Heartbeat", 3, {"group_id": "g"}, {}, after=1)
+    assert speech.value("request_seconds", "Heartbeat")["sum"] == 2.25
+
+
 def test_in_flight_and_never_answered(speech: Speech) -> None:
     client = speech.client()
     client.send("Heartbeat", 4, group_id="g")

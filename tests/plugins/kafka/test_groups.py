@@ -8,6 +8,7 @@ import pytest
 
 from kafka_speech import Client, Speech
 from l4proxy.plugins.kafka import groups
+from l4proxy.snapshot import merge
 
 GROUP = "billing"
 
@@ -185,6 +186,27 @@ def test_lag(speech: Speech) -> None:
     client.commit(GROUP, "orders", 20)
     assert speech.values("consumer_group_lag") == {(GROUP, "orders", "0"): 0}
     assert speech.value("committed_offsets_total", GROUP) == 2
+
+
+def test_lag_of_which_several_workers_know_a_part() -> None:
+    """The producer, an earlier consumer and the one of now are at three workers."""
+    producing, earlier, now = Speech(), Speech(), Speech()
+    producing.client().produce("orders", 3, 17)
+    earlier.client().commit(GROUP, "orders", 19)
+    now.now = earlier.now + 60
+    now.client().commit(GROUP, "orders", 7)
+    workers = [speech.registry.snapshot() for speech in (producing, now, earlier)]
+    (lag,) = merge(workers)["l4proxy_kafka_consumer_group_lag"]["samples"]
+    assert lag == {"labels": [GROUP, "orders", "0"], "value": 13}
+
+
+def test_members_are_counted_by_who_hears_of_them() -> None:
+    one, other = Speech(), Speech()
+    settle(one.client(), "a", 1, members=("a", "b"))
+    settle(other.client(), "b", 1)
+    assert len(next(iter(one.view.groups)).members) == 2
+    merged = merge([one.registry.snapshot(), other.registry.snapshot()])
+    assert [sample["value"] for sample in merged["l4proxy_kafka_consumer_group_members"]["samples"]] == [2]
 
 
 def test_a_commit_that_fails_is_none(speech: Speech) -> None:
