@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from clusters import listening, run
-from http_peers import Client, connect, http_proxy
+from http_peers import Client, connect, http_proxy, upstream
 from proxying import HOST, Proxy
 from services.needs import needs, program
 from services.process import accepts, free_port, running
@@ -201,3 +201,67 @@ def test_a_server_that_is_frozen_or_killed(tmp_path: Path, name: str) -> None:
         assert logged(tmp_path / "frozen") == FROZEN
         run(lambda: killed(process), 60)
         assert logged(tmp_path / "killed") == KILLED
+
+
+@needs("nginx")
+@pytest.mark.parametrize("signal_number", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "killed"])
+@pytest.mark.parametrize("hedge", [False, True], ids=["retried", "hedged"])
+def test_who_asks_a_server_that_is_gone_is_answered_by_another_one(
+    tmp_path: Path, signal_number: signal.Signals, hedge: bool
+) -> None:
+    """Over connections that were idle and over new ones, within a request and before it."""
+    port = free_port()
+    retry = {"on": ["reset", "connect-failure"], "attempts": 4, "per_try_timeout": "400ms", "hedge": hedge}
+
+    async def conversation(process: subprocess.Popen[bytes]) -> None:
+        routes = [{"cluster": "up", "timeout": "20s", "retry": retry}]
+        async with upstream() as up, http_proxy(up, str(port), routes=routes) as proxy:
+            async with contextlib.AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(connect(proxy)) for _ in range(6)]
+                assert [(await client.get()).body for client in clients] == [b"ok"] * 6
+                waiting = clients.pop(), clients.pop()  # one of these asks the server that does not answer it
+                for client in waiting:
+                    client.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+                process.send_signal(signal_number)
+                try:
+                    for client in clients:
+                        assert (await client.get()).body == b"ok"
+                    for client in waiting:
+                        assert (await client.reply()).body == b"ok"
+                finally:
+                    process.send_signal(signal.SIGCONT)
+            assert proxy.value("l4proxy_http_cluster_requests_active", cluster="up") == 0
+
+    with bad_server("nginx", port, tmp_path) as process:
+        run(lambda: conversation(process), 60)
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if name != "nginx"])
+def test_a_server_whose_service_lies_about_lengths(tmp_path: Path, name: str) -> None:
+    """What these servers make of it differs. No client takes a part for the whole, or gets what was another's."""
+    port = free_port()
+
+    async def ask(proxy: Proxy, path: bytes) -> bytes:
+        async with connect(proxy) as client:
+            client.send(
+                b"GET %b HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path
+            )
+            got = b""
+            with contextlib.suppress(ConnectionError):
+                while piece := await client.reader.read(65536):
+                    got += piece
+            return got
+
+    async def conversation() -> None:
+        limits = {"stream_idle_timeout": "300ms"}
+        async with http_proxy(str(port), limits=limits) as proxy:
+            for _ in range(3):
+                short = await ask(proxy, b"/short")
+                assert short.count(b"HTTP/1.1 ") == 1 or short.startswith(b"HTTP/1.1 502 ")
+                body, _, following = (await ask(proxy, b"/long")).partition(b"\r\n\r\n")[2].partition(b"HTTP/1.1 ")
+                assert body in (b"long", b"") or body.startswith(b"502 ")
+                assert not following or following.endswith(b"\r\n\r\nok")
+            assert proxy.value("l4proxy_http_cluster_requests_active", cluster="up") == 0
+
+    with bad_server(name, port, tmp_path):
+        run(conversation, 60)

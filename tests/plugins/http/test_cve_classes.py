@@ -1,21 +1,25 @@
 """Classes of vulnerabilities that other proxies have had in HTTP/1, each by a CVE of it, held by a test.
 
-Those of HTTP/2 are in ``tests/protocols/http2``, smuggling is in ``test_smuggling``.
+Those of HTTP/2 are in ``tests/protocols/http2``, the rest of smuggling is in ``test_smuggling``.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
+import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clusters import run
+from clusters import refused, run
 from http_peers import connect, http_proxy, ok, upstream
 from l4proxy.plugins.http.conditions import MAX_SUBJECT, safe_regex
 
 FORBIDDEN: dict[str, Any] = {"respond": {"status": 403}}
 REST: dict[str, Any] = {"prefix": "/", "cluster": "up"}
+BLANK = bytes(50_000_000)
 
 
 def status(target: str, *lines: str, routes: list[dict[str, Any]] | None = None, **options: Any) -> int:
@@ -176,13 +180,68 @@ def test_cve_2026_73552_regular_expressions_and_bytes_that_are_not_utf_8(value: 
     assert status("/", f"X-Role: {value}", routes=[rule, REST]) == 403
 
 
-def test_cve_2022_29225_decompression_bombs() -> None:
+@pytest.mark.parametrize(("coding", "bomb"), [("gzip", gzip.compress(BLANK)), ("deflate", zlib.compress(BLANK))])
+def test_cve_2022_29225_and_2026_48044_decompression_bombs(coding: str, bomb: bytes) -> None:
+    """The second one is of zstd, which nobody decompresses here: such a body passes as it is."""
+
     async def conversation() -> None:
-        bomb = gzip.compress(bytes(50_000_000))
         use = {"use": "decompression", "requests": True, "max_ratio": 100}
         async with upstream() as up, http_proxy(up, filters=[use]) as proxy, connect(proxy) as client:
-            reply = await client.get("/", "Content-Encoding: gzip", method="POST", body=bomb)
+            reply = await client.get("/", f"Content-Encoding: {coding}", method="POST", body=bomb)
             assert reply.status == 413
+            assert up.seen == []
+
+    run(conversation)
+
+
+def test_cve_2026_48042_deeply_nested_json() -> None:
+    """Whoever may not enter brings JSON, too: in tokens."""
+    nested = base64.urlsafe_b64encode(b'{"a":' + b"[" * 15_000).decode().rstrip("=")
+    use = {"use": "jwt_authn", "secret": "0123456789abcdef0123456789abcdef"}
+    assert status("/", f"Authorization: Bearer {nested}.{nested}.AAAA", filters=[use]) == 401
+
+
+# Bytes behind a request that may change the protocol
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_cve_2025_64763_data_before_connect_is_answered(version: str) -> None:
+    """They came before anybody knew whether there is a tunnel, and were taken for requests when there was none."""
+
+    async def conversation() -> None:
+        port = int(refused().rpartition(":")[2])
+        forward = {"allow": ["127.0.0.1"], "allow_private": True, "connect_ports": [port], "ports": [port]}
+        async with http_proxy(routes=[{"forward": forward}]) as proxy, connect(proxy) as client:
+            head = f"CONNECT 127.0.0.1:{port} HTTP/{version}\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+            client.send(head + b"GET http://127.0.0.1/hidden HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            got = await client.rest()
+            assert got.startswith(b"HTTP/1.1 503 ")
+            assert got.count(b"HTTP/1.1 ") == 1
+            assert proxy.value("l4proxy_http_requests_total", http="http") == 1
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_cve_2026_58055_an_upgrade_with_a_body(framing: str) -> None:
+    """The body became the first bytes of the other protocol."""
+    assert status("/", "Connection: Upgrade", "Upgrade: websocket", framing) == 400
+
+
+# Pages that show what a client says
+
+
+def test_cve_2026_73546_no_script_in_pages(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("%STATUS% %REQUEST_ID%")
+
+    async def conversation() -> None:
+        options = {"routes": [{"path": "/", "respond": {"text": "x"}}], "error_pages": {"404": str(page)}}
+        async with http_proxy(**options) as proxy, connect(proxy) as client:
+            reply = await client.get("/<script>", "X-Request-Id: <script>%REASON%", "Accept: text/html")
+            assert reply.body == b"404 &lt;script&gt;%REASON%"
+            reply = await client.get("/<script>", "Accept: application/json")
+            assert b"<" not in reply.body
 
     run(conversation)
 
