@@ -38,6 +38,7 @@ REQUESTS = {
 RESPONSES = {
     "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", [(200, (("content-length", "2"),), 2), b"hi", ()]),
     "no reason": (b"HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n", [(404, (("content-length", "0"),), 0), ()]),
+    "odd status": (b"HTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n", [(999, (("content-length", "0"),), 0), ()]),
     "empty reason": (b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", [(200, (("content-length", "0"),), 0), ()]),
     "chunked": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", [(200, (), None), b"hi", ()]
@@ -257,6 +258,7 @@ BAD_REQUESTS = {
 
 BAD_RESPONSES = {
     "no http": ("bad_status_line", b"SSH-2.0-OpenSSH\r\n\r\n"),
+    "behind an empty line": ("bad_status_line", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     "lf": ("bare_lf", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
     "status 99": ("bad_status_line", b"HTTP/1.1 099 No\r\n\r\n"),
     "four digits": ("bad_status_line", b"HTTP/1.1 2000 OK\r\n\r\n"),

@@ -160,9 +160,6 @@ class _Codec:
         then in the buffer."""
         if self._buffer:
             data = self._buffer + data
-        while data[:2] == b"\r\n":
-            data = data[2:]  # RFC 9112 section 2.2: empty lines in front of a message are ignored
-            self._searched = 0
         end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
             self._check_unfinished(data)
@@ -337,6 +334,11 @@ class ServerCodec(_Codec):
                 and end - 2 < data.find(b"\r\n\r\n", end - 2) == len(data) - 4 <= end + SECTION_LIMIT
             ):
                 return self._one_head(data, end, rest)
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        while data[:2] == b"\r\n":
+            data = data[2:]  # RFC 9112 section 2.2: empty lines in front of a request are ignored
+            self._searched = 0
         head = self._take_head(data)
         if head is None:
             return []
