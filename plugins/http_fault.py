@@ -10,7 +10,7 @@ from l4proxy.config.types import Duration, Percent, Range
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.delays import Delays
 from l4proxy.plugins.http.conditions import value_test
-from l4proxy.plugins.http.config import FieldMatch
+from l4proxy.plugins.http.field_config import FieldMatch
 from l4proxy.plugins.http.grpc_answers import grpc_response
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
 from l4proxy.protocols.grpc import GrpcStatus, is_grpc

@@ -10,8 +10,8 @@ from l4proxy.config.types import ClusterName, Duration, Percent, Range, Size
 from l4proxy.errors import UpstreamError
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.call import Call
-from l4proxy.plugins.http.config import FieldChanges
 from l4proxy.plugins.http.field_changes import CompiledChanges, compile_changes
+from l4proxy.plugins.http.field_config import FieldChanges
 from l4proxy.plugins.http.headers import Headers
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest
 from l4proxy.plugins.http.stats import CLASSES

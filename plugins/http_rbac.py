@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from l4proxy.config.types import Network
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.networks import NetworkSet
+from l4proxy.plugins.http.action_config import DirectResponse
 from l4proxy.plugins.http.conditions import Condition, compile_conditions
-from l4proxy.plugins.http.config import DirectResponse, FieldMatch, Route
+from l4proxy.plugins.http.field_config import FieldMatch
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
+from l4proxy.plugins.http.route_config import Route
 from l4proxy.plugins.http.routes import CompiledRoute
 from l4proxy.plugins.rbac_rules import san_condition
 from l4proxy.stats import Stats, labelled_counter

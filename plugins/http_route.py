@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from l4proxy.config.schema import Config
     from l4proxy.hookspecs import Register
     from l4proxy.plugin_manager import PluginManager
-    from l4proxy.plugins.http.config import HttpConfig, Route
+    from l4proxy.plugins.http.config import HttpConfig
     from l4proxy.plugins.http.message import HttpRequest
+    from l4proxy.plugins.http.route_config import Route
     from l4proxy.plugins.http.routes import CompiledRoute
 
 __all__ = ["RouteCommand"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from l4proxy.balancer import stable_hash
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.http.action_config import Retry
 from l4proxy.plugins.http.conditions import cookie, query_parameter
-from l4proxy.plugins.http.config import Retry
 from l4proxy.plugins.http.field_changes import compile_changes
 from l4proxy.plugins.http.log_operators import ORIGINAL_PATH
 from l4proxy.plugins.http.message import HttpResponse
@@ -21,12 +21,13 @@ from l4proxy.plugins.http.retry import RetryPolicy
 from l4proxy.plugins.http.stats import CLASSES, HttpRouteStats
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import DirectResponse, Redirect, Route
+    from l4proxy.plugins.http.action_config import DirectResponse, Redirect
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.forward import ForwardHosts
     from l4proxy.plugins.http.layer import Layer
     from l4proxy.plugins.http.message import HttpRequest
     from l4proxy.plugins.http.pool import ClusterPool
+    from l4proxy.plugins.http.route_config import Route
     from l4proxy.plugins.http.routes import CompiledRoute
 
 __all__ = ["Action", "redirect_location", "rewritten_target"]

@@ -11,8 +11,9 @@ from urllib.parse import unquote_plus
 from l4proxy.networks import NetworkSet
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import FieldMatch, Route
+    from l4proxy.plugins.http.field_config import FieldMatch
     from l4proxy.plugins.http.message import HttpRequest
+    from l4proxy.plugins.http.route_config import Route
 
 __all__ = ["Condition", "compile_conditions", "cookie", "query_parameter", "safe_regex", "value_test"]
 

@@ -1,393 +1,24 @@
-"""What the ``http`` filter may be told, as dataclasses: the whole of its configuration."""
+"""What the ``http`` filter may be told, as dataclasses. Routes are in ``route_config``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from l4proxy.address import Address
-from l4proxy.config.types import ClusterName, Duration, FilePath, Network, Percent, Plugin, Range, Size, Use
+from l4proxy.config.types import ClusterName, Duration, FilePath, Network, Percent, Range, Size
 from l4proxy.errors import did_you_mean
-from l4proxy.plugins.host_files import is_ip
-from l4proxy.plugins.http.conditions import safe_regex
-from l4proxy.plugins.http.field_changes import compile_changes
+from l4proxy.plugins.http.field_config import check_with
 from l4proxy.plugins.http.http2_config import Http2Options
-from l4proxy.plugins.http.patterns import path_segments
-from l4proxy.plugins.name_patterns import NamePattern
-from l4proxy.registry import Kind
+from l4proxy.plugins.http.route_config import Route, UseHttpFilter, VirtualHost, never_reached
+from l4proxy.protocols.http_fields import check_field
 
-__all__ = [
-    "Destination",
-    "DirectResponse",
-    "FieldChanges",
-    "FieldMatch",
-    "Forward",
-    "HashPart",
-    "HttpConfig",
-    "HttpLimits",
-    "Redirect",
-    "Retry",
-    "Route",
-    "Upstream",
-    "VirtualHost",
-]
+__all__ = ["HttpConfig", "HttpLimits", "Upstream"]
 
-UseHttpFilter = Annotated[Use, Plugin(Kind.MESSAGE_FILTER, "http")]
 Amount = Annotated[int, Range(1)]
 Count = Annotated[int, Range(0)]
 Timeout = Annotated[Duration, Range(0)]
-
-ACTIONS = ("cluster", "clusters", "cluster_header", "forward", "redirect", "respond")
-METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
-
-
-def _check(key: str, make: Callable[[Any], object], value: Any) -> None:
-    """Find out now what would be found out when it is used."""
-    try:
-        make(value)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class FieldMatch:
-    """A condition on a header field, a query parameter or a cookie. With a name alone: it is there."""
-
-    short_form: ClassVar[str] = "name"
-
-    name: str
-    """Of a header field, in any case."""
-    exact: str | None = None
-    """The whole value."""
-    prefix: str | None = None
-    """What the value begins with."""
-    suffix: str | None = None
-    """What the value ends with."""
-    contains: str | None = None
-    """What is somewhere in the value."""
-    regex: str | None = None
-    """A regular expression that the whole value matches; bounded, as that of a route."""
-    invert: bool = False
-    """The condition must not hold; for a name alone: it is not there."""
-
-    def __post_init__(self) -> None:
-        given = [key for key in ("exact", "prefix", "suffix", "contains", "regex") if getattr(self, key) is not None]
-        if len(given) > 1:
-            raise ValueError(f"{given[1]}: not beside {given[0]}")
-        if not self.name:
-            raise ValueError("name: of what?")
-        if self.regex is not None:
-            _check("regex", safe_regex, self.regex)
-
-
-@dataclass(frozen=True, slots=True)
-class FieldChanges:
-    """Changes of header fields. Values may have access-log operators: `"%DOWNSTREAM_REMOTE_ADDRESS%"`,
-    `"%REQ(x-user)%"`."""
-
-    set: Mapping[str, str] = field(default_factory=dict)
-    """In place of all fields of the name."""
-    add: Mapping[str, str] = field(default_factory=dict)
-    """One field more."""
-    append: Mapping[str, str] = field(default_factory=dict)
-    """Behind a comma, where there is one already."""
-    remove: tuple[str, ...] = ()
-    """All fields of the name; a star at the end is any rest: `"x-internal-*"`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A cluster and its share."""
-
-    cluster: ClusterName
-    """A cluster."""
-    weight: Annotated[int, Range(0)] = 1
-    """Its share of requests, relative to the others'."""
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """An answer that sends the client elsewhere. What is not said stays as it is in the request."""
-
-    scheme: Literal["", "http", "https"] = ""
-    """`https`: the usual way from port 80."""
-    host: str = ""
-    """Another host, with a port if need be."""
-    port: Annotated[int, Range(0, 65535)] = 0
-    """Another port."""
-    path: str = ""
-    """Another path, and query if it has one."""
-    prefix: str = ""
-    """What goes in the place of the route's `prefix`."""
-    strip_query: bool = False
-    """Leave the query away."""
-    code: Literal[301, 302, 303, 307, 308] = 301
-    """The status."""
-
-
-@dataclass(frozen=True, slots=True)
-class DirectResponse:
-    """An answer that needs no upstream."""
-
-    status: Annotated[int, Range(200, 599)] = 200
-    """The status."""
-    text: str = ""
-    """The body."""
-    file: FilePath | None = None
-    """Or a file whose content is the body, 1 MiB at most; read again when it has changed."""
-    content_type: str = "text/plain; charset=utf-8"
-    """What the body is."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Further fields."""
-
-    def __post_init__(self) -> None:
-        if self.file and self.text:
-            raise ValueError("text: not beside file")
-
-
-@dataclass(frozen=True, slots=True)
-class HashPart:
-    """What of a request decides its endpoint, for `ring_hash` and `maglev`. One of these."""
-
-    header: str = ""
-    """The value of a header field."""
-    query: str = ""
-    """The value of a query parameter."""
-    cookie: str = ""
-    """The value of a cookie."""
-    ttl: Duration | None = None
-    """With `cookie`: give clients that have none a new one, which lasts so long (0: for the session)."""
-    source_ip: bool = False
-    """The client's address."""
-    terminal: bool = False
-    """If this one has a value, the parts behind it do not count."""
-
-    def __post_init__(self) -> None:
-        if sum(map(bool, (self.header, self.query, self.cookie, self.source_ip))) != 1:
-            raise ValueError("header: write one of header, query, cookie, source_ip")
-        if self.ttl is not None and not self.cookie:
-            raise ValueError("ttl: is of a cookie")
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """Hosts that clients may go to through this proxy. Nothing else is forwarded."""
-
-    example: ClassVar[str] = '{ allow = ["*.example.com", "pypi.org"] }'
-
-    allow: tuple[NamePattern, ...]
-    """Names: exact, `*.example.com` for all below it, or `*` for all; and addresses (`192.0.2.7`, `[2001:db8::7]`)."""
-    ports: tuple[Annotated[int, Range(1, 65535)], ...] = (80,)
-    """Ports for requests."""
-    connect_ports: tuple[Annotated[int, Range(1, 65535)], ...] = (443,)
-    """Ports for tunnels (CONNECT). Empty: no tunnels."""
-    allow_private: bool = False
-    """Connect also to addresses that are not public: loopback, private and link-local networks and the like. Whoever
-    controls a name decides its address, and could reach what is only meant for this host or its network."""
-    connect_timeout: Annotated[Duration, Range(0.001)] = Duration(5.0)
-    """How long a look-up may take, and then a host to accept."""
-    max_connections: Annotated[int, Range(1)] = 1024
-    """Connections at a time to all hosts; more wait."""
-    servers: tuple[Address, ...] = ()
-    """Name servers to ask (`192.0.2.53:53`) instead of the system's."""
-    max_names: Annotated[int, Range(1)] = 1024
-    """Names of which the addresses are kept."""
-    name: str = "forward"
-    """What logs and statistics show as the cluster, and `upstreams` calls it."""
-
-    def __post_init__(self) -> None:
-        if not self.allow:
-            raise ValueError("allow: name at least one host")
-        if not self.name:
-            raise ValueError("name: cannot be empty")
-        for server in self.servers:
-            if not is_ip(server.host):
-                raise ValueError(f"servers: {server} is not the address of a name server (such as 192.0.2.53:53)")
-
-
-RetryOn = Literal[
-    "5xx",
-    "gateway-error",
-    "reset",
-    "connect-failure",
-    "retriable-status-codes",
-    "refused-stream",
-    "retriable-headers",
-    "cancelled",
-    "deadline-exceeded",
-    "internal",
-    "resource-exhausted",
-    "unavailable",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """When and how a request is tried again. What cannot be repeated (a body longer than `buffer`, a response that has
-    begun) is not."""
-
-    on: tuple[RetryOn, ...] = ("connect-failure", "refused-stream", "reset")
-    """`5xx` (any, also none at all), `gateway-error` (502, 503, 504), `reset` (no response), `connect-failure`,
-    `retriable-status-codes` (with `status`), `retriable-headers` (with `response_headers`), `refused-stream`.
-    And for gRPC, whatever `methods` say, statuses in answers that have no message: `cancelled`, `deadline-exceeded`,
-    `internal`, `resource-exhausted`, `unavailable`."""
-    attempts: Annotated[int, Range(1, 20)] = 1
-    """Tries after the first one."""
-    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
-    """Only these are tried again after the endpoint may have acted on them (`reset`, statuses, timeouts). An empty list
-    means all."""
-    status: tuple[Annotated[int, Range(200, 599)], ...] = ()
-    """For `retriable-status-codes`."""
-    headers: tuple[FieldMatch, ...] = ()
-    """Only requests with these header fields."""
-    response_headers: tuple[FieldMatch, ...] = ()
-    """For `retriable-headers`: responses with one of these fields."""
-    backoff: Duration = Duration(0.025)
-    """The pause before retry n is random, up to 2^n - 1 times this."""
-    backoff_max: Duration = Duration(0.25)
-    """And at most this."""
-    per_try_timeout: Timeout = Duration(0.0)
-    """A try that has no response by then, or not even a connection, has failed as one that is `reset`; 0: none but the
-    route's `timeout`."""
-    hedge: bool = False
-    """Do not give a try up that is slower than `per_try_timeout`, but begin the next one beside it: whichever answers
-    first is taken. A bad answer is not, as long as another may still come."""
-    buffer: Size = Size(65536)
-    """Bytes of a request's body that are kept to be sent again."""
-
-    def __post_init__(self) -> None:
-        if self.hedge and not self.per_try_timeout:
-            raise ValueError("hedge: needs per_try_timeout")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route: what it takes, and what becomes of it. All conditions that are written have to hold."""
-
-    example: ClassVar[str] = '{ prefix = "/api", cluster = "api", timeout = "5s" }'
-
-    name: str = ""
-    """Stands in logs and statistics; what it matches where empty."""
-    path: str | None = None
-    """The whole path, without the query."""
-    prefix: str | None = None
-    """The first segments of the path: `/api` is `/api` and `/api/x`, and not `/apis`."""
-    pattern: str | None = None
-    """Segments with parameters: `/users/{id}/posts/{rest...}`; the last one may take all that is left."""
-    regex: str | None = None
-    """A regular expression that the whole path matches. Repetitions within repetitions, which could keep the proxy
-    busy, are refused."""
-    methods: tuple[str, ...] = ()
-    """One of these methods."""
-    headers: tuple[FieldMatch, ...] = ()
-    """Header fields that the request has."""
-    query: tuple[FieldMatch, ...] = ()
-    """Query parameters that the request has."""
-    cookies: tuple[FieldMatch, ...] = ()
-    """Cookies that the request has."""
-    source: tuple[Network, ...] = ()
-    """The client's address is in one of these networks."""
-    percent: Percent = Percent(100.0)
-    """So many of the requests, at random; the others go on to the next route."""
-
-    cluster: ClusterName | None = None
-    """Send it to this cluster."""
-    clusters: tuple[Destination, ...] = ()
-    """Or to one of several, each with its share."""
-    cluster_header: str = ""
-    """Or to the cluster that this header field names, of those that `allowed_clusters` has."""
-    allowed_clusters: tuple[ClusterName, ...] = ()
-    """What `cluster_header` may name."""
-    forward: Forward | None = None
-    """Or to the host that it names itself, as clients of a forward proxy do; tunnels (CONNECT), too."""
-    redirect: Redirect | None = None
-    """Or answer with a redirect."""
-    respond: DirectResponse | None = None
-    """Or answer with this."""
-
-    rewrite_prefix: str | None = None
-    """What the upstream gets in the place of `prefix`."""
-    rewrite_path: str | None = None
-    """The path that the upstream gets; `{name}` is a parameter of `pattern`, or a named group of `regex`."""
-    rewrite_host: str | None = None
-    """The `Host` that the upstream gets."""
-    request_headers: FieldChanges = FieldChanges()
-    """Changes of the fields that the upstream gets."""
-    response_headers: FieldChanges = FieldChanges()
-    """Changes of the fields that the client gets."""
-    hash_policy: tuple[HashPart, ...] = ()
-    """What decides the endpoint, for clusters that hash; several are taken together."""
-
-    timeout: Timeout = Duration(60.0)
-    """From the complete request to the head of its response, retries included; then 504. 0: none."""
-    idle_timeout: Timeout | None = None
-    """Another `stream_idle_timeout`."""
-    max_duration: Timeout = Duration(0.0)
-    """From the first byte of the request to the last of the response; 0: none."""
-    retry: Retry | None = None
-    """Retries; without it only what was certainly not acted upon is tried again."""
-    upgrades: tuple[str, ...] = ("websocket",)
-    """Protocols that a connection may be switched to; `["*"]` is any but HTTP/2."""
-
-    filters: tuple[UseHttpFilter, ...] = ()
-    """HTTP filters of this route alone. One that stands in the `filters` of the `http` filter, too, takes its place
-    there, with these options and no others; the rest come behind all of those."""
-    without: tuple[str, ...] = ()
-    """Which of the `filters` of the `http` filter this route's requests do not meet: `["jwt_authn"]`."""
-
-    def __post_init__(self) -> None:
-        paths = [key for key in ("path", "prefix", "pattern", "regex") if getattr(self, key) is not None]
-        if len(paths) > 1:
-            raise ValueError(f"{paths[1]}: not beside {paths[0]}")
-        for key in ("path", "prefix", "pattern"):
-            value = getattr(self, key)
-            if value is not None and not value.startswith("/") and value != "*":
-                raise ValueError(f"{key}: {value!r} does not begin with a slash")
-        actions = [key for key in ACTIONS if getattr(self, key)]
-        if len(actions) != 1:
-            given = f"{actions[1]}: not beside {actions[0]}" if actions else "cluster: where shall it go?"
-            raise ValueError(f"{given} (write one of {', '.join(ACTIONS)})")
-        for key in ("rewrite_prefix", "rewrite_path", "rewrite_host"):
-            if self.forward and getattr(self, key) is not None:
-                raise ValueError(f"{key}: not beside forward")
-        if self.rewrite_prefix is not None and self.prefix is None:
-            raise ValueError("rewrite_prefix: needs a prefix")
-        if self.clusters and not sum(one.weight for one in self.clusters):
-            raise ValueError("clusters: at least one weight must be above 0")
-        if self.cluster_header and not self.allowed_clusters:
-            raise ValueError("allowed_clusters: say which clusters the header may name")
-        for method in self.methods:
-            if not METHOD.fullmatch(method):
-                raise ValueError(f"methods: {method!r} is no method")
-        path_segments(self)
-        if self.regex is not None:
-            _check("regex", safe_regex, self.regex)
-        for key in ("request_headers", "response_headers"):
-            _check(key, compile_changes, getattr(self, key))
-
-
-@dataclass(frozen=True, slots=True)
-class VirtualHost:
-    """Routes for some hosts."""
-
-    example: ClassVar[str] = '{ hosts = ["shop.example.com"], routes = [{ prefix = "/", cluster = "shop" }] }'
-
-    hosts: tuple[str, ...]
-    """Names, without regard to the port unless one is written: `example.com`, `*.example.com`, `example.com:8443`, or
-    `*` for all that is left."""
-    routes: tuple[Route, ...]
-    """Tried in this order; the first one that takes a request has it."""
-    name: str = ""
-    """Stands in logs; the first host where empty."""
-
-    def __post_init__(self) -> None:
-        if not self.hosts:
-            raise ValueError("hosts: for which hosts?")
-        for host in self.hosts:
-            if not re.fullmatch(r"\*|(?:\*\.)?[^*\s/]+", host):
-                raise ValueError(f"hosts: {host!r} is not a host name, nor *.suffix, nor *")
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,6 +129,29 @@ class HttpConfig:
             raise ValueError("cluster: write cluster, or routes, or virtual_hosts")
         if self.trusted_hops and self.trusted_proxies:
             raise ValueError("trusted_hops: not beside trusted_proxies")
+        check_with(lambda value: check_field("server", value), "server", self.server)
+        if self.via and not re.fullmatch(r"[^\s,()]+", self.via):
+            raise ValueError(f"via: {self.via!r} is not a name")
+        for key in self.error_pages:
+            if not re.fullmatch(r"[45](?:xx|[0-9]{2})", key):
+                text = f'error_pages: {key!r} is neither a status from 400 to 599, nor "4xx", nor "5xx"'
+                raise ValueError(text)
+        self._check_hosts()
+        self._check_routes()
+
+    def _check_hosts(self) -> None:
+        """No host has two virtual hosts."""
+        known: dict[str, int] = {}
+        for at, virtual_host in enumerate(self.virtual_hosts):
+            for number, host in enumerate(virtual_host.hosts):
+                if (taken := known.setdefault(host.lower(), at)) != at:
+                    where = f"virtual_hosts[{at}].hosts[{number}]"
+                    raise ValueError(f"{where}: virtual_hosts[{taken}] has {host.lower()!r} already")
+
+    def _check_routes(self) -> None:
+        for path, routes in self._tables():
+            for at, taken in never_reached(routes):
+                raise ValueError(f"{path}[{at}]: never reached: {path}[{taken}] takes all of its requests")
         forwards = [(path, route.forward) for path, route in self._all_routes() if route.forward]
         for path, forward in forwards:
             if any(other.name == forward.name and other != forward for _, other in forwards):
@@ -516,8 +170,11 @@ class HttpConfig:
 
     def _all_routes(self) -> Iterator[tuple[str, Route]]:
         """With their paths."""
-        for at, route in enumerate(self.routes):
-            yield f"routes[{at}]", route
+        for path, routes in self._tables():
+            for at, route in enumerate(routes):
+                yield f"{path}[{at}]", route
+
+    def _tables(self) -> Iterator[tuple[str, tuple[Route, ...]]]:
+        yield "routes", self.routes
         for at, host in enumerate(self.virtual_hosts):
-            for number, route in enumerate(host.routes):
-                yield f"virtual_hosts[{at}].routes[{number}]", route
+            yield f"virtual_hosts[{at}].routes", host.routes

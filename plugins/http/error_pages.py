@@ -25,8 +25,6 @@ class ErrorPages:
         """Raises ValueError."""
         self._pages: dict[str, str] = {}
         for key, path in pages.items():
-            if not (key in ("4xx", "5xx") or (key.isdecimal() and 400 <= int(key) <= 599)):
-                raise ValueError(f'error_pages: {key!r} is neither a status from 400 to 599, nor "4xx", nor "5xx"')
             try:
                 with open(path, encoding="utf-8") as file:
                     self._pages[key] = file.read(MAX_PAGE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.plugins.http.log_operators import PROBLEM
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import HashPart
+    from l4proxy.plugins.http.action_config import HashPart
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.routes import CompiledRoute, RouteTable
 

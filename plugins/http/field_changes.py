@@ -10,8 +10,8 @@ from l4proxy.plugins.http.record import HttpRecord
 from l4proxy.protocols.http_fields import check_field
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import FieldChanges
     from l4proxy.plugins.http.exchange import Exchange
+    from l4proxy.plugins.http.field_config import FieldChanges
     from l4proxy.plugins.http.headers import Headers
 
 __all__ = ["CompiledChanges", "compile_changes"]

@@ -22,7 +22,7 @@ from l4proxy.plugins.requested_hosts import HostRequest, host_cluster
 from l4proxy.stats import Stats, gauge, labelled_counter
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import Forward
+    from l4proxy.plugins.http.action_config import Forward
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.layer import Layer
     from l4proxy.plugins.http.pool import ClusterPool

@@ -22,10 +22,11 @@ from l4proxy.plugins.http.routes import VirtualHostTable, route_tables
 from l4proxy.plugins.http.stats import CLASSES, Http2Stats, HttpStats
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import HttpConfig, Route
+    from l4proxy.plugins.http.config import HttpConfig
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.http2_shared import Http2Shared
     from l4proxy.plugins.http.pool import ClusterPool
+    from l4proxy.plugins.http.route_config import Route
     from l4proxy.server import Server
 
 __all__ = ["Layer"]

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import Route
+    from l4proxy.plugins.http.route_config import Route
 
 __all__ = ["path_segments"]
 

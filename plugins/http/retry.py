@@ -9,7 +9,7 @@ from l4proxy.plugins.http.conditions import value_test
 from l4proxy.protocols.grpc import GrpcStatus
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.config import Retry
+    from l4proxy.plugins.http.action_config import Retry
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.message import HttpResponse
 

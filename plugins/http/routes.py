@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from l4proxy.plugins.http.conditions import MAX_SUBJECT, Condition, compile_conditions, safe_regex
-from l4proxy.plugins.http.config import Route
 from l4proxy.plugins.http.patterns import path_segments
+from l4proxy.plugins.http.route_config import Route
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.action import Action
-    from l4proxy.plugins.http.config import HttpConfig, VirtualHost
+    from l4proxy.plugins.http.config import HttpConfig
     from l4proxy.plugins.http.message import HttpRequest
+    from l4proxy.plugins.http.route_config import VirtualHost
 
 __all__ = ["CompiledRoute", "RouteTable", "Verdict", "VirtualHostTable", "route_tables"]
 
@@ -248,7 +249,7 @@ class VirtualHostTable:
     """Virtual hosts by name: exact names with port, exact names, the longest wildcard, then ``*``."""
 
     def __init__(self, hosts: Sequence[tuple[VirtualHost | None, RouteTable]]) -> None:
-        """``None``: the routes for all that is left. Raises ValueError when two have a host."""
+        """``None``: the routes for all that is left. No host is in two of them."""
         self._exact: dict[str, RouteTable] = {}
         self._suffixes: dict[str, RouteTable] = {}
         self._default: RouteTable | None = None
@@ -263,16 +264,11 @@ class VirtualHostTable:
 
     def _add(self, host: str, table: RouteTable) -> None:
         if host == "*":
-            taken = self._default is not None
             self._default = table
         elif host.startswith("*."):
-            taken = host[1:] in self._suffixes
             self._suffixes[host[1:]] = table
         else:
-            taken = host in self._exact
             self._exact[host] = table
-        if taken:
-            raise ValueError(f"two virtual hosts have {host!r}")
 
     @property
     def only(self) -> RouteTable | None:

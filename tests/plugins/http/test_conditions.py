@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from l4proxy.plugins.http.action_config import DirectResponse
 from l4proxy.plugins.http.conditions import compile_conditions, cookie, query_parameter, safe_regex, value_test
-from l4proxy.plugins.http.config import DirectResponse, FieldMatch, Route
+from l4proxy.plugins.http.field_config import FieldMatch
 from l4proxy.plugins.http.message import HttpRequest
+from l4proxy.plugins.http.route_config import Route
 from l4proxy.protocols.http_fields import FieldBlock
 
 

@@ -52,12 +52,6 @@ def test_a_status_without_a_name() -> None:
     assert answer({}, 499).content == b"499 Error: no_cluster\n"
 
 
-@pytest.mark.parametrize("key", ["200", "3xx", "600", "all", "", "5"])
-def test_keys_are_statuses_of_errors_or_classes_of_them(key: str) -> None:
-    with pytest.raises(ValueError, match="is neither a status"):
-        ErrorPages({key: __file__})
-
-
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"cannot read .*: it is not UTF-8 text"):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from l4proxy.plugins.http.config import FieldChanges
 from l4proxy.plugins.http.field_changes import UNTOUCHABLE, compile_changes
+from l4proxy.plugins.http.field_config import FieldChanges
 from l4proxy.plugins.http.headers import Headers
 from l4proxy.plugins.http.message import HttpRequest
 

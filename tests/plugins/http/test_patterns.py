@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from l4proxy.plugins.http.config import DirectResponse, Route
+from l4proxy.plugins.http.action_config import DirectResponse
 from l4proxy.plugins.http.patterns import path_segments
+from l4proxy.plugins.http.route_config import Route
 
 
 def segments(**options: Any) -> Any:

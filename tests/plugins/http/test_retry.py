@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from l4proxy.plugins.http.config import FieldMatch, Retry
+from l4proxy.plugins.http.action_config import Retry
+from l4proxy.plugins.http.field_config import FieldMatch
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.plugins.http.retry import RetryPolicy
 from l4proxy.protocols.http_fields import FieldBlock
