@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from l4proxy.address import Address
 
-__all__ = ["ReadFile", "ResolvConf", "is_ip", "parse_hosts", "parse_resolv_conf"]
+__all__ = ["ReadFile", "ResolvConf", "check_servers", "is_ip", "parse_hosts", "parse_resolv_conf"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,13 @@ def is_ip(host: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def check_servers(servers: Iterable[Address]) -> None:
+    """Raises ValueError for an option ``servers`` with what is not the address of a name server."""
+    for server in servers:
+        if not is_ip(server.host):
+            raise ValueError(f"servers: {server} is not the address of a name server (such as 192.0.2.53:53)")
 
 
 class ReadFile(Generic[T]):

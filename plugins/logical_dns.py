@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from l4proxy.discovery import Discovery, Update
+from l4proxy.discovery import Update
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.dns_resolver import DnsResolver
-from l4proxy.plugins.names import DnsConfig, Names, one_endpoint
-
-if TYPE_CHECKING:
-    from l4proxy.config.schema import Cluster
+from l4proxy.plugins.names import DnsDiscovery, Names, one_endpoint
 
 __all__ = ["LogicalDns"]
 
 
-class LogicalDns(Discovery[DnsConfig]):
+class LogicalDns(DnsDiscovery):
     """A name in ``endpoints`` or ``services`` is one endpoint: for names of large services, whose answer is a few of
     many addresses and another one each time.
 
@@ -24,13 +19,6 @@ class LogicalDns(Discovery[DnsConfig]):
     """
 
     name = "logical_dns"
-
-    def __init__(self, config: DnsConfig, cluster: Cluster) -> None:
-        super().__init__(config, cluster)
-        if not cluster.endpoints and not config.services:
-            raise ValueError(
-                'there is nothing to look up: a cluster of this kind needs endpoints = ["host:port"], or services'
-            )
 
     async def run(self, update: Update) -> None:
         names = Names(self.config, one_endpoint, self, DnsResolver(self.config.servers))

@@ -17,13 +17,13 @@ from l4proxy.address import Address
 from l4proxy.config.types import Duration
 from l4proxy.discovery import Discovery, Update
 from l4proxy.endpoint import EndpointSpec
-from l4proxy.plugins.host_files import is_ip
+from l4proxy.plugins.host_files import check_servers, is_ip
 from l4proxy.resolver import ResolveError, Resolver
 
 if TYPE_CHECKING:
-    from l4proxy.config.schema import EndpointConfig
+    from l4proxy.config.schema import Cluster, EndpointConfig
 
-__all__ = ["DnsConfig", "Names", "is_literal", "literal_endpoints", "one_endpoint", "one_endpoint_each"]
+__all__ = ["DnsConfig", "DnsDiscovery", "Names", "is_literal", "literal_endpoints", "one_endpoint", "one_endpoint_each"]
 
 JITTER = 0.1
 """Look-ups are put off by up to this part of their interval, so that many proxies do not ask at the same moment."""
@@ -53,9 +53,7 @@ class DnsConfig:
             raise ValueError("refresh: must be more than 0")
         if not 0 < self.min_ttl <= self.max_ttl:
             raise ValueError("min_ttl: must be more than 0 and at most max_ttl")
-        for server in self.servers:
-            if not is_ip(server.host):
-                raise ValueError(f"servers: {server} is not the address of a name server (such as 192.0.2.53:53)")
+        check_servers(self.servers)
 
 
 def is_literal(address: Address) -> bool:
@@ -88,6 +86,17 @@ def one_endpoint(host: str, port: int, weight: int, addresses: Sequence[str], fa
 
 def _of_family(addresses: Sequence[str], family: Family) -> list[str]:
     return [one for one in addresses if family in ("auto", "all", "ipv6" if ":" in one else "ipv4")]
+
+
+class DnsDiscovery(Discovery[DnsConfig]):
+    """Base of those that look up the names in ``endpoints`` and ``services``."""
+
+    def __init__(self, config: DnsConfig, cluster: Cluster) -> None:
+        super().__init__(config, cluster)
+        if not cluster.endpoints and not config.services:
+            raise ValueError(
+                'there is nothing to look up: a cluster of this kind needs endpoints = ["host:port"], or services'
+            )
 
 
 class Names:

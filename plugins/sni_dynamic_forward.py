@@ -11,7 +11,7 @@ from l4proxy.address import Address
 from l4proxy.config.types import Duration, Range
 from l4proxy.plugins.dns_resolver import DnsResolver
 from l4proxy.plugins.forwarder import Forwarder
-from l4proxy.plugins.host_files import is_ip
+from l4proxy.plugins.host_files import check_servers
 from l4proxy.plugins.name_cache import KnownName, NameCache
 from l4proxy.plugins.name_patterns import NamePattern, NamePatterns
 from l4proxy.plugins.names import one_endpoint
@@ -63,9 +63,7 @@ class SniDynamicForwardConfig:
             raise ValueError('allow: "*" would let everybody connect to everything (write "*.example.com")')
         if not 0 < self.min_ttl <= self.max_ttl:
             raise ValueError("min_ttl: must be more than 0 and at most max_ttl")
-        for server in self.servers:
-            if not is_ip(server.host):
-                raise ValueError(f"servers: {server} is not the address of a name server (such as 192.0.2.53:53)")
+        check_servers(self.servers)
         if not self.name:
             raise ValueError("name: cannot be empty")
 

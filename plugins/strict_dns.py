@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from l4proxy.discovery import Discovery, Update
+from l4proxy.discovery import Update
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.dns_resolver import DnsResolver
-from l4proxy.plugins.names import DnsConfig, Names, one_endpoint_each
-
-if TYPE_CHECKING:
-    from l4proxy.config.schema import Cluster
+from l4proxy.plugins.names import DnsDiscovery, Names, one_endpoint_each
 
 __all__ = ["StrictDns"]
 
 
-class StrictDns(Discovery[DnsConfig]):
+class StrictDns(DnsDiscovery):
     """Every address of every name in ``endpoints`` and ``services`` is an endpoint of its own: for names that stand for
     many servers, as a headless service of Kubernetes does.
 
@@ -23,13 +18,6 @@ class StrictDns(Discovery[DnsConfig]):
     """
 
     name = "strict_dns"
-
-    def __init__(self, config: DnsConfig, cluster: Cluster) -> None:
-        super().__init__(config, cluster)
-        if not cluster.endpoints and not config.services:
-            raise ValueError(
-                'there is nothing to look up: a cluster of this kind needs endpoints = ["host:port"], or services'
-            )
 
     async def run(self, update: Update) -> None:
         names = Names(self.config, one_endpoint_each, self, DnsResolver(self.config.servers))

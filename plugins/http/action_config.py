@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from l4proxy.address import Address
 from l4proxy.config.types import ClusterName, Duration, FilePath, Range, Size
-from l4proxy.plugins.host_files import is_ip
+from l4proxy.plugins.host_files import check_servers
 from l4proxy.plugins.http.field_config import FieldMatch
 from l4proxy.plugins.name_patterns import NamePattern
 from l4proxy.protocols.http_fields import check_field
@@ -145,9 +145,7 @@ class Forward:
             raise ValueError("allow: name at least one host")
         if not self.name:
             raise ValueError("name: cannot be empty")
-        for server in self.servers:
-            if not is_ip(server.host):
-                raise ValueError(f"servers: {server} is not the address of a name server (such as 192.0.2.53:53)")
+        check_servers(self.servers)
 
 
 RetryOn = Literal[

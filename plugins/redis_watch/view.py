@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from math import ceil
 from random import Random
@@ -18,6 +17,7 @@ from l4proxy.plugins.redis_watch.stats import (
     RedisWatchStats,
     WatchedClientStats,
 )
+from l4proxy.plugins.shared_view import SharedView
 from l4proxy.protocols.redis.commands import CommandTable, Head
 from l4proxy.stats import OTHER
 from l4proxy.stats_registry import StatsRegistry
@@ -34,8 +34,6 @@ MAX_ENDPOINTS = 1000
 """Servers that a table shows."""
 MAX_CLIENTS = 10_000
 """Clients that are told apart at a time; the others are one."""
-LIVE = 60.0
-"""Seconds that the time of live traffic may be off from the system's."""
 LONGEST_KEY = 128
 """Bytes of a key that are looked at."""
 SHOWN_COMMAND = 128
@@ -64,27 +62,24 @@ class SlowCommand(NamedTuple):
     command: str
 
 
-class View:
+class View(SharedView):
     """Everything that is known, and counted, under one name."""
 
+    conversations: set[RedisConversation]
+
     def __init__(self, registry: StatsRegistry, config: RedisWatchConfig) -> None:
+        super().__init__(registry)
         name = config.name
         self.name = name
-        self.registry = registry
         self.stats = registry.group(RedisWatchStats, name=name)
         self.table = CommandTable()
         self.plans: dict[str, Plan] = {}
         self.endpoints: dict[str, EndpointStats] = {}
         self.clients: dict[str, Client] = {}
         self.prefixes: dict[bytes, PrefixStats] = {}
-        self.conversations: set[RedisConversation] = set()
-        self.now = 0.0
-        """The time of what was seen last: a recording has its own."""
-        self._is_live = False
         self._other_prefixes: PrefixStats | None = None
         self._slow_commands = 0
         self.change(config)
-        registry.on_collect(self.collect)
 
     def change(self, config: RedisWatchConfig) -> None:
         """Begin to look at keys anew, by these options."""
@@ -246,19 +241,12 @@ class View:
 
     # What is not counted as it happens
 
-    def seen(self, at: float) -> None:
-        """Something was seen. For what is rare: it is here that live traffic is told from a recording's."""
-        self.now = max(self.now, at)
-        self._is_live = abs(time.time() - at) < LIVE
-
     def fold(self) -> None:
         for conversation in self.conversations:
             conversation.fold()
 
     def collect(self) -> None:
-        """Bring the metrics up to date that are not counted as things happen."""
-        self.now = max([self.now, *(conversation.now for conversation in self.conversations)])
-        at = max(self.now, time.time()) if self._is_live else self.now
+        at = self.moment()
         self.fold()
         self.stats.in_flight = sum(conversation.in_flight for conversation in self.conversations)
         self.stats.subscribers = sum(conversation.is_subscriber for conversation in self.conversations)

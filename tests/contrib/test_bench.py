@@ -70,7 +70,7 @@ def test_the_loads_of_http(tmp_path: Path, protocol: str, mode: str) -> None:
     command = [build(f"{protocol}_upstream.c", tmp_path / "upstream")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
         assert upstream.stdout
-        load = [program, mode, upstream.stdout.readline().strip(), "3", "100", "0.01", "0.02", "1000"]
+        load = [str(program), mode, upstream.stdout.readline().strip(), "3", "100", "0.01", "0.02", "1000"]
         done = subprocess.run(load, input="\n", capture_output=True, text=True)
         upstream.kill()
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -15,7 +16,7 @@ from l4proxy.protocols.kafka.rewriting import change_values
 from l4proxy.protocols.kafka.wire import Unreadable
 
 GZIP, ZSTD, UNKNOWN, CONTROL = 1, 4, 5, 0x20
-PACK = {0: bytes, GZIP: gzip.compress, ZSTD: zstandard.compress}
+PACK: dict[int, Callable[[bytes], bytes]] = {0: bytes, GZIP: gzip.compress, ZSTD: zstandard.compress}
 
 
 def made(values: list[bytes | None], codec: int = 0) -> bytes:
