@@ -21,8 +21,8 @@ class FakeServer:
     """A server's side of one connection. It keeps no data: what it answers says what it was asked.
 
     ``ECHO x`` is ``x``, and so is each of ``MGET``. Transactions, subscriptions, ``SELECT``, ``HELLO`` and ``AUTH`` are
-    as in Redis; ``BLPOP`` waits for ever. Anything else is answered with its own words, behind the database that is
-    selected.
+    as in Redis; ``BLPOP`` waits for ever, ``STRLEN`` fails for keys that end in ``!``. Anything else is answered with
+    its own words, behind the database that is selected.
     """
 
     def __init__(self, end: End, password: bytes = b"", knows_resp3: bool = True) -> None:
@@ -139,6 +139,9 @@ class FakeServer:
 
     def _mget(self, words: list[bytes]) -> None:
         self.reply(words[1:])
+
+    def _strlen(self, words: list[bytes]) -> None:
+        self.reply(Failure(b"WRONGTYPE " + words[1]) if words[1].endswith(b"!") else self._own_words(words))
 
     def _blpop(self, _words: list[bytes]) -> None:
         self.blocked = True

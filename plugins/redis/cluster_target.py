@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from l4proxy.plugins.redis.inquiry import inquire
 from l4proxy.plugins.redis.replies import RefusedCommand
@@ -58,6 +58,12 @@ class ClusterTarget(WatchedTarget):
             raise self.unknown()
         self.refresh()
         raise RefusedCommand(NOT_SERVED)
+
+    def shards_of(self, keys: list[bytes]) -> list[Shard]:
+        shards = list(map(self._slots.__getitem__, map(slot_of, keys)))
+        if all(shard is not None and shard.primary is not None for shard in set(shards)):
+            return cast("list[Shard]", shards)
+        return super().shards_of(keys)
 
     # The map
 

@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.by_key import send_by_key
 from l4proxy.plugins.redis.lanes import Lanes
 from l4proxy.plugins.redis.receivers import NOBODY, Unheard
 from l4proxy.plugins.redis.replies import (
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.router import Mirror
     from l4proxy.plugins.redis.session import Task
     from l4proxy.plugins.redis.shared import Receiver, SharedConnection
-    from l4proxy.plugins.redis.target import Advice, Target
+    from l4proxy.plugins.redis.target import Advice, Shard, Target
     from l4proxy.reason import CloseReason
 
 __all__ = ["RoutedSession"]
@@ -60,7 +61,7 @@ class RoutedSession(Session):
     """Made for each client, where it matters which server a command goes to."""
 
     __slots__ = ("_ask_first", "_elsewhere", "_flush_later", "_flushing", "_links", "_order", "_own_target",
-                 "_promised", "_spoilt", "_tries", "_unplaced", "lanes")  # fmt: skip
+                 "_promised", "_reached", "_spoilt", "_tries", "_unplaced", "lanes")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self._order: deque[Turn] = deque()
@@ -68,6 +69,8 @@ class RoutedSession(Session):
         self._flushing = False
         self._flush_later = False
         self._links: dict[tuple[Target, Endpoint | None, bool], Joined] = {}
+        self._reached: dict[Shard, Joined] = {}
+        """Those of ``_links`` that lead to the primaries of shards, as far as they were asked for."""
         self._promised = False
         """A transaction has begun, and no command has said yet which server it is for."""
         self._unplaced: list[tuple[Treatment, bytes]] = []
@@ -96,8 +99,23 @@ class RoutedSession(Session):
             if joined is not None:
                 joined.link.leave()
             joined = self._links[key] = Joined(link)
+            self._reached.clear()
         if joined.link.full:
             self._slow_down(joined.link)
+        return joined
+
+    def reach(self, target: Target, shard: Shard, reads: bool) -> Joined:
+        """The one for a command for a shard, which only ``reads``, or does more. The hot path. Raises UpstreamError."""
+        if reads and not target.reads_from_primary:
+            endpoint, replica = target.node(shard, self.conn.id)
+            return self.join(target, endpoint, replica=replica)
+        joined = self._reached.get(shard)
+        if joined is not None:
+            link = joined.link
+            if link.usable and not link.full and link.endpoint is shard.primary:
+                return joined
+        joined = self.join(target, shard.primary)
+        self._reached[shard] = joined
         return joined
 
     def become(self, identity: Identity, link: SharedConnection | None = None) -> None:
@@ -109,6 +127,7 @@ class RoutedSession(Session):
         for joined in self._links.values():
             joined.link.leave()
         self._links.clear()
+        self._reached.clear()
 
     # Commands
 
@@ -136,31 +155,12 @@ class RoutedSession(Session):
             self.resume()
 
     def _share(self, receiver: Receiver, treatment: Treatment, run: Task) -> None:
-        target = self.hub.router.simple if treatment.keyed else None
-        commands = one_by_one((run[0], run[1], run[2]))
-        if target is not None:
-            self._share_by_key(receiver, treatment, target, len(run[0].start) + 1, commands)
-        else:
-            for command in commands:
+        target = self.hub.router.simple if treatment.keyed and not self.lanes.lanes else None
+        if target is None or not send_by_key(self, receiver, treatment, target, run):
+            for command in one_by_one((run[0], run[1], run[2])):
                 self._share_one(receiver, treatment, command)
         if self._outstanding > self.hub.config.max_pipeline:
             self._pause(PIPELINE)
-
-    def _share_by_key(
-        self, receiver: Receiver, treatment: Treatment, target: Target, at: int, commands: list[bytes]
-    ) -> None:
-        """Commands with one key, whose length stands at ``at``. The hot path."""
-        reads = treatment.command.is_readonly
-        for command in commands:
-            turn = self._turn(receiver)
-            end = command.index(b"\r\n", at)
-            key = command[end + 2 : end + 2 + int(command[at:end])]
-            try:
-                shard = target.shard(key)
-            except UpstreamError as error:
-                self.answer(turn, of_upstream_error(error))
-            else:
-                Sent(self, Single(target, shard, command, key, reads), treatment, turn).send()
 
     def _share_one(self, receiver: Receiver, treatment: Treatment, command: bytes) -> None:
         turn = self._turn(receiver)
@@ -180,10 +180,24 @@ class RoutedSession(Session):
                 self.answer(turn, plan.data)
 
     def _turn(self, receiver: Receiver) -> Turn:
-        self._outstanding += 1
         turn = Turn(receiver)
-        self._order.append(turn)
+        self.queue(turn)
         return turn
+
+    def queue(self, turn: Turn) -> None:
+        """Its turn is behind all others."""
+        self._outstanding += turn.count
+        self._order.append(turn)
+
+    def replace(self, turn: Turn, turns: list[Turn]) -> None:
+        """What had one turn has several."""
+        order = self._order
+        if turn in order:
+            at = order.index(turn)
+            order.rotate(-at)
+            order.popleft()
+            order.extendleft(reversed(turns))
+            order.rotate(at)
 
     def _mirror(self, mirror: Mirror, plan: Single, treatment: Treatment) -> None:
         """Send a copy; what is answered is for nobody."""
@@ -226,9 +240,15 @@ class RoutedSession(Session):
 
     def answer(self, turn: Turn, data: bytes) -> None:
         """The reply to a command is there, whether it is its turn or not."""
+        order = self._order
+        if len(order) == 1 and turn.client is self and turn.parts is None and order[0] is turn and not self._flushing:
+            order.popleft()
+            self._release(turn)
+            self.replied(data, turn.count)
+            return
         turn.data = data
         turn.done = True
-        if len(self._order) == 1:
+        if len(order) == 1:
             self.flush()
         elif not self._flush_later and self._order and self._order[0] is turn:
             self._flush_later = True
@@ -246,6 +266,8 @@ class RoutedSession(Session):
             if self._pauses & CLIENT_FULL:
                 self._exceed(0, link)
             return
+        if turn.parts is None:
+            turn.parts = []
         turn.parts.append(data)
         turn.size += len(data)
         if turn.size > self.hub.config.reply_buffer and turn.held is None:
@@ -257,20 +279,21 @@ class RoutedSession(Session):
         if self._flushing:
             return
         self._flushing = True
-        order, own = self._order, []
+        order, own, replies = self._order, list[bytes](), 0
         while order and order[0].done:
             turn = order.popleft()
             data = b"".join([*turn.parts, turn.data]) if turn.parts else turn.data
             self._release(turn)
             if turn.client is self:
                 own.append(data)
+                replies += turn.count
                 continue
             if own:
-                self.replied(b"".join(own), len(own))
-                own = []
-            turn.client.replied(data, 1)
+                self.replied(b"".join(own), replies)
+                own, replies = [], 0
+            turn.client.replied(data, turn.count)
         if own:
-            self.replied(b"".join(own), len(own))
+            self.replied(b"".join(own), replies)
         self._flushing = False
         if order and (order[0].done or order[0].parts):
             self._begin_turn(order[0])
@@ -279,9 +302,9 @@ class RoutedSession(Session):
         if turn.done:
             self.flush()
             return
-        parts, turn.parts = turn.parts, []
+        parts, turn.parts = turn.parts, None
         self._release(turn)
-        turn.client.part(b"".join(parts))
+        turn.client.part(b"".join(parts or ()))
 
     def _release(self, turn: Turn) -> None:
         if turn.held is not None:

@@ -48,17 +48,19 @@ class Joined:
 
 
 class Turn:
-    """One command's place in the order of replies. ``client`` is who gets the reply when it is its turn."""
+    """The place of a command, or of several in a row, in the order of replies. ``client`` is who gets the reply when it
+    is its turn."""
 
-    __slots__ = ("begun", "client", "data", "done", "held", "parts", "size")
+    __slots__ = ("begun", "client", "count", "data", "done", "held", "parts", "size")
 
     def __init__(self, client: Receiver) -> None:
         self.client = client
+        self.count = 1
         self.done = False
         self.begun = False
         """A part of its reply has come."""
         self.data = b""
-        self.parts: list[bytes] = []
+        self.parts: list[bytes] | None = None
         """The beginning of a long reply, until it is its turn."""
         self.size = 0
         self.held: SharedConnection | None = None
@@ -77,8 +79,10 @@ class Sent:
         treatment: Treatment,
         turn: Turn | None = None,
         done: Callable[[bytes], None] | None = None,
+        joined: Joined | None = None,
     ) -> None:
-        """The reply is that to the command of ``turn``; or ``done`` is given it, whole."""
+        """The reply is that to the command of ``turn``; or ``done`` is given it, whole. ``joined``: it is under way
+        there already."""
         self.single = single
         self.lane: Lane | None = None
         self._session = session
@@ -87,7 +91,7 @@ class Sent:
         self._turn = turn
         self._tries = 0
         self._parts: list[bytes] = []
-        self._joined: Joined | None = None
+        self._joined = joined
 
     def send(self) -> None:
         """To whichever server of its shard may answer it."""

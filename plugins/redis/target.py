@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from zlib import crc32
 
-from l4proxy.balancer import stable_hash
 from l4proxy.errors import UpstreamError
 from l4proxy.protocols.redis.slots import hash_tag
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice", "HashTarget", "Servers", "Shard", "Target", "choose_node", "unserved"]
 
+SPREAD = 0x9E3779B97F4A7C15
+"""2^64 divided by the golden ratio: multiples of it are far from each other (Knuth, The Art of Computer Programming,
+volume 3, 6.4)."""
 LOOK_AGAIN = 0.1
 """Seconds between two looks at whether a cluster's endpoints are known by now."""
 
@@ -61,6 +64,8 @@ class Target:
     """Whether servers say where a key is, when they are asked for one that they have not."""
     may_move: ClassVar[bool] = False
     """Whether keys can be found on another server later."""
+    reads_from_primary = True
+    """Whether only primaries are read from, by the read policy."""
     readonly_handshake: ClassVar[bool] = False
     """Whether replicas have to be told (``READONLY``) that a connection wants to read from them."""
 
@@ -111,6 +116,10 @@ class Target:
     def shard(self, key: bytes) -> Shard:
         """Where a key is. Raises UpstreamError where nobody has it."""
         raise NotImplementedError
+
+    def shards_of(self, keys: list[bytes]) -> list[Shard]:
+        """Where each of several keys is. The hot path of pipelines. Raises UpstreamError."""
+        return list(map(self.shard, keys))
 
     def default_shard(self) -> Shard:
         """Where what has no key goes. Raises UpstreamError."""
@@ -187,10 +196,20 @@ class HashTarget(Target):
 
     def shard(self, key: bytes) -> Shard:
         cluster = self.cluster
-        endpoint = cluster.balancer.choose(stable_hash(hash_tag(key)))
+        endpoint = cluster.balancer.choose(hash_of(key))
         if endpoint is None:
             raise cluster.no_endpoint()
         return self._shards.get(endpoint) or self._of(endpoint)
+
+    def shards_of(self, keys: list[bytes]) -> list[Shard]:
+        cluster = self.cluster
+        endpoints = list(map(cluster.balancer.choose, map(hash_of, keys)))
+        shards: dict[Endpoint | None, Shard] = {}
+        for endpoint in set(endpoints):
+            if endpoint is None:
+                raise cluster.no_endpoint()
+            shards[endpoint] = self._shards.get(endpoint) or self._of(endpoint)
+        return list(map(shards.__getitem__, endpoints))
 
     def _of(self, endpoint: Endpoint) -> Shard:
         shard = self._shards.get(endpoint)
@@ -198,6 +217,12 @@ class HashTarget(Target):
             self._shards = {one: known for one, known in self._shards.items() if not one.draining}
             shard = self._shards[endpoint] = Shard(endpoint.name, endpoint)
         return shard
+
+
+def hash_of(key: bytes) -> int:
+    """The 64 bits by which a balancer is asked where a key is: CRC-32 (which other proxies divide keys by, too),
+    spread out."""
+    return crc32(key if b"{" not in key else hash_tag(key)) * SPREAD & 0xFFFFFFFFFFFFFFFF
 
 
 def unserved(what: str) -> UpstreamError:

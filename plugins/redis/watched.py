@@ -68,6 +68,7 @@ class WatchedTarget(Target):
         self._lost: set[Endpoint] = set()
         """Endpoints to which connections were lost since it was last heard which there are."""
         self.watch = ReplicaWatch(self) if config.read_policy != "primary" else None
+        self.reads_from_primary = self.watch is None
         self._ask()
 
     # Asking

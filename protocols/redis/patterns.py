@@ -20,7 +20,16 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
 
-__all__ = ["MAX_RUN_ARGC", "RUNS", "SHORT", "one_command", "run_of_commands", "skip_bulks", "skip_replies"]
+__all__ = [
+    "MAX_RUN_ARGC",
+    "RUNS",
+    "SHORT",
+    "find_replies",
+    "one_command",
+    "run_of_commands",
+    "skip_bulks",
+    "skip_replies",
+]
 
 Match: TypeAlias = Callable[[bytes | bytearray, int], re.Match[bytes] | None]
 
@@ -91,11 +100,24 @@ def _bulks(count: int) -> Match:
 
 
 @cache
+def _one_reply() -> bytes:
+    """Matches a simple string, an integer, a null or a short bulk string: what most replies are."""
+    return rb"[+:][^\r\n]*\r\n|\$(?:%b|-1\r\n)|_\r\n" % _short_bulk(".").removeprefix(rb"\$")
+
+
+@cache
 def _replies(count: int) -> Match:
-    """Simple strings, integers, nulls and short bulk strings: what most replies are."""
-    bulk = _short_bulk(".").removeprefix(rb"\$")
-    one = rb"[+:][^\r\n]*\r\n|\$(?:%b|-1\r\n)|_\r\n" % bulk
-    return re.compile(b"(?s)(?:%b){%d}%b" % (one, count, _POSSESSIVE)).match
+    return re.compile(b"(?s)(?:%b){%d}%b" % (_one_reply(), count, _POSSESSIVE)).match
+
+
+@cache
+def _each_reply() -> Callable[[bytes], list[bytes]]:
+    return re.compile(b"(?s)%b" % _one_reply()).findall
+
+
+def find_replies(data: bytes) -> list[bytes]:
+    """What looks like short replies. They are the replies if, together, they are all of ``data``."""
+    return _each_reply()(data)
 
 
 def skip_bulks(data: bytes | bytearray, at: int, count: int) -> tuple[int, int]:

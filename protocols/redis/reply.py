@@ -11,7 +11,7 @@ import re
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.limits import DEFAULT_LIMITS, MAX_LINE, RedisLimits
-from l4proxy.protocols.redis.patterns import SHORT, skip_replies
+from l4proxy.protocols.redis.patterns import SHORT, find_replies, skip_replies
 
 __all__ = ["ReplyScanner", "split_replies"]
 
@@ -226,6 +226,9 @@ def _no_end() -> RemoteProtocolError:
 
 def split_replies(data: bytes, count: int) -> list[bytes]:
     """``count`` whole replies, each by itself."""
+    replies = find_replies(data)
+    if len(replies) == count and sum(map(len, replies)) == len(data):
+        return replies
     scanner, at, replies = ReplyScanner(), 0, []
     for _ in range(count):
         end = scanner.end(data, at)

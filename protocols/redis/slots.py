@@ -24,4 +24,4 @@ def hash_tag(key: bytes) -> bytes:
 
 def slot_of(key: bytes) -> int:
     """The slot, 0 to 16383. (CRC-16/XMODEM, which the standard library knows as the checksum of BinHex files.)"""
-    return crc_hqx(hash_tag(key), 0) & (SLOTS - 1)
+    return crc_hqx(key if b"{" not in key else hash_tag(key), 0) & 16383

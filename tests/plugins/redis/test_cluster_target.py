@@ -192,6 +192,22 @@ def test_a_slot_is_moved(client: RedisConnection, redis_cluster: RedisCluster) -
     assert client.ask("GET", "{m}9") == b"9"
 
 
+def test_a_slot_is_moved_under_pipelines(client: RedisConnection, redis_cluster: RedisCluster) -> None:
+    """Some of the commands of one pipeline are sent elsewhere, and all replies are in order."""
+    source = redis_cluster.primary_of("{p}")
+    target = next(port for key in "abcdefgh" if (port := redis_cluster.primary_of(key)) != source)
+    slot = slot_of(b"p")
+    keys = [b"{%b}%d" % (tag, number) for number in range(25) for tag in (b"p", b"q", b"r", b"p", b"s")]
+    for value, steps in ((b"1", ["begin"]), (b"2", ["keys"]), (b"3", ["end"]), (b"4", [])):
+        client.send(b"".join(encode_command(b"SET", key, value + key) for key in keys))
+        move_slot(redis_cluster, slot, source, target, steps)
+        client.send(b"".join(encode_command(b"GET", key) for key in keys))
+        assert [client.reply() for _ in keys] == [b"+OK\r\n"] * len(keys)
+        assert [client.reply() for _ in keys] == [b"$%d\r\n%b\r\n" % (len(key) + 1, value + key) for key in keys]
+    move_slot(redis_cluster, slot, target, source, ["begin", "keys", "end"])
+    assert client.ask("GET", "{p}9") == b"4{p}9"
+
+
 def test_resharding_under_load(through: Proxy, client: RedisConnection, redis_cluster: RedisCluster) -> None:
     one = redis_cluster.primary_of("a")
     two = next(port for key in "bcdefgh" if (port := redis_cluster.primary_of(key)) != one)

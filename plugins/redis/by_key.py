@@ -1,0 +1,258 @@
+"""Commands with one key each, of a client whose keys are on several servers: the fast path.
+
+Nearly always such a command is sent to where its key is, and what comes back is the reply. So that is all that is done
+here: one object for a command that comes by itself (`Keyed`); for a pipeline of one command, one for all of it
+(`Batch`, a single turn in the order of replies) and one for each server that has some of its keys (`Share`). Their
+keys, servers and replies are lists, made, divided and put together again by a few calls into C.
+
+Whatever is not nearly always (a server that sends a command elsewhere, any other error, a long reply, a lost
+connection) makes of each command concerned what it is elsewhere: a `Sent` with a turn of its own, which knows what to
+do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.router import Single
+from l4proxy.plugins.redis.sent import Sent, Turn
+from l4proxy.protocols.redis.reply import split_replies
+
+if TYPE_CHECKING:
+    from l4proxy.plugins.redis.routed import RoutedSession
+    from l4proxy.plugins.redis.sent import Joined
+    from l4proxy.plugins.redis.session import Task
+    from l4proxy.plugins.redis.shared import Receiver
+    from l4proxy.plugins.redis.target import Shard, Target
+    from l4proxy.plugins.redis.treatment import Treatment
+    from l4proxy.stream import Stream
+
+__all__ = ["send_by_key"]
+
+MINUS = ord("-")
+LONGEST_BATCH = 128
+"""Commands whose replies a client gets together, when all of them are there."""
+
+
+def send_by_key(session: RoutedSession, receiver: Receiver, treatment: Treatment, target: Target, run: Task) -> bool:
+    """Send commands that have one key, as their first argument, to the servers of ``target``. False: nothing was sent,
+    because some key has no server just now."""
+    head, count, data = run[0], run[1], run[2]
+    reads = treatment.command.is_readonly
+    if count == 1:
+        at = len(head.start) + 1
+        line_end = data.index(b"\r\n", at)
+        key = data[line_end + 2 : line_end + 2 + int(data[at:line_end])]
+        try:
+            shard = target.shard(key)
+            joined = session.reach(target, shard, reads)
+        except UpstreamError:
+            return False
+        keyed = Keyed(receiver, session, treatment, joined, (target, shard, data, key, reads))
+        session.queue(keyed)
+        joined.outstanding += 1
+        joined.link.send(keyed, treatment, 1, data)
+        return True
+    keys = data.split(b"\r\n")[4 :: 2 * head.argc + 1]  # arguments of a run have no CR
+    commands = data.split(head.start)
+    del commands[0]
+    batches: list[Batch] = []
+    try:
+        shards = target.shards_of(keys)
+        for begin in range(0, count, LONGEST_BATCH):
+            end = begin + LONGEST_BATCH
+            batch = Batch(receiver, session, treatment, head.start, target)
+            batch.divide(commands[begin:end], shards[begin:end])
+            batches.append(batch)
+    except UpstreamError:
+        return False
+    for batch in batches:
+        session.queue(batch)
+        batch.send()
+    return True
+
+
+class Keyed(Turn):
+    """One command, its turn, and the receiver of its reply."""
+
+    __slots__ = ("_joined", "_session", "_single", "_treatment")
+
+    def __init__(
+        self,
+        client: Receiver,
+        session: RoutedSession,
+        treatment: Treatment,
+        joined: Joined,
+        single: tuple[Target, Shard, bytes, bytes, bool],
+    ) -> None:
+        """``single`` is what a `Single` is made of."""
+        super().__init__(client)
+        self._session = session
+        self._treatment = treatment
+        self._joined = joined
+        self._single = single
+
+    def replied(self, data: bytes, count: int) -> None:
+        if data[0] == MINUS and not self.begun:
+            self._sent().replied(data, count)
+        else:
+            self._joined.outstanding -= 1
+            self._session.answer(self, data)
+
+    def part(self, data: bytes) -> None:
+        self._session.turn_part(self, data, self._joined.link)
+
+    def move(self, stream: Stream, size: int) -> bool:
+        return False
+
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        self._sent().failed(error, count, sent=sent)
+
+    def broken(self) -> None:
+        self._session.broken()
+
+    def _sent(self) -> Sent:
+        return Sent(self._session, Single(*self._single), self._treatment, self, joined=self._joined)
+
+
+class Batch(Turn):
+    """A pipeline of one command, and its turn."""
+
+    __slots__ = ("_missing", "_session", "_shards", "_start", "_target", "_treatment", "shares")
+
+    def __init__(
+        self, client: Receiver, session: RoutedSession, treatment: Treatment, start: bytes, target: Target
+    ) -> None:
+        super().__init__(client)
+        self._session = session
+        self._treatment = treatment
+        self._start = start
+        self._target = target
+        self._shards: list[Shard] = []
+        """Where each command goes."""
+        self.shares: dict[Shard, Share] = {}
+        self._missing = 0
+
+    def divide(self, commands: list[bytes], shards: list[Shard]) -> None:
+        """Raises UpstreamError."""
+        self.count = len(commands)
+        self._shards = shards
+        divided: dict[Shard, list[bytes]] = {}
+        for shard, command in zip(shards, commands, strict=True):
+            if shard in divided:
+                divided[shard].append(command)
+            else:
+                divided[shard] = [command]
+        reach, target, reads = self._session.reach, self._target, self._treatment.command.is_readonly
+        self.shares = {shard: Share(self, reach(target, shard, reads), those) for shard, those in divided.items()}
+        self._missing = len(divided)
+
+    def send(self) -> None:
+        start, treatment = self._start, self._treatment
+        for share in self.shares.values():
+            commands = share.commands
+            count = len(commands)
+            share.joined.outstanding += count
+            share.joined.link.send(share, treatment, count, start + start.join(commands))
+
+    @property
+    def session(self) -> RoutedSession:
+        return self._session
+
+    def share_done(self) -> None:
+        """All replies of a server are there."""
+        self._missing -= 1
+        if self._missing:
+            return
+        shares = self.shares
+        if len(shares) == 1:
+            data = b"".join(shares[self._shards[0]].replies)
+        else:
+            following = {shard: iter(share.split()) for shard, share in shares.items()}
+            data = b"".join(map(next, map(following.__getitem__, self._shards)))
+        self._session.answer(self, data)
+
+    def break_up(self) -> None:
+        """From now on, each command has a turn of its own."""
+        session, reads = self._session, self._treatment.command.is_readonly
+        turns = [Turn(self.client) for _ in self._shards]
+        session.replace(self, turns)
+        of_share: dict[Shard, list[Turn]] = {shard: [] for shard in self.shares}
+        for shard, turn in zip(self._shards, turns, strict=True):
+            of_share[shard].append(turn)
+        for shard, share in self.shares.items():
+            replies = share.split()
+            share.sent = deque(
+                Sent(
+                    session,
+                    Single(self._target, shard, command, _key_of(rest), reads),
+                    self._treatment,
+                    turn,
+                    joined=share.joined,
+                )
+                for turn, rest in list(zip(of_share[shard], share.commands, strict=True))[len(replies) :]
+                for command in (self._start + rest,)
+            )
+            for turn, reply in zip(of_share[shard], replies, strict=False):
+                session.answer(turn, reply)
+
+
+def _key_of(rest: bytes) -> bytes:
+    """The first argument of what follows a command's name, one without CR."""
+    return rest.split(b"\r\n", 2)[1]
+
+
+class Share:
+    """The commands of a batch that one server gets, and the receiver of their replies."""
+
+    __slots__ = ("_batch", "_received", "commands", "joined", "replies", "sent")
+
+    def __init__(self, batch: Batch, joined: Joined, commands: list[bytes]) -> None:
+        self._batch = batch
+        self.joined = joined
+        self.commands = commands
+        """Without what all of them begin with."""
+        self.replies: list[bytes] = []
+        """As they came, some of them together."""
+        self._received = 0
+        self.sent: deque[Sent] | None = None
+        """Those that wait for a reply, once the batch is broken up."""
+
+    def replied(self, data: bytes, count: int) -> None:
+        if self.sent is None and not (data[0] == MINUS or b"\r\n-" in data):
+            self.joined.outstanding -= count
+            self.replies.append(data)
+            self._received += count
+            if self._received == len(self.commands):
+                self._batch.share_done()
+            return
+        waiting = self._each()
+        for reply in split_replies(data, count) if count > 1 else (data,):
+            waiting.popleft().replied(reply, 1)
+
+    def part(self, data: bytes) -> None:
+        self._each()[0].part(data)
+
+    def move(self, stream: Stream, size: int) -> bool:
+        return False
+
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        waiting = self._each()
+        for _ in repeat(None, count):
+            waiting.popleft().failed(error, 1, sent=sent)
+
+    def broken(self) -> None:
+        self._batch.session.broken()
+
+    def split(self) -> list[bytes]:
+        """The replies that are there, each by itself."""
+        return split_replies(b"".join(self.replies), self._received)
+
+    def _each(self) -> deque[Sent]:
+        if self.sent is None:
+            self._batch.break_up()
+        assert self.sent is not None
+        return self.sent

@@ -1,0 +1,180 @@
+"""Pipelines of one command over several servers: in order, whole, and each with its own reply, whatever happens."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from l4proxy.protocols.redis.request import encode_command
+from l4proxy.protocols.redis.values import Failure
+from redis_memory import Client, RedisMemory, memory_cluster, redis_memory
+
+__all__ = ["memory_cluster", "redis_memory"]
+
+THREE = {"endpoints": ["192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"], "load_balancer": "maglev"}
+
+
+def start(memory: RedisMemory, **options: Any) -> Client:
+    return memory.start(cluster=THREE, **options)
+
+
+def pipeline(name: bytes, keys: list[bytes], *more: bytes) -> bytes:
+    return b"".join(encode_command(name, key, *more) for key in keys)
+
+
+def own_words(name: bytes, keys: list[bytes], *more: bytes) -> list[Any]:
+    """What the fake server answers."""
+    return [b" ".join([b"0", b"", name, key, *more]) for key in keys]
+
+
+@pytest.mark.parametrize("count", [2, 3, 16, 127, 128, 129, 1000])
+def test_a_pipeline_is_divided_and_its_replies_put_together(count: int, redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    keys = [b"key:%d" % number for number in range(count)]
+    client.end.send(pipeline(b"GET", keys) + pipeline(b"SET", keys, b"some value"))
+    redis_memory.serve()
+    assert client.replies() == own_words(b"GET", keys) + own_words(b"SET", keys, b"some value")
+    asked = [[words for words in server.commands if words[0] == b"GET"] for server in redis_memory.look()]
+    assert sorted(words[1] for commands in asked for words in commands) == sorted(keys)
+    for commands in asked:
+        numbers = [int(words[1][4:]) for words in commands]
+        assert numbers == sorted(numbers)
+
+
+def test_one_server_after_the_other(redis_memory: RedisMemory) -> None:
+    """No reply comes before those that are in front of it."""
+    client = start(redis_memory)
+    keys = [b"key:%d" % number for number in range(30)]
+    client.end.send(pipeline(b"GET", keys))
+    client.send(b"GET", b"last")
+    first, second, third = redis_memory.look()
+    third.serve()
+    first.serve()
+    assert client.replies() == []
+    second.work()
+    second.say(10)
+    assert client.replies() == []
+    second.say()
+    assert client.replies() == own_words(b"GET", [*keys, b"last"])
+
+
+def test_braces_decide(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    keys = [b"{user}:%d" % number for number in range(50)]
+    client.end.send(pipeline(b"GET", keys))
+    redis_memory.serve()
+    assert client.replies() == own_words(b"GET", keys)
+    assert sorted(len(server.commands) for server in redis_memory.look()) == [50]
+
+
+@pytest.mark.parametrize("position", [0, 1, 15, 31])
+def test_an_error_is_the_reply_to_one_command(position: int, redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    keys = [b"key:%d" % number for number in range(32)]
+    keys[position] += b"!"
+    client.end.send(pipeline(b"STRLEN", keys))
+    redis_memory.serve()
+    expected = own_words(b"STRLEN", keys)
+    expected[position] = Failure(b"WRONGTYPE " + keys[position])
+    assert client.replies() == expected
+
+
+def test_what_looks_like_an_error_inside_of_a_value_is_none(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    keys = [b"key:%d" % number for number in range(8)]
+    client.end.send(pipeline(b"SET", keys, b"\n-ERR +x"))
+    redis_memory.serve()
+    assert client.replies() == own_words(b"SET", keys, b"\n-ERR +x")
+
+
+def test_a_client_that_goes_takes_no_reply_from_others(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory, connections=1)
+    other = redis_memory.another()
+    keys = [b"key:%d" % number for number in range(20)]
+    client.end.send(pipeline(b"STRLEN", [*keys, b"wrong!"]))
+    other.end.send(pipeline(b"GET", keys))
+    redis_memory.look()[0].serve()
+    client.end.reset()
+    redis_memory.serve()
+    assert other.replies() == own_words(b"GET", keys)
+
+
+def test_a_lost_server_is_an_error_to_its_commands_alone(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    keys = [b"key:%d" % number for number in range(40)]
+    client.end.send(pipeline(b"INCR", keys))
+    lost, *others = redis_memory.look()
+    for server in redis_memory.look():
+        server.work()
+    gone = {words[1] for words in lost.commands}
+    lost.end.reset()
+    for server in others:
+        server.say()
+    replies = client.replies()
+    assert len(replies) == len(keys)
+    for key, reply, expected in zip(keys, replies, own_words(b"INCR", keys), strict=True):
+        if key in gone:
+            assert isinstance(reply, Failure)
+            assert reply.startswith(b"ERR upstream failure")
+        else:
+            assert reply == expected
+
+
+def script(chance: random.Random) -> tuple[bytes, list[Any]]:
+    """Pipelines of all kinds, one behind the other, and what is right to be answered."""
+    data, expected = b"", list[Any]()
+    for _ in range(chance.randint(1, 6)):
+        keys = [b"key:%d" % chance.randrange(1000) for _ in range(chance.choice([1, 2, 5, 30, 200]))]
+        match chance.randrange(4):
+            case 0:
+                data += pipeline(b"GET", keys)
+                expected += own_words(b"GET", keys)
+            case 1:
+                value = b"v" * chance.choice([1, 60, 130, 20_000 if len(keys) < 6 else 130])
+                data += pipeline(b"SET", keys, value)
+                expected += own_words(b"SET", keys, value)
+            case 2:
+                keys = [key + chance.choice([b"!", b"", b"", b"", b""]) for key in keys]
+                data += pipeline(b"STRLEN", keys)
+                expected += [
+                    Failure(b"WRONGTYPE " + key) if key.endswith(b"!") else own_words(b"STRLEN", [key])[0]
+                    for key in keys
+                ]
+            case 3:
+                data += encode_command(b"MGET", *keys)
+                expected.append(keys)
+    return data, expected
+
+
+@pytest.mark.parametrize("faults", [False, True])
+@pytest.mark.parametrize("seed", range(40))
+def test_every_command_gets_its_reply(seed: int, faults: bool, redis_memory: RedisMemory) -> None:
+    chance = random.Random(seed)
+    clients = [start(redis_memory), redis_memory.another(), redis_memory.another()]
+    scripts = [script(chance) for _ in clients]
+    unsent = [data for data, _ in scripts]
+    while any(unsent):
+        at = chance.choice([at for at, data in enumerate(unsent) if data])
+        size = chance.choice([30, 1000, 100_000])
+        clients[at].end.send(unsent[at][:size])
+        unsent[at] = unsent[at][size:]
+        for server in redis_memory.look():
+            if server.end.closed or chance.random() < 0.3:
+                continue
+            server.work()
+            server.say(chance.choice([0, 1, 50, 5000, None]))
+            if faults and chance.random() < 0.05:
+                chance.choice([server.end.eof, server.end.reset])()
+    redis_memory.serve()
+    for client, (_, expected) in zip(clients, scripts, strict=True):
+        replies = client.replies()
+        if client.end.closed and faults:  # a long reply was cut off
+            assert len(replies) <= len(expected)
+        else:
+            assert len(replies) == len(expected)
+            assert not client.unfinished
+        for reply, right in zip(replies, expected, strict=False):
+            lost = b"upstream failure" in (b" ".join(reply) if isinstance(reply, list) else reply)
+            assert reply == right or (faults and lost)
