@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.limits import RedisLimits
-from l4proxy.protocols.redis.reply import ReplyScanner
+from l4proxy.protocols.redis.reply import ReplyScanner, split_replies
 from l4proxy.protocols.redis.values import decode, encode
 from resp_cases import BAD_REPLIES, values
 
@@ -168,3 +168,17 @@ def test_garbage_is_refused_or_waited_for(data: bytes) -> None:
 def test_it_agrees_with_the_decoder(data: Any) -> None:
     wire = encode(data.draw(values()))
     assert ReplyScanner().end(wire + b"+OK\r\n", 0) == len(wire)
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [b"+OK\r\n", b":1\r\n", b"$-1\r\n", b"_\r\n", b"$5\r\na\r\n-b\r\n"],
+        [b"$200\r\n" + b"x" * 200 + b"\r\n", b"+OK\r\n"],
+        [b"-ERR +x\r\n", b"+OK\r\n"],
+        [b"*2\r\n$1\r\na\r\n:5\r\n", b":5\r\n"],
+    ],
+)
+def test_replies_are_split(replies: list[bytes]) -> None:
+    """Short ones at once, others one after the other."""
+    assert split_replies(b"".join(replies), len(replies)) == replies
