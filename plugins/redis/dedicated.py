@@ -53,7 +53,8 @@ BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
 class Asked:
     """Commands that were sent and have no reply yet."""
 
-    __slots__ = ("command", "count", "effect", "hidden", "since", "stats", "task", "total", "treatment")
+    __slots__ = ("command", "count", "effect", "hidden", "silent", "since", "stats", "task", "total",
+                 "treatment")  # fmt: skip
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Asked:
         effect: Callable[[bytes], object] | None = None,
         hidden: bool = False,
         task: Task | None = None,
+        silent: bool = False,
     ) -> None:
         self.treatment = treatment
         self.stats = stats
@@ -76,6 +78,8 @@ class Asked:
         """Called with the reply, unless that is an error, before the client gets it."""
         self.hidden = hidden
         """The client has not asked for it, and does not get the reply."""
+        self.silent = silent
+        """The client has asked for it, and wants no reply."""
         self.task = task
         """What it was in the session; None, where the client has not asked for it."""
         self.since = _now()
@@ -155,6 +159,10 @@ class DedicatedConnection(ServerConnection):
         return self.multi or self.watching or self.monitoring or self.kept or bool(self._channels)
 
     @property
+    def subscribed(self) -> bool:
+        return bool(self._channels)
+
+    @property
     def only_subscribed(self) -> bool:
         """Whether all that the server knows of the client are its subscriptions."""
         return bool(self._channels) and not (self.multi or self.watching or self.monitoring or self.kept)
@@ -187,12 +195,13 @@ class DedicatedConnection(ServerConnection):
         *,
         hidden: bool = False,
         task: Task | None = None,
+        silent: bool = False,
     ) -> None:
         """Send ``count`` commands of one kind, or the end of one of which ``send_part`` has had the beginning."""
         stats = self.tally(treatment.name)
         stats.request_bytes_total += len(data)
         command = encode_command(treatment.name.encode()) if self._in_parts else data
-        self._asked.append(Asked(treatment, stats, command, count, effect, hidden, task))
+        self._asked.append(Asked(treatment, stats, command, count, effect, hidden, task, silent))
         self.send_part(data)
         self._in_parts = False
 

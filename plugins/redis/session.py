@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from l4proxy.errors import UpstreamError
 from l4proxy.filter import Side
+from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
 from l4proxy.plugins.redis.front import Front
 from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Unheard
 from l4proxy.plugins.redis.replies import TOO_LONG, of_upstream_error
@@ -475,7 +476,7 @@ class Session:
     # Replies from its own connection
 
     def own_reply(self, asked: Asked, data: bytes) -> None:
-        data = b"" if self.mute else data
+        data = b"" if self._is_unheard(asked) else data
         if asked.request is None:
             self.give(data)
         elif asked.count > 0:
@@ -485,7 +486,13 @@ class Session:
         if self._ended and self._own is not None and self._own.blocked:
             self.finish("client", "eof")
 
+    def _is_unheard(self, asked: Asked) -> bool:
+        """Whether the client wants no reply; what answers a subscription it gets all the same."""
+        return asked.silent or (self.mute and asked.treatment.role not in SUBSCRIPTIONS)
+
     def own_part(self, asked: Asked | None, data: bytes) -> None:
+        if asked is not None and self._is_unheard(asked):
+            return
         if asked is None or asked.request is None:
             self.give(data)
         else:
@@ -515,7 +522,7 @@ class Session:
         for asked in missing:
             if asked.request is not None:
                 self.filters.respond(asked.request, error)
-            else:
+            elif not self._is_unheard(asked):
                 self.give(error * asked.missing)
         if own.stateful or self._part_sent:
             self.finish("upstream", "state_lost")

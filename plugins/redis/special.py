@@ -252,9 +252,9 @@ def client(session: Session, treatment: Treatment, run: Task) -> None:
     elif subcommand == b"REPLY" and len(words) == 3 and words[2].upper() in (b"ON", b"OFF", b"SKIP"):
         mode = words[2].upper()
         session.done()
-        session.mute, session.skip = mode == b"OFF", False
+        session.mute, session.skip = mode == b"OFF" or (session.mute and mode == b"SKIP"), False
         session.reply(run, OK if mode == b"ON" else b"")
-        session.skip = mode == b"SKIP"
+        session.skip = mode == b"SKIP" and not session.mute
     elif subcommand == b"SETNAME" and len(words) == 3:
         session.done()
         if is_client_name(words[2]):
@@ -283,7 +283,7 @@ def reset(session: Session, treatment: Treatment, run: Task) -> None:
     session.done()
     session.become(session.hub.identity)
     session.name = b""
-    session.mute = session.skip = False
+    session.mute = False
     session.reply(run, b"+RESET\r\n")
 
 
@@ -332,7 +332,7 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     role = treatment.role
     if not count:
         own.send_part(data)
-    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_ours(session, treatment, data):
+    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_ours(session, own, treatment, data):
         if own.waiting:
             return False
         if role in (Role.QUIT, Role.RESET):
@@ -347,16 +347,18 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     elif role in _IDENTITY:
         return _change_own(session, own, treatment, run)
     elif role is Role.CLIENT:
-        own.send(treatment, data, 1, _client_effect(session, own, data), task=run)
+        own.send(treatment, data, 1, _client_effect(session, own, data), task=run, silent=session.skip)
     else:
-        own.send(treatment, data, count, task=run)
+        own.send(treatment, data, count, task=run, silent=session.skip)
+    session.skip = False
     session.done()
     return True
 
 
-def _is_ours(session: Session, treatment: Treatment, data: bytes) -> bool:
-    """``CLIENT REPLY`` is: what the server does not send could not be told from what is lost."""
-    if treatment.role is not Role.CLIENT:
+def _is_ours(session: Session, own: DedicatedConnection, treatment: Treatment, data: bytes) -> bool:
+    """``CLIENT REPLY`` is: what the server does not send could not be told from what is lost. It does not take it from
+    a client that has subscribed, in RESP2."""
+    if treatment.role is not Role.CLIENT or (own.subscribed and session.identity.protocol == 2):
         return False
     words = arguments(data)
     return [word.upper() for word in words[1:2]] == [b"REPLY"] or _cannot_be_told(session, words)
@@ -382,7 +384,8 @@ def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment
             own.identity = change.identity
             own.name = session.name = session.name if change.name is None else change.name
 
-    own.send(treatment, run[2], 1, take_effect, task=run)
+    own.send(treatment, run[2], 1, take_effect, task=run, silent=session.skip)
+    session.skip = False
     session.done()
     return True
 

@@ -535,6 +535,37 @@ def test_client_reply(redis_memory: RedisMemory) -> None:
     assert [b"GET", b"b"] in redis_memory.servers[0].commands
 
 
+def test_no_reply_is_wanted_from_a_connection_of_ones_own(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    client.send(b"CLIENT", b"REPLY", b"SKIP")
+    client.send(b"WATCH", b"a")
+    client.send(b"GET", b"a")
+    client.send(b"CLIENT", b"REPLY", b"SKIP")
+    client.send(b"GET", b"b")
+    client.send(b"GET", b"c")
+    redis_memory.serve()
+    assert client.replies() == [b"0  GET a", b"0  GET c"]
+
+
+def test_no_reply_is_wanted_but_what_answers_subscriptions(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    for words in ([b"REPLY", b"OFF"], [b"REPLY", b"SKIP"]):  # off is off
+        client.send(b"CLIENT", *words)
+    for words in ([b"GET", b"a"], [b"SUBSCRIBE", b"c"], [b"UNSUBSCRIBE", b"c"], [b"CLIENT", b"REPLY", b"ON"]):
+        client.send(*words)
+        redis_memory.serve()
+    assert client.replies() == [[b"subscribe", b"c", 1], [b"unsubscribe", b"c", 0], OK]
+
+
+def test_who_has_subscribed_in_resp2_gets_what_the_server_says_to_client_reply(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    client.send(b"SUBSCRIBE", b"c")
+    client.send(b"CLIENT", b"REPLY", b"OFF")
+    redis_memory.serve()
+    assert redis_memory.servers[-1].commands == [[b"SUBSCRIBE", b"c"], [b"CLIENT", b"REPLY", b"OFF"]]
+    assert len(client.replies()) == 2
+
+
 def test_what_is_about_the_connection_stays_with_it(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.send(b"CLIENT", b"TRACKING", b"ON")
