@@ -97,6 +97,7 @@ DEFAULT_PLUGINS: tuple[DefaultPlugin, ...] = (
     DefaultPlugin("redis_check", Kind.HEALTH_CHECK, "redis"),
     DefaultPlugin("redis_fault", Kind.MESSAGE_FILTER, "fault", "redis"),
     DefaultPlugin("redis_local_ratelimit", Kind.MESSAGE_FILTER, "local_ratelimit", "redis"),
+    DefaultPlugin("redis_nodes", Kind.FILTER, "redis_nodes"),
     DefaultPlugin("redis_rename", Kind.MESSAGE_FILTER, "rename", "redis"),
     DefaultPlugin("redis_ttl", Kind.MESSAGE_FILTER, "ttl", "redis"),
     DefaultPlugin("redis_watch", Kind.FILTER, "redis"),

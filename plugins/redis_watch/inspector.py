@@ -23,6 +23,8 @@ class RedisInspector(Inspector[RedisWatchConfig]):
 
     name = "redis"
     ports = (6379,)
+    terminal = "redis_nodes"
+    more_ports = 100
     kind_word = "command"
     selectors = (
         Selector("key", "KEY", "commands about keys that fit", lambda exchange: exchange.keys()),

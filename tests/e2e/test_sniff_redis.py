@@ -4,12 +4,17 @@ tcpdump's capture, and in a recording. In a network namespace, so that nothing e
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from services.needs import needs, program
+from services.redis_cluster import RedisCluster
 from sniffing import environment
 
 SNIFF = [sys.executable, "-m", "l4proxy", "sniff", "redis"]
@@ -104,3 +109,51 @@ def test_every_source_sees_the_same(tmp_path: Path) -> None:
     assert exchanges(sniff("--replay", str(tmp_path / "recording.jsonl"), "--json")) == seen
     chosen = exchanges(sniff(*capture, "--key", "user:*", "--errors"))
     assert [one[:2] for commands in chosen.values() for one in commands] == [("LPOP", "WRONGTYPE")]
+
+
+REDIS_PY = """
+import sys
+from redis import RedisCluster
+for protocol in (2, 3):
+    with RedisCluster(host="127.0.0.1", port=int(sys.argv[1]), protocol=protocol) as cluster:
+        for number in range(50):
+            cluster.set(f"py:{number}", number)
+        assert sum(int(cluster.get(f"py:{number}")) for number in range(50)) == 1225
+        print(*sorted(node.port for node in cluster.get_nodes()))
+"""
+
+
+@needs("redis-server", "redis-cli")
+def test_the_nodes_of_a_cluster_are_followed(redis_cluster: RedisCluster, tmp_path: Path) -> None:
+    """Clients that know of clusters go to each of its nodes, and none past the proxy."""
+    pytest.importorskip("redis", reason="redis (redis-py) is not installed")
+    redis_cluster.settle()
+    argv = [*SNIFF, redis_cluster.addresses[0], "--json"]
+    with open(tmp_path / "seen", "wb") as file:
+        sniffer = subprocess.Popen(argv, stdout=file, stderr=subprocess.PIPE, env=environment())
+    try:
+        assert sniffer.stderr is not None
+        found = re.search(rb"connect clients to 127.0.0.1:(\d+)", sniffer.stderr.readline())
+        assert found is not None
+        port = int(found[1])
+        keys = [f"cli:{number}" for number in range(8)]
+        script = "".join(f"set {key} x\nget {key}\n" for key in keys)
+        cli = [program("redis-cli"), "-c", "-p", str(port)]
+        done = subprocess.run(cli, input=script, capture_output=True, text=True, check=True)
+        shown = done.stdout.splitlines()
+        assert [line for line in shown if not line.startswith("->")] == ["OK", "x"] * len(keys)
+        done = subprocess.run([sys.executable, "-c", REDIS_PY, str(port)], capture_output=True, text=True)
+        ports = [int(word) for word in done.stdout.split()]
+        assert len(set(ports)) >= 3, done.stderr  # replicas without data are not named
+        assert all(port < one <= port + 100 for one in ports)
+        sniffer.send_signal(signal.SIGINT)
+        sniffer.communicate(timeout=60)
+    finally:
+        sniffer.kill()
+    seen = [json.loads(line) for line in (tmp_path / "seen").read_bytes().splitlines()]
+    written = [one for one in seen if one["command"] == "SET" and not one["error"]]
+    assert sorted({key for one in written for key in one["keys"]}) == sorted(
+        [*keys, *(f"py:{number}" for number in range(50))]
+    )
+    assert len({one["server"] for one in written}) == 3
+    assert "MOVED" in {one["error"] for one in seen}
