@@ -112,7 +112,8 @@ class ForwardCommand(_Requests):
         }
         filters = [{"use": "basic_auth", "file": args.users, "proxy": True, "forward_user": ""}] if args.users else []
         routes = [{"name": "forward", "forward": forward}]
-        return {"use": "http", "routes": routes, "filters": filters, "forwarded": "off", "via": "l4proxy"}
+        paths = {"normalize_path": False, "merge_slashes": False, "escaped_slashes": "keep"}  # are the servers' own
+        return {"use": "http", "routes": routes, "filters": filters, "forwarded": "off", "via": "l4proxy", **paths}
 
     def draft(self, args: argparse.Namespace) -> Draft:
         args.upstream = args.allow  # what the banner shows as the other end

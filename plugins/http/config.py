@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 from l4proxy.config.types import ClusterName, Duration, FilePath, Network, Percent, Range, Size
 from l4proxy.errors import did_you_mean
-from l4proxy.plugins.http.field_config import check_with
 from l4proxy.plugins.http.http2_config import Http2Options
 from l4proxy.plugins.http.route_config import Route, UseHttpFilter, VirtualHost, never_reached
 from l4proxy.protocols.http_fields import check_field
@@ -110,8 +109,9 @@ class HttpConfig:
     """What `Server` says instead of the upstream's word; `"-"`: nothing."""
     normalize_path: bool = True
     """Resolve `.` and `..` segments, and escapes of characters that need none, before routes see a path."""
-    merge_slashes: bool = False
-    """Make one slash of several."""
+    merge_slashes: bool = True
+    """Make one slash of several: a rule for `/admin` would not see `//admin`, and most programs take it for the same.
+    Turn it off where paths have other addresses in them, or names with empty parts (`/fetch/https://a.test/`)."""
     escaped_slashes: Literal["reject", "keep", "unescape"] = "reject"
     """A path with `%2F`, `%5C` or a backslash, which the proxy and the upstream could take apart differently."""
     underscores: Literal["drop", "keep", "reject"] = "drop"
@@ -129,7 +129,7 @@ class HttpConfig:
             raise ValueError("cluster: write cluster, or routes, or virtual_hosts")
         if self.trusted_hops and self.trusted_proxies:
             raise ValueError("trusted_hops: not beside trusted_proxies")
-        check_with(lambda value: check_field("server", value), "server", self.server)
+        check_field("server", self.server)
         if self.via and not re.fullmatch(r"[^\s,()]+", self.via):
             raise ValueError(f"via: {self.via!r} is not a name")
         for key in self.error_pages:

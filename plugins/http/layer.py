@@ -55,8 +55,10 @@ class Layer:
             self.filters.cleanup()
             raise
         self._only = self.hosts.only
-        self._attention = ("%", "\\", "/.") if config.normalize_path else ("%", "\\")
-        self._merges = config.merge_slashes
+        self._attention = [
+            "%", "\\", *(["/."] if config.normalize_path else []), *(["//"] if config.merge_slashes else [])
+        ]  # fmt: skip
+        """What a target may have in it that is to be looked at."""
         self.via = config.via
         self.changes_responses = bool(config.server or config.via)
         self._stop_collecting = server.stats.on_collect(self._collect)
@@ -117,9 +119,6 @@ class Layer:
                 if not self._normalize(exchange):
                     return
                 break
-        else:
-            if self._merges and "//" in target and not self._normalize(exchange):
-                return
         if self.max_body and request.content_length and request.content_length > self.max_body:
             exchange.fail(413, "body_too_large", "the request's body is too large (max_body)")
             return

@@ -30,6 +30,7 @@ def test_forward_is_a_route_with_safe_defaults() -> None:
     assert [str(one) for one in route.forward.allow] == ["*.example.com", "pypi.org"]
     assert (route.forward.ports, route.forward.connect_ports, route.forward.allow_private) == ((80,), (443,), False)
     assert (http.forwarded, http.via, http.filters, config.clusters) == ("off", "l4proxy", (), ())
+    assert (http.normalize_path, http.merge_slashes, http.escaped_slashes) == (False, False, "keep")
 
 
 def test_forward_may_be_told_more(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_cve_2020_25017_and_2026_26308_repeated_headers(lines: list[str]) -> Non
     [
         "/admin", "/admin/", "/admin/x", "/public/../admin", "/./admin", "/%61dmin", "/public/%2e%2e/admin",
         "/public/.%2E/admin", "/admin/.", "/admin?x=/../", "http://a.test/public/../admin",
+        "//admin", "///admin//x", "/public/..//admin", "//%61dmin?a//b", "http://a.test//admin",
     ],
 )  # fmt: skip
 def test_cve_2019_9901_path_normalization(target: str) -> None:
