@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from proxying import HOST, Proxy, proxy, server
 
-__all__ = ["Client", "Reply", "Seen", "connect", "http_proxy", "ok", "read_head", "send", "upstream"]
+__all__ = ["Client", "Pour", "Reply", "Seen", "connect", "http_proxy", "ok", "read_head", "send", "upstream"]
 
 TIMEOUT = 10
 Answer = Callable[["Seen", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -66,6 +66,28 @@ def send(data: bytes, *, close: bool = False) -> Answer:
             writer.close()
 
     return answer
+
+
+class Pour:
+    """An answer of 100 MB, as fast as it is taken. ``sent`` says how much of it was."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def __call__(self, _seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        for _ in range(1000):
+            writer.write(bytes(100_000))
+            await writer.drain()
+            self.sent += 100_000
+
+    async def standstill(self) -> None:
+        """Wait until nothing is taken any more. Raises AssertionError if that was most of it."""
+        before = -1
+        while self.sent != before:
+            before = self.sent
+            await asyncio.sleep(0.3)
+        assert self.sent < 50_000_000
 
 
 class Upstream(NamedTuple):

@@ -7,9 +7,12 @@ type, a number that is none, too few arguments. Errors are replies, too.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-__all__ = ["commands"]
+from l4proxy.protocols.redis.request import encode_command
+from services.redis import RedisConnection
+
+__all__ = ["ask_both", "commands"]
 
 TEMPLATES = """
 APPEND k v | BITCOUNT k | BITCOUNT k i i | BITFIELD k SET u8 n n GET i5 n | BITFIELD_RO k GET u4 0 | BITOP AND k k k
@@ -89,3 +92,15 @@ def _value(chance: random.Random) -> bytes:
     if kind < 0.8:
         return b"a\r\nb\0" + bytes([chance.randrange(256)])
     return b"x" * chance.choice([0, 1, 126, 127, 128, 300, 3000])
+
+
+def ask_both(
+    one: RedisConnection, other: RedisConnection, pipeline: Sequence[Sequence[bytes]], chance: random.Random
+) -> None:
+    """Send the same commands on both connections, in two pieces on the second one; the replies have to be the same."""
+    data = b"".join(encode_command(*words) for words in pipeline)
+    cut = chance.randrange(len(data))
+    one.send(data)
+    other.send(data[:cut], data[cut:])
+    for words in pipeline:
+        assert other.reply() == one.reply(), words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from l4proxy.protocols.redis.values import Failure, Map, Push, Simple, encode
 from l4proxy.testing import End, Harness, use
 from memory_cluster import MemoryCluster, memory_cluster
 
-__all__ = ["Client", "FakeServer", "RedisMemory", "memory_cluster", "redis_memory"]
+__all__ = ["Client", "FakeServer", "RedisMemory", "is_upstream_error", "memory_cluster", "redis_memory"]
 
 
 class FakeServer:
@@ -185,6 +186,10 @@ class Client:
         return self._codec.leftover()
 
 
+def is_upstream_error(value: Any) -> bool:
+    return isinstance(value, Failure) and value.startswith(b"ERR upstream failure")
+
+
 class RedisMemory:
     """Made by the fixture: clients of one proxy, and the server's side of its connections in ``servers``."""
 
@@ -230,6 +235,26 @@ class RedisMemory:
                 return
             for server in speaking:
                 server.say()
+
+    def talk(self, chance: random.Random, unsent: dict[Client, bytes], *, faults: float = 0) -> None:
+        """Clients send what they have in pieces, and servers answer in pieces; connections to servers break with this
+        probability each time that one speaks."""
+        while any(unsent.values()):
+            client = chance.choice([client for client, data in unsent.items() if data])
+            size = chance.choice([1, 7, 50, 1000, 100_000])
+            if client.end.closed:
+                unsent[client] = b""
+                continue
+            client.end.send(unsent[client][:size])
+            unsent[client] = unsent[client][size:]
+            for server in self.look():
+                if server.end.closed or chance.random() < 0.3:
+                    continue
+                server.work()
+                server.say(chance.choice([0, 1, 5, 100, None]))
+                if chance.random() < faults:
+                    chance.choice([server.end.eof, server.end.reset])()
+        self.serve()
 
     def statistic(self, metric: str, **labels: str) -> Any:
         assert self._first is not None

@@ -11,7 +11,7 @@ import pytest
 
 from clusters import run
 from http2_peers import h2_connect, h2_upstream, reply_ok
-from http_peers import Client, Seen, connect, http_proxy, ok, read_head, upstream
+from http_peers import Client, Pour, Seen, connect, http_proxy, ok, read_head, upstream
 from l4proxy import NoConfig, Register, hookimpl
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
 from proxying import HOST
@@ -152,30 +152,14 @@ def test_responses(treat: Treat, expected: bytes, version: int) -> None:
 @pytest.mark.parametrize("treat", [upper, in_chunks])
 def test_a_slow_reader_holds_its_upstream_whoever_reads_in_between(treat: Treat, version: int) -> None:
     async def conversation() -> None:
-        sent = 0
-
-        async def pour(_seen: Seen, _reader: object, writer: asyncio.StreamWriter) -> None:
-            nonlocal sent
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-            for _ in range(1000):
-                writer.write(bytes(100_000))
-                await writer.drain()
-                sent += 100_000
-
-        async def standstill() -> None:
-            before = -1
-            while sent != before:
-                before = sent
-                await asyncio.sleep(0.3)
-            assert sent < 50_000_000
-
+        pour = Pour()
         async with upstream(pour) as up, http_proxy(up, **plugin(treat, "response")) as proxy:
             if version == 1:
                 async with connect(proxy) as client:
                     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                     await read_head(client.reader)
                     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-                    await standstill()
+                    await pour.standstill()
                     (connection,) = proxy.server.listeners[0].connections.values()
                     assert connection.client.buffered < 1_000_000
                     client.writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -186,7 +170,7 @@ def test_a_slow_reader_holds_its_upstream_whoever_reads_in_between(treat: Treat,
                 async with h2_connect(proxy) as h2:
                     h2.opens_windows = False
                     h2.open()
-                    await standstill()
+                    await pour.standstill()
 
     run(conversation)
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from clusters import refused, run
-from http_peers import Client, Seen, connect, http_proxy, ok, read_head, send, upstream
+from http_peers import Client, Pour, Seen, connect, http_proxy, ok, read_head, send, upstream
 
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -519,25 +519,12 @@ def test_a_body_over_the_limit_is_413() -> None:
 
 def test_a_slow_reader_holds_its_upstream_and_bounds_memory() -> None:
     async def conversation() -> None:
-        sent = 0
-
-        async def pour(_seen: Seen, _reader: object, writer: asyncio.StreamWriter) -> None:
-            nonlocal sent
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-            for _ in range(1000):
-                writer.write(bytes(100_000))
-                await writer.drain()
-                sent += 100_000
-
+        pour = Pour()
         async with upstream(pour) as up, http_proxy(up) as proxy, connect(proxy) as client:
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             await read_head(client.reader)
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            before = -1
-            while sent != before:
-                before = sent
-                await asyncio.sleep(0.3)
-            assert sent < 50_000_000
+            await pour.standstill()
             (connection,) = proxy.server.listeners[0].connections.values()
             assert connection.client.buffered < 1_000_000
 

@@ -13,7 +13,7 @@ from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.slots import slot_of
 from l4proxy.protocols.redis.values import Failure, Push, Simple
 from l4proxy.testing import Proxy, StartProxy
-from redis_fuzz import commands
+from redis_fuzz import ask_both, commands
 from redis_load import Load
 from services.needs import needs, program
 from services.redis import RedisConnection, RedisServer
@@ -121,11 +121,7 @@ def test_the_replies_are_a_servers(
             for _ in range(chance.choice([1, 2, 5, 20])):
                 tag = b"{%d}" % chance.randrange(8)
                 pipeline.append([tag + word if word[:3] == b"key" else word for word in next(source)])
-            data = b"".join(encode_command(*words) for words in pipeline)
-            direct.send(data)
-            client.send(data)
-            for words in pipeline:
-                assert client.reply() == direct.reply(), words
+            ask_both(direct, client, pipeline, chance)
 
 
 @needs("redis-benchmark")

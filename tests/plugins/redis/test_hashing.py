@@ -7,10 +7,9 @@ import random
 import pytest
 
 from l4proxy.plugins.redis.proxy import RedisProxy
-from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.values import Failure, Simple
 from l4proxy.testing import StartProxy
-from redis_fuzz import commands
+from redis_fuzz import ask_both, commands
 from services.needs import needs
 from services.redis import RedisServer
 
@@ -90,12 +89,7 @@ def test_the_replies_are_a_servers(
             for _ in range(chance.choice([1, 2, 5, 20])):
                 tag = b"{%d}" % chance.randrange(8)
                 pipeline.append([tag + word if word[:3] == b"key" else word for word in next(source)])
-            data = b"".join(encode_command(*words) for words in pipeline)
-            direct.send(data)
-            cut = chance.randrange(len(data))
-            client.send(data[:cut], data[cut:])
-            for words in pipeline:
-                assert client.reply() == direct.reply(), words
+            ask_both(direct, client, pipeline, chance)
 
 
 def test_a_server_that_is_down_takes_only_its_keys(proxy: StartProxy, redis_three: list[RedisServer]) -> None:

@@ -12,7 +12,7 @@ from l4proxy.plugins.redis.proxy import RedisProxy
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.values import Push, Simple, decode
 from l4proxy.testing import Proxy, StartProxy
-from redis_fuzz import commands
+from redis_fuzz import ask_both, commands
 from services.needs import needs, program
 from services.redis import RedisServer
 
@@ -51,12 +51,7 @@ def test_the_replies_are_the_servers(
         while asked < 4000:
             pipeline = [next(source) for _ in range(chance.choice([1, 1, 1, 2, 5, 20]))]
             asked += len(pipeline)
-            data = b"".join(encode_command(*words) for words in pipeline)
-            direct.send(data)
-            cut = chance.randrange(len(data))
-            client.send(data[:cut], data[cut:])
-            for words in pipeline:
-                assert client.reply() == direct.reply(), words
+            ask_both(direct, client, pipeline, chance)
 
 
 @needs("redis-benchmark")

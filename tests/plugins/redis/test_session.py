@@ -9,7 +9,7 @@ import pytest
 
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.values import Failure, Map, Push, Simple
-from redis_memory import Client, FakeServer, RedisMemory, memory_cluster, redis_memory
+from redis_memory import Client, FakeServer, RedisMemory, is_upstream_error, memory_cluster, redis_memory
 
 __all__ = ["memory_cluster", "redis_memory"]
 
@@ -75,28 +75,11 @@ class Script:
 
 
 def play(memory: RedisMemory, seed: int, *, faults: bool) -> list[tuple[Client, Script]]:
-    """Several clients send what they have in pieces; servers answer in pieces; some connections break."""
     chance = random.Random(seed)
     first = memory.start(connections=chance.randint(1, 2))
     clients = [first, *(memory.another() for _ in range(chance.randint(0, 3)))]
     cast = [(client, Script(chance, number)) for number, client in enumerate(clients)]
-    unsent = {client: script.data for client, script in cast}
-    while any(unsent.values()):
-        client = chance.choice([client for client, data in unsent.items() if data])
-        size = chance.choice([1, 7, 50, 1000, 100_000])
-        if client.end.closed:
-            unsent[client] = b""
-            continue
-        client.end.send(unsent[client][:size])
-        unsent[client] = unsent[client][size:]
-        for server in memory.look():
-            if server.end.closed or chance.random() < 0.3:
-                continue
-            server.work()
-            server.say(chance.choice([0, 1, 5, 100, None]))
-            if faults and chance.random() < 0.05:
-                chance.choice([server.end.eof, server.end.reset])()
-    memory.serve()
+    memory.talk(chance, {client: script.data for client, script in cast}, faults=0.05 if faults else 0)
     return cast
 
 
@@ -105,10 +88,6 @@ def test_every_command_gets_its_reply(seed: int, redis_memory: RedisMemory) -> N
     for client, script in play(redis_memory, seed, faults=False):
         assert client.replies() == script.expected
         assert not client.unfinished
-
-
-def is_upstream_error(value: Any) -> bool:
-    return isinstance(value, Failure) and value.startswith(b"ERR upstream failure")
 
 
 @pytest.mark.parametrize("seed", range(150))
