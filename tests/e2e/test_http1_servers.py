@@ -70,9 +70,7 @@ def test_odd_requests_are_what_they_seem(python_http: Callable[[str], int], name
                 if first[:1] == b"4":  # it may be stricter than we are, and must not see what is not there
                     assert seen in ([], [["GET", "/marker", ""]]), case
                     continue
-                if name == "http.server" and target.startswith("//"):
-                    target = "/" + target.lstrip("/")
-                assert seen == [[method, target, body.decode()], ["GET", "/marker", ""]], case
+                assert seen == [[method, re.sub("//+", "/", target), body.decode()], ["GET", "/marker", ""]], case
                 assert rest == [b"200"], case
 
     run(conversation)
