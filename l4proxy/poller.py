@@ -109,17 +109,17 @@ class Poller:
     def _dispatch(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         callbacks, new = self._callbacks, self._new
         others = []
-        for event in events:
-            if new and event[0] in new:
+        for fd, mask in events:
+            if new and fd in new:
                 continue
-            callback = callbacks.get(event[0])
+            callback = callbacks.get(fd)
             if callback is None:
-                others.append(event)
+                others.append((fd, mask))
                 continue
             try:
-                callback(event[1])
+                callback(mask)
             except (Exception, asyncio.CancelledError):
-                log.exception("the callback of descriptor %d failed", event[0])
+                log.exception("the callback of descriptor %d failed", fd)
         if self._deferred:
             self.run_deferred()
         return others

@@ -24,21 +24,31 @@ Reader = Callable[[Any], Any]
 
 
 class Attribute:
-    """The reader of an attribute, by its path (``cluster``, ``reason.detail``). With ``text``, empty text is nothing;
-    so is what a record has not. A line of the log reads it without a call."""
+    """The reader of an attribute, by its path (``cluster``, ``reason.detail``), as it is or as ``show`` makes it. With
+    ``text``, empty text is nothing; so is what a record has not. Of several paths the first one that leads to something
+    is read. A line of the log reads it without a call, but that of ``show``."""
 
-    __slots__ = ("path", "text")
+    __slots__ = ("paths", "show", "text")
 
-    def __init__(self, path: str, *, text: bool = False) -> None:
-        if not all(part.isidentifier() for part in path.split(".")):
-            raise ValueError(f"{path!r} is not the path of an attribute")
-        self.path = path
+    def __init__(self, *paths: str, text: bool = False, show: Callable[[Any], Any] | None = None) -> None:
+        for path in paths:
+            if not all(part.isidentifier() for part in path.split(".")):
+                raise ValueError(f"{path!r} is not the path of an attribute")
+        self.paths = paths
         self.text = text
+        self.show = show
 
     def __call__(self, record: Any) -> Any:
-        for name in self.path.split("."):
-            record = getattr(record, name, None)
-        return (record or None) if self.text else record
+        value = None
+        for path in self.paths:
+            value = record
+            for name in path.split("."):
+                value = getattr(value, name, None)
+            if value:
+                break
+        if self.show is not None and value is not None:
+            value = self.show(value)
+        return (value or None) if self.text else value
 
 
 @dataclass(frozen=True, slots=True)

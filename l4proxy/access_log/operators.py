@@ -35,13 +35,11 @@ def _milliseconds(seconds: float | None) -> int | None:
 
 
 def _start_time(pattern: str) -> Reader:
-    show = time_formatter(pattern or ISO_8601)
-    return lambda record: show(record.started)
+    return Attribute("started", show=time_formatter(pattern or ISO_8601))
 
 
 def _start_time_local(pattern: str) -> Reader:
-    show = time_formatter(pattern or "%Y-%m-%dT%H:%M:%S.%3f%z", local=True)
-    return lambda record: show(record.started)
+    return Attribute("started", show=time_formatter(pattern or "%Y-%m-%dT%H:%M:%S.%3f%z", local=True))
 
 
 def _emit_time(pattern: str) -> Reader:
@@ -52,7 +50,7 @@ def _emit_time(pattern: str) -> Reader:
 _add_with_argument("START_TIME", _start_time, "When it began, in UTC, in a form that strftime knows.", optional=True)
 _add_with_argument("START_TIME_LOCAL", _start_time_local, "When it began, in local time.", optional=True)
 _add_with_argument("EMIT_TIME", _emit_time, "When the record was made: the end of the connection.", optional=True)
-_add("DURATION", lambda r: _milliseconds(r.duration), "Milliseconds from the beginning to the end.")
+_add("DURATION", Attribute("duration", show=_milliseconds), "Milliseconds from the beginning to the end.")
 _add("DOWNSTREAM_HANDSHAKE_DURATION", lambda r: _milliseconds(r.handshake_seconds), "Milliseconds of TLS handshake.")
 _add(
     "UPSTREAM_CONNECTION_POOL_READY_DURATION",
@@ -76,7 +74,7 @@ def _host_port(host: str, port: int) -> str | None:
     return format_host_port(host, port) if host else None
 
 
-_add("DOWNSTREAM_REMOTE_ADDRESS", lambda r: str(r.client), "The client's address and port.")
+_add("DOWNSTREAM_REMOTE_ADDRESS", Attribute("client", show=str), "The client's address and port.")
 _add("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", lambda r: r.client.host or None, "The client's address.")
 _add("DOWNSTREAM_REMOTE_PORT", lambda r: r.client.port or None, "The client's port.")
 _add(
@@ -95,10 +93,6 @@ _add("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", lambda r: r.client.local_host or N
 _add("DOWNSTREAM_LOCAL_PORT", lambda r: r.client.local_port or None, "The port connected to.")
 
 
-def _upstream_host(record: AccessRecord) -> str | None:
-    return str(record.upstream) if record.upstream else record.endpoint or None
-
-
 def _upstream_local(record: AccessRecord) -> str | None:
     return _host_port(record.upstream.local_host, record.upstream.local_port) if record.upstream else None
 
@@ -107,7 +101,11 @@ def _upstream(attribute: str) -> Reader:
     return lambda record: (record.upstream and getattr(record.upstream, attribute)) or None
 
 
-_add("UPSTREAM_HOST", _upstream_host, "The endpoint's address and port; where none was reached, the last one tried.")
+_add(
+    "UPSTREAM_HOST",
+    Attribute("upstream", "endpoint", show=str, text=True),
+    "The endpoint's address and port; where none was reached, the last one tried.",
+)
 _add("UPSTREAM_HOST_NAME", Attribute("endpoint", text=True), "The endpoint as the configuration or discovery names it.")
 _add("UPSTREAM_REMOTE_ADDRESS", lambda r: str(r.upstream) if r.upstream else None, "The endpoint's address and port.")
 _add("UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", _upstream("host"), "The endpoint's address.")
@@ -160,7 +158,7 @@ def _close_reason(field: str) -> Reader:
     return lambda record: getattr(record.reason, field) or None
 
 
-_add("RESPONSE_FLAGS", lambda r: ",".join(r.reason.flags) or None, "What went wrong, in Envoy's flags.")
+_add("RESPONSE_FLAGS", Attribute("reason.flags", show=",".join, text=True), "What went wrong, in Envoy's flags.")
 _add("RESPONSE_FLAGS_LONG", _long_flags, "The flags in words.")
 _add("CONNECTION_TERMINATION_DETAILS", _termination, "Who ended it and why: client:eof, filter:filter_error:rbac.")
 _add_with_argument(

@@ -15,7 +15,6 @@ from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.action_config import Retry
 from l4proxy.plugins.http.conditions import cookie, query_parameter
 from l4proxy.plugins.http.field_changes import compile_changes
-from l4proxy.plugins.http.log_operators import ORIGINAL_PATH
 from l4proxy.plugins.http.message import HttpResponse
 from l4proxy.plugins.http.retry import RetryPolicy
 from l4proxy.plugins.http.stats import CLASSES, HttpRouteStats
@@ -164,7 +163,7 @@ class Action:
             request.headers["X-Forwarded-Host"] = request.authority
             request.authority = config.rewrite_host
         if config.rewrite_prefix is not None or config.rewrite_path is not None:
-            request.state[ORIGINAL_PATH] = request.target
+            request.original_target = request.target
             request.target = rewritten_target(route, request.target)
         if self.request_changes is not None:
             self.request_changes.apply(request.headers, exchange, exchange.started)

@@ -350,7 +350,8 @@ class Exchange:
             if data:
                 self.keep_for_retry(data)
         self.sent_at = _monotonic()
-        request.seal()
+        if request._headers is not None:
+            request.seal()
         if self.hedging is None:
             self.upstream = connection.request(request, data, end, self)
         else:
@@ -750,7 +751,8 @@ class Exchange:
         if self.bucket is not None:
             self.bucket.discard(self)
             self.bucket = None
-        self.stop_trying()
+        if self.upstream is not None or self._wait is not None or self.hedging is not None:
+            self.stop_trying()
         if self.splicer is not None and self.splicer.left:
             self._uncount(self.splicer.left)
         pool = self.pool

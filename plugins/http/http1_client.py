@@ -23,6 +23,7 @@ __all__ = ["Http1Client"]
 
 LIMITS = Limits(max_head=80 * 1024)
 """As in Envoy, an endpoint may say a little more than a client."""
+BODY, DONE = State.BODY, State.DONE
 RESPONSE = 32
 """Why an endpoint is not read: nobody takes the response."""
 
@@ -147,11 +148,12 @@ class Http1Client(ClientConnection, ClientStream):
 
     def _receive(self, data: bytes) -> None:
         sink = self._sink
-        if sink is not None and self.codec.passes(len(data)):
+        codec = self.codec
+        if codec.reading is BODY and sink is not None and codec.passes(len(data)):
             sink.on_response_data(data, False)
             return
         try:
-            events = self.codec.receive_data(data)
+            events = codec.receive_data(data)
         except RemoteProtocolError as error:
             self._sink = None
             self._close()
@@ -191,17 +193,14 @@ class Http1Client(ClientConnection, ClientStream):
             second = events[1]
             if type(second) is Data:
                 data = second.data if count < 4 else b"".join([one.data for one in events if type(one) is Data])
-        end = isinstance(last, End)
         response = _response(head)
-        if not end:
+        if type(last) is not End:
             sink.on_response(response, data, False)
             return
-        if isinstance(last, End) and last is not END:
+        if last is not END:
             response.trailers = last.trailers
-        if self.codec.sending is not State.DONE:
-            sink.on_response(response, data, True)
-            return
-        self._free()
+        if self.codec.sending is DONE:
+            self._free()
         sink.on_response(response, data, True)
 
     def _rest(self, events: Sequence[Event], sink: ResponseSink) -> None:
@@ -210,7 +209,7 @@ class Http1Client(ClientConnection, ClientStream):
         trailers = last.trailers if type(last) is End else EMPTY
         pieces = [event.data for event in events if type(event) is Data and event.data]
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if end and self.codec.sending is State.DONE:
+        if end and self.codec.sending is DONE:
             self._free()
         if trailers.fields:
             if data:
@@ -221,7 +220,7 @@ class Http1Client(ClientConnection, ClientStream):
 
     def _check_done(self) -> None:
         """The request has ended; so may have the response, before it."""
-        if self._sink is not None and self.codec.reading in (State.DONE, State.MUST_CLOSE):
+        if self._sink is not None and self.codec.reading in (DONE, State.MUST_CLOSE):
             self._free()
 
     def _free(self) -> None:

@@ -67,7 +67,7 @@ class Http1Server(ServerConnection, ServerStream):
 
     def receive(self, data: bytes) -> None:
         codec = self.codec
-        if codec.passes(len(data)):
+        if self._busy and codec.passes(len(data)):
             if self._sink is not None:
                 self._sink.on_request_data(data, False)
             return
@@ -78,7 +78,7 @@ class Http1Server(ServerConnection, ServerStream):
         except RemoteProtocolError as error:
             self._failed(error)
             return
-        if codec.buffered:
+        if codec.buffer:
             if not self._busy:
                 self._head_begun()
             elif not self._held:
@@ -296,7 +296,7 @@ class Http1Server(ServerConnection, ServerStream):
             self._host.stream_done()
             if self._in_cycle or self._gone:
                 return
-            if codec.buffered or self._held or self._draining:
+            if codec.buffer or self._held or self._draining:
                 self._cycle()
             else:
                 codec.next_cycle()

@@ -18,16 +18,18 @@ from l4proxy.protocols.trace_context import TraceContext, parse_traceparent
 if TYPE_CHECKING:
     from l4proxy.plugins.http.exchange import Exchange
 
-__all__ = ["ORIGINAL_PATH", "PROBLEM"]
+__all__ = ["PROBLEM"]
 
-PROBLEM, ORIGINAL_PATH = "http:problem", "http:original_path"
-"""Keys in the state of a request."""
+PROBLEM = "http:problem"
+"""Key in the state of a request."""
 
 _PSEUDO: dict[str, Reader] = {
     ":method": Attribute("exchange.request.kind"),
     ":path": Attribute("exchange.request.target", text=True),
     ":authority": Attribute("exchange.request.authority", text=True),
     ":scheme": Attribute("exchange.request.scheme"),
+    # Envoy tells upstreams in a field of this name; here it is for logs alone.
+    "x-envoy-original-path": Attribute("exchange.request.original_target", text=True),
 }
 
 
@@ -50,10 +52,6 @@ def _field_reader(name: str, of: str) -> Reader:
     return lambda record: None if (message := getattr(record, of, None)) is None else message.field(name)
 
 
-# What a route has rewritten. Envoy tells upstreams in a field of this name; here it is for logs alone.
-_PSEUDO["x-envoy-original-path"] = _of_state(ORIGINAL_PATH)
-
-
 def _fields(of: str) -> Callable[[str], Reader]:
     """``X?Y``: the field X, or where there is none, Y."""
 
@@ -63,6 +61,8 @@ def _fields(of: str) -> Callable[[str], Reader]:
         if not second:
             return read
         other = _field_reader(second, of)
+        if isinstance(read, Attribute) and isinstance(other, Attribute):
+            return Attribute(*read.paths, *other.paths, text=True)
         return lambda record: other(record) if (value := read(record)) is None else value
 
     return make

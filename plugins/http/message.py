@@ -34,8 +34,8 @@ class HttpRequest(Request):
       ``content_length`` is not None, and they agree.
     """
 
-    __slots__ = ("_body", "_headers", "added", "block", "content_length", "exchange", "head", "scheme", "stream",
-                 "target", "trailers", "upgrade", "version")  # fmt: skip
+    __slots__ = ("_body", "_headers", "added", "block", "content_length", "exchange", "head", "original_target",
+                 "scheme", "stream", "target", "trailers", "upgrade", "version")  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class HttpRequest(Request):
         self._state: dict[str, Any] | None = None
         self._variant = 0
         self.target: str = target
+        self.original_target: str = ""
+        """What ``target`` was before a route rewrote it; empty: no route has."""
         self.block = block
         """The client's fields; after ``seal`` all of them but ``added``."""
         self.scheme: str = scheme

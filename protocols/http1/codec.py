@@ -44,7 +44,7 @@ _IDLE, _BODY, _DONE, _ERROR, _TUNNEL = State.IDLE, State.BODY, State.DONE, State
 class _Codec:
     """What both roles share: buffer, states, bodies."""
 
-    __slots__ = ("_buffer", "_chunks", "_last", "_left", "_searched", "_sent_left", "limits", "reading", "sending")
+    __slots__ = ("_chunks", "_last", "_left", "_searched", "_sent_left", "buffer", "limits", "reading", "sending")
 
     name: ClassVar[str] = "http1"
 
@@ -52,7 +52,8 @@ class _Codec:
         self.limits = limits
         self.reading = State.IDLE
         self.sending = State.IDLE
-        self._buffer = b""
+        self.buffer = b""
+        """Bytes that wait: of an unfinished head, or of what follows the message under way. To be read."""
         self._searched = 0
         """How much of the buffer is known to hold no end of a head: input byte by byte stays linear."""
         self._left = 0
@@ -92,15 +93,15 @@ class _Codec:
             self._send(Part.NEXT)
             self._read(Part.NEXT)
         self._last = False
-        if not self._buffer:
+        if not self.buffer:
             return []
-        data, self._buffer = self._buffer, b""
+        data, self.buffer = self.buffer, b""
         return self.receive_data(data)
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait: of an unfinished head, or of what follows the message under way."""
-        return len(self._buffer)
+        """How many bytes wait."""
+        return len(self.buffer)
 
     # Reading
 
@@ -117,7 +118,7 @@ class _Codec:
                 return [Data(data, data)]
             if self.reading is _ERROR:
                 return []
-            self._buffer += data
+            self.buffer += data
             return self._waiting()
         except RemoteProtocolError:
             self.reading = _ERROR
@@ -158,17 +159,17 @@ class _Codec:
     def _take_head(self, data: bytes) -> bytes | None:
         """The bytes of a head up to the empty line, without it; None while there is more to come. What follows it is
         then in the buffer."""
-        if self._buffer:
-            data = self._buffer + data
+        if self.buffer:
+            data = self.buffer + data
         end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
             self._check_unfinished(data)
-            self._buffer = data
+            self.buffer = data
             self._searched = max(len(data) - 3, 0)
             return None
         if end + 4 > self.limits.max_head:
             self._too_large(data[: end + 4])
-        self._buffer = data[end + 4 :]
+        self.buffer = data[end + 4 :]
         self._searched = 0
         return data[:end]
 
@@ -202,7 +203,7 @@ class _Codec:
         self._left = length
         if length == CHUNKED:
             self._chunks = ChunkReader(self.limits)
-        data, self._buffer = self._buffer, b""
+        data, self.buffer = self.buffer, b""
         return self._receive_body(data) if data else []
 
     def _receive_body(self, data: bytes) -> list[Event]:
@@ -212,7 +213,7 @@ class _Codec:
             assert chunks is not None
             events = chunks.feed(data)
             if chunks.done:
-                self._buffer, self._chunks = chunks.rest, None
+                self.buffer, self._chunks = chunks.rest, None
                 self._body_ends()
             return events
         if left == UNTIL_CLOSE:
@@ -222,7 +223,7 @@ class _Codec:
             self._left = left - size
             return [Data(data, data)]
         if size > left:
-            data, self._buffer = data[:left], data[left:]
+            data, self.buffer = data[:left], data[left:]
         self._body_ends()
         return [Data(data, data), END]
 
@@ -231,7 +232,7 @@ class _Codec:
         self._read(Part.END)
 
     def _receive_eof(self) -> list[Event]:
-        if self.reading is _IDLE and self._buffer:
+        if self.reading is _IDLE and self.buffer:
             violation("incomplete_message", "within a head")
         if self.reading is _BODY and self._left == UNTIL_CLOSE:
             self._body_ends()
@@ -243,9 +244,9 @@ class _Codec:
         """What was received and is no part of an event. After a switch of protocols: what came behind it, once."""
         if self._chunks is not None:
             return self._chunks.leftover()
-        data = self._buffer
+        data = self.buffer
         if self.reading is _TUNNEL:
-            self._buffer = b""
+            self.buffer = b""
         return data
 
     def switch(self) -> bytes:
@@ -321,7 +322,7 @@ class ServerCodec(_Codec):
 
     def _receive_head(self, data: bytes) -> list[Event]:
         limits = self.limits
-        if not self._buffer and len(data) <= limits.max_head:
+        if not self.buffer and len(data) <= limits.max_head:
             end = data.find(b"\r\n") + 2
             rest = data[end:]
             known = self._sections.get(rest)
@@ -334,8 +335,8 @@ class ServerCodec(_Codec):
                 and end - 2 < data.find(b"\r\n\r\n", end - 2) == len(data) - 4 <= end + SECTION_LIMIT
             ):
                 return self._one_head(data, end, rest)
-        if self._buffer:
-            data, self._buffer = self._buffer + data, b""
+        if self.buffer:
+            data, self.buffer = self.buffer + data, b""
         while data[:2] == b"\r\n":
             data = data[2:]  # RFC 9112 section 2.2: empty lines in front of a request are ignored
             self._searched = 0
@@ -361,6 +362,8 @@ class ServerCodec(_Codec):
             violation("too_many_fields", f"more than {self.limits.max_fields}")
         line = request_line(data[: end - 2])
         section = request_section(lines, line.version)
+        if section.plain is not None:
+            section.plain.made_http1 = rest[:-2]
         if line.version == "HTTP/1.1" and _seen.again(rest):
             if len(self._sections) >= TABLE_SIZE:
                 self._sections.clear()
@@ -448,7 +451,10 @@ class ClientCodec(_Codec):
         self._method = method
         self._upgrade = upgrade
         self._interim = 0
-        self._begin_body(length)
+        if length == 0 and self.sending is _IDLE:
+            self.sending = _DONE  # Part.WHOLE
+        else:
+            self._begin_body(length)
 
     def send(self, event: Event) -> bytes:
         """The bytes of an event as they were read. Raises LocalProtocolError."""
@@ -465,11 +471,11 @@ class ClientCodec(_Codec):
         if self.sending is _IDLE:
             violation("unexpected_response", repr(data[:80]))
         end = data.find(b"\r\n\r\n") + 4
-        if end > 3 and not self._buffer:
+        if end > 3 and not self.buffer:
             raw = data[:end]
             known = self._heads.get(raw)
             if known is not None and end <= self.limits.max_head and known[2] <= self.limits.max_fields:
-                self._buffer = data[end:]
+                self.buffer = data[end:]
                 return self._begins(known[0], known[1], raw)
         head = self._take_head(data)
         if head is None:
@@ -495,9 +501,9 @@ class ClientCodec(_Codec):
             return self._interim_or_switch(line, section, raw)
         known = section.content_length
         if known is not None and status not in (204, 304) and self._method != "HEAD":
-            if known and known == len(self._buffer) and section.persists and self.reading is _IDLE:
+            if known and known == len(self.buffer) and section.persists and self.reading is _IDLE:
                 # The usual case: the whole body has come with the head. Part.HEAD, DATA, END.
-                data, self._buffer = self._buffer, b""
+                data, self.buffer = self.buffer, b""
                 self._last = False
                 self.reading = _DONE
                 return [ResponseHead(line, section, raw, known), Data(data, data), END]
@@ -539,14 +545,14 @@ class ClientCodec(_Codec):
             violation("too_many_interim")
         self._read(Part.INTERIM)
         head = ResponseHead(line, section, raw, 0)
-        data, self._buffer = self._buffer, b""
+        data, self.buffer = self.buffer, b""
         return [head, *self._receive_head(data)] if data else [head]
 
     def _waiting(self) -> list[Event]:
         """An upstream that says more than it was asked for is not to be trusted with another request."""
-        violation("unexpected_response", repr(self._buffer[:80]))
+        violation("unexpected_response", repr(self.buffer[:80]))
 
     def _body_ends(self) -> None:
         super()._body_ends()
-        if self._last or self._buffer:  # what comes behind the end belongs to nobody
+        if self._last or self.buffer:  # what comes behind the end belongs to nobody
             self._read(Part.LAST)

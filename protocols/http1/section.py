@@ -25,6 +25,8 @@ MAX_CONNECTION_OPTIONS = 10
 """What ``Connection`` may name. As in Envoy; no honest peer names more than three."""
 
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_VALUE_BYTES = bytes([*b"\t", *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""What the value of a field may consist of."""
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~!$&'()*+,;=%-]{1,255})(?::(?:[0-9]{1,5})?)?")
 _HOP_BY_HOP = frozenset(
@@ -77,11 +79,15 @@ class _Lines(dict[bytes, Field]):
     """From a line to its field: parsed when it is not known."""
 
     def __missing__(self, line: bytes) -> Field:
-        found = _LINE.fullmatch(line)
-        if found is None:
-            _diagnose(line)
-        name, value = found.groups()
-        field = (_names[name], value.rstrip(b" \t").decode("latin-1"))
+        name, colon, value = line.partition(b":")
+        lower = _names.get(name)
+        if lower is None or not colon or value.translate(None, _VALUE_BYTES):
+            found = _LINE.fullmatch(line)
+            if found is None:
+                _diagnose(line)
+            name, value = found.groups()
+            lower = _names[name]
+        field = (lower, value.strip(b" \t").decode("latin-1"))
         hashed = hash(line)  # what ``SeenOnce.again`` does, without the call
         if hashed not in _hashes:
             _seen.add(hashed)
@@ -113,6 +119,8 @@ _seen = SeenOnce()
 _hashes = _seen.hashes
 _underscored: set[str] = set()
 """Those of the names that have an underscore: as long as there is none, nobody looks for them."""
+_hosts: set[str] = set()
+"""Those that were sound."""
 _look_up = LINES.__getitem__
 
 
@@ -150,8 +158,12 @@ def request_section(lines: Sequence[bytes], version: str) -> Section:
     if host is None:
         if version == "HTTP/1.1":
             violation("missing_host")
-    elif not _AUTHORITY.fullmatch(host) and host:
-        violation("bad_host", repr(host[:80]))
+    elif host not in _hosts and host:
+        if not _AUTHORITY.fullmatch(host):
+            violation("bad_host", repr(host[:80]))
+        if len(_hosts) >= TABLE_SIZE:
+            _hosts.clear()
+        _hosts.add(host)
     repeated = len(index) != len(fields)
     if repeated and sum(name == "host" for name, _ in fields) > 1:
         violation("several_hosts")
