@@ -59,6 +59,7 @@ class KeepingPlan(ObserverPlan):
         super().__init__(key, version, reading, registry)
         if self.name in _IN_REQUESTS and self.walk_request is not None:
             self.walk_request = _keeping(self.walk_request)
+            self.reads_lone = False
         if self.name in _IN_RESPONSES and self.walk_response is not None:
             self.walk_response = _keeping(self.walk_response)
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.filter import Side
 from l4proxy.inspector import Conversation, Link
-from l4proxy.plugins.kafka.calls import produce_unacknowledged, records_in
+from l4proxy.plugins.kafka.calls import lone_stored, produce_unacknowledged, records_in
 from l4proxy.plugins.kafka.exchange import KafkaExchange
 from l4proxy.plugins.kafka.plan import ObserverPlan
 from l4proxy.plugins.kafka.stats import MechanismStats, PrincipalStats, SoftwareStats
 from l4proxy.protocols.kafka.errors import error_name
+from l4proxy.protocols.kafka.lone import Lone, LoneSession
 from l4proxy.protocols.kafka.sasl import principal, rounds
-from l4proxy.protocols.kafka.session import Call, Session
+from l4proxy.protocols.kafka.session import Call
 from l4proxy.protocols.kafka.wire import code_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _FOLLOWER = re.compile(rb"broker-\d+-fetcher-\d+")
 """The client id of a broker that replicates from another one."""
 
 
-class KafkaConversation(Session[ObserverPlan], Conversation):
+class KafkaConversation(LoneSession[ObserverPlan], Conversation):
     """Counts what every request and response has. What the single APIs say is for `calls`."""
 
     __slots__ = (
@@ -101,6 +102,17 @@ class KafkaConversation(Session[ObserverPlan], Conversation):
             self.tell(call)
         if self._failures:
             self._failures.clear()
+
+    def stored(self, call: ObservedCall, lone: Lone, base_offset: int) -> None:
+        if self.inspector.on_exchange is not None:
+            super().stored(call, lone, base_offset)
+            return
+        plan = call.plan
+        size = call.response_size
+        plan.response_bytes += size
+        self.response_bytes += size
+        plan.record_seconds(call.seconds)
+        lone_stored(self, call, lone, base_offset)
 
     def silent(self, call: ObservedCall) -> None:
         if call.request is not None:

@@ -40,6 +40,7 @@ class ObserverPlan(Plan):
         self.on_answer = ANSWERS.get(self.name, any_answer)
         self.on_element = ELEMENTS.get(self.name, any_answer)
         response = reading[1]
+        self.reads_lone = self.name == "Produce"
         self.has_throttle = response is not None and response.selection[0].name == "throttle_time_ms"
 
     def fold(self) -> None:

@@ -6,6 +6,7 @@ the response does not say what it is about.
 
 from __future__ import annotations
 
+from l4proxy.protocols.kafka import lone
 from l4proxy.protocols.kafka.apis import APIS, BY_NAME
 from l4proxy.protocols.kafka.plan import Reading
 from l4proxy.protocols.kafka.schema import Field
@@ -25,7 +26,7 @@ _REQUESTS = {
     "OffsetCommit": "group_id topics(name topic_id partitions(partition_index committed_offset))",
     "OffsetDelete": "group_id",
     "OffsetFetch": "group_id",
-    "Produce": "acks topic_data(name topic_id partition_data(index records))",
+    "Produce": lone.REQUEST,
     "SaslAuthenticate": "auth_bytes",
     "SaslHandshake": "mechanism",
     "ShareGroupHeartbeat": "group_id member_id member_epoch",
@@ -54,7 +55,7 @@ _RESPONSES = {
     "OffsetFetch": "throttle_time_ms error_code"
     " topics(name partitions(partition_index error_code committed_offset))"
     " groups(error_code group_id topics(name topic_id partitions(partition_index error_code committed_offset)))",
-    "Produce": "throttle_time_ms responses(name topic_id partition_responses(index error_code base_offset))",
+    "Produce": lone.RESPONSE,
     "SaslAuthenticate": "error_code",
     "SaslHandshake": "error_code",
     "ShareFetch": "throttle_time_ms error_code"

@@ -16,7 +16,17 @@ from typing import NamedTuple, NoReturn
 
 from l4proxy.protocols.kafka.wire import Chunk, Unreadable, more
 
-__all__ = ["CODECS", "HEADER_SIZE", "Batch", "Producer", "Summary", "batches", "stream_records", "summarise"]
+__all__ = [
+    "CODECS",
+    "HEADER_SIZE",
+    "Batch",
+    "Producer",
+    "Summary",
+    "batches",
+    "lone_header",
+    "stream_records",
+    "summarise",
+]
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 """By the lowest three bits of a batch's attributes."""
@@ -32,7 +42,9 @@ MESSAGE_SIZE = 18
 """Bytes of a message of format 0 or 1 up to its attributes."""
 
 _header = struct.Struct(">qiibIhiqqqhii").unpack_from
-_lone = struct.Struct(">qi4xb4xhi16xqhii").unpack_from
+lone_header = struct.Struct(">qi4xb4xhi16xqhii").unpack_from
+"""Of a batch of format 2: base offset, length, magic, attributes, last offset delta, producer's id, epoch and sequence,
+and how many records."""
 _identity = struct.Struct(">43xqhi").unpack_from
 _count = struct.Struct(">qi4xb4xhi30xi").unpack_from
 _message = struct.Struct(">qi4xbb").unpack_from
@@ -92,7 +104,7 @@ class Batch(NamedTuple):
 def summarise(data: bytes, pos: int, stop: int) -> Summary:
     """Add up the batches in ``data[pos:stop]``. Raises what `wire.UNREADABLE` names."""
     if stop - pos >= HEADER_SIZE:  # one batch and nothing else, as producers send it
-        base, length, magic, flags, last, producer, epoch, sequence, held = _lone(data, pos)
+        base, length, magic, flags, last, producer, epoch, sequence, held = lone_header(data, pos)
         if magic == 2 and pos + length + LOG_OVERHEAD == stop and held >= 0 and not flags & CONTROL:
             identity = None if producer < 0 else (producer, epoch, sequence)
             return held, 1, 0, flags, base + last + 1, stop - pos, identity

@@ -70,14 +70,14 @@ class Frames:
         "_collect",
         "_error",
         "_finish",
-        "_have",
-        "_left",
         "_limit",
         "_parts",
         "_reader",
         "_skipped",
         "_unwanted",
         "_whole",
+        "have",
+        "left",
     )
 
     def __init__(
@@ -96,10 +96,10 @@ class Frames:
         self._collect = collect
         self._parts: list[bytes] = []
         """The beginning of a frame that is being collected."""
-        self._have = 0
-        """Bytes in it."""
-        self._left = 0
-        """Bytes that are missing of it, or of the frame that ``_reader`` reads; 0 between frames."""
+        self.have = 0
+        """Bytes of a frame that is being collected."""
+        self.left = 0
+        """Bytes that are missing of the frame that has begun, as far as its size is known; 0 between frames."""
         self._reader: Piecemeal | None = None
         self._unwanted = 0
         """Bytes of the frame that follow, and that nobody needs."""
@@ -114,25 +114,20 @@ class Frames:
         return self._limit
 
     @property
-    def left(self) -> int:
-        """Bytes that are missing of the frame that has begun, as far as its size is known."""
-        return self._left
-
-    @property
     def between(self) -> bool:
         """Whether the last byte seen was the last one of a frame."""
-        return not self._left and not self._have
+        return not self.left and not self.have
 
     def feed(self, data: bytes) -> int:
         """Take a chunk; return how many of the bytes that follow need not come (``skipped`` says so, if they do not).
         Raises RemoteProtocolError where a size is none; after that there are no more frames."""
         pos = 0
-        if self._left:
+        if self.left:
             pos = self._go_on(data)
-        elif self._have:  # not even a whole size
+        elif self.have:  # not even a whole size
             data = b"".join((*self._parts, data))
             self._parts.clear()
-            self._have = 0
+            self.have = 0
         end = len(data)
         whole = self._whole
         limit = self._limit
@@ -148,29 +143,29 @@ class Frames:
             pos += size
         if pos < end:
             self._parts.append(data[pos:])
-            self._have = end - pos
+            self.have = end - pos
         return self._unwanted
 
     def skipped(self, size: int) -> None:
         """The next ``size`` bytes, no more than ``feed`` has said, will not come."""
-        self._left -= size
+        self.left -= size
         self._skipped += size
         self._unwanted = 0
 
     def reset(self) -> None:
         """Forget the frame that has begun: what comes next is not the rest of it."""
         self._drop()
-        self._left = 0
+        self.left = 0
 
     def skip(self, size: int) -> bool:
         """``size`` bytes are missing. Return whether the frame that has begun is longer than that: then it goes on
         behind them, though it cannot be read any more."""
-        if not self._left or size > self._left:
+        if not self.left or size > self.left:
             return False
         self._drop()
-        self._left -= size
+        self.left -= size
         self._error = Unreadable("a part of the message is missing", code=GAP)
-        if not self._left:
+        if not self.left:
             self._end()
         return True
 
@@ -184,16 +179,16 @@ class Frames:
             self._reader.close()
             self._reader = None
         self._parts.clear()
-        self._have = 0
+        self.have = 0
         self._error = None
         self._unwanted = self._skipped = 0
 
     def _start(self, data: bytes, pos: int, end: int, size: int) -> None:
         """A frame of which the first part is ``data[pos:end]``."""
-        self._left = size - (end - pos)
+        self.left = size - (end - pos)
         if size <= self._collect:
             self._parts.append(data[pos - SIZE : end])
-            self._have = end - pos + SIZE
+            self.have = end - pos + SIZE
             return
         self._reader = self._begin(size)
         next(self._reader)
@@ -202,29 +197,29 @@ class Frames:
 
     def _go_on(self, data: bytes) -> int:
         """More of a frame that has begun; return where the next one begins."""
-        pos = min(len(data), self._left)
-        self._left -= pos
-        if self._have:
+        pos = min(len(data), self.left)
+        self.left -= pos
+        if self.have:
             self._parts.append(data[:pos])
-            self._have += pos
-            if not self._left:
+            self.have += pos
+            if not self.left:
                 frame = b"".join(self._parts)
                 self._parts.clear()
-                self._have = 0
+                self.have = 0
                 self._whole(frame, SIZE, len(frame))
             return pos
         if self._reader is not None:
             self._read(data, 0, pos)
-        elif self._left:
-            self._unwanted = self._left - 1
-        if not self._left:
+        elif self.left:
+            self._unwanted = self.left - 1
+        if not self.left:
             self._end()
         return pos
 
     def _read(self, data: bytes, pos: int, end: int) -> None:
         assert self._reader is not None
         skipped, self._skipped = self._skipped, 0
-        last = self._left - 1  # it tells when the frame has passed
+        last = self.left - 1  # it tells when the frame has passed
         try:
             self._unwanted = min(self._reader.send((data, pos - skipped, end)), last)
         except StopIteration:

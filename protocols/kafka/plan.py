@@ -25,11 +25,12 @@ class Plan:
     """How requests of one API and version, and their responses, are read. Attributes are looked at for every message.
 
     ``walk_*`` read a message that is there as a whole, ``stream_*`` one that is not; both are None for what is not
-    read, be it not wanted or not known. ``tagged_*`` tells whether its header ends in tagged fields."""
+    read, be it not wanted or not known. ``tagged_*`` tells whether its header ends in tagged fields, ``reads_lone``
+    whether what is read is what `lone` tells of requests that it recognises."""
 
     __slots__ = (
-        "api", "key", "name", "stream_request", "stream_response", "tagged_request", "tagged_response", "version",
-        "walk_request", "walk_response", "without_client_id",
+        "api", "key", "name", "reads_lone", "stream_request", "stream_response", "tagged_request", "tagged_response",
+        "version", "walk_request", "walk_response", "without_client_id",
     )  # fmt: skip
 
     def __init__(self, key: int, version: int, reading: Reading) -> None:
@@ -41,7 +42,7 @@ class Plan:
         self.walk_response: Walk | None = None
         self.stream_request: Stream | None = None
         self.stream_response: Stream | None = None
-        self.without_client_id = False
+        self.without_client_id = self.reads_lone = False
         self.tagged_request = self.tagged_response = False
         if self.api is None:
             return

@@ -16,7 +16,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.detect import DETECTORS
@@ -27,7 +27,10 @@ from l4proxy.protocols.kafka.sasl import rounds
 from l4proxy.protocols.kafka.walker import Walk
 from l4proxy.protocols.kafka.wire import UNREADABLE, Unreadable, code_of, more, skip_tags, stream_tags
 
-__all__ = ["MAX_IN_FLIGHT", "Call", "Session"]
+if TYPE_CHECKING:
+    from l4proxy.protocols.kafka.lone import Lone
+
+__all__ = ["MAX_IN_FLIGHT", "Call", "Session", "too_many_in_flight"]
 
 MAX_IN_FLIGHT = 100_000
 """Requests of one connection that may wait for their responses; with more, something is not understood. Brokers take
@@ -48,7 +51,17 @@ class Call(Generic[P]):
     """A request, and what became of it. ``request`` and ``response`` are what the plan's walkers have read, None where
     they read nothing. Sizes are those on the wire, of whole frames."""
 
-    __slots__ = ("at", "correlation_id", "plan", "request", "request_size", "response", "response_size", "seconds")
+    __slots__ = (
+        "at",
+        "correlation_id",
+        "lone",
+        "plan",
+        "request",
+        "request_size",
+        "response",
+        "response_size",
+        "seconds",
+    )
 
     def __init__(self, plan: P, correlation_id: int, at: float, request_size: int) -> None:
         self.plan = plan
@@ -61,6 +74,8 @@ class Call(Generic[P]):
         self.response_size = 0
         self.seconds = 0.0
         """From then to the first byte of the response."""
+        self.lone: Lone | None = None
+        """What is known of requests like this one, where there is (`lone`)."""
 
 
 class Session(Generic[P]):
@@ -268,7 +283,7 @@ class Session(Generic[P]):
             return
         self._calls.append(call)
         if len(self._calls) > MAX_IN_FLIGHT:
-            raise RemoteProtocolError(f"{MAX_IN_FLIGHT} requests without a response", code="too_many_in_flight")
+            raise too_many_in_flight()
 
     def _recognise(self, plan: P, head: bytes) -> None:
         """The first request makes no sense. Is it one?"""
@@ -412,6 +427,10 @@ class Session(Generic[P]):
     def _raw_answer(self, token: bytes) -> None:
         self._tokens -= 1
         self.token(token, True)
+
+
+def too_many_in_flight() -> RemoteProtocolError:
+    return RemoteProtocolError(f"{MAX_IN_FLIGHT} requests without a response", code="too_many_in_flight")
 
 
 def _reads(walk: Walk | None, tagged: bool, data: bytes, pos: int, stop: int) -> bool:
