@@ -339,7 +339,7 @@ class RoutedSession(Session):
         if run[1] > 1:
             self._split_run()
             return True
-        if treatment.name == "EXEC" and self._spoilt:
+        if treatment.ends and treatment.name == "EXEC" and self._spoilt:
             return self._abort(own, run)
         try:
             plan = self.hub.router.plan(treatment, run[2])
@@ -378,7 +378,7 @@ class RoutedSession(Session):
         if run[1] > 1:
             self._split_run()
             return Next.TAKEN
-        if treatment.name == "DISCARD" or (treatment.name == "EXEC" and not self._unplaced):
+        if treatment.ends and (treatment.name == "DISCARD" or not self._unplaced):
             self._end_promise()
             self.done()
             self.reply(run, b"*0\r\n" if treatment.name == "EXEC" else OK)

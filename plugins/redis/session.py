@@ -356,7 +356,7 @@ class Session:
             if not treatment.plain or not run[1]:
                 break
             block.append(run)
-            if treatment.name in ("EXEC", "DISCARD"):
+            if treatment.ends:
                 return block
         return []
 

@@ -249,8 +249,7 @@ def client(session: Session, treatment: Treatment, run: Task) -> None:
         session.reply(run, NO_PUSHES)
     elif subcommand in STAYS:
         session.begin_own(treatment)
-    elif subcommand == b"REPLY" and len(words) == 3 and words[2].upper() in (b"ON", b"OFF", b"SKIP"):
-        mode = words[2].upper()
+    elif mode := _reply_mode(words):
         session.done()
         session.mute, session.skip = mode == b"OFF" or (session.mute and mode == b"SKIP"), False
         session.reply(run, OK if mode == b"ON" else b"")
@@ -265,6 +264,12 @@ def client(session: Session, treatment: Treatment, run: Task) -> None:
         session.reply(run, encode(session.name or None, session.identity.protocol))
     else:
         pass_on(session, treatment, run)
+
+
+def _reply_mode(words: list[bytes]) -> bytes:
+    """``ON``, ``OFF`` or ``SKIP``, if it is a right ``CLIENT REPLY``."""
+    _client, subcommand, mode = [word.upper() for word in words] if len(words) == 3 else (b"", b"", b"")
+    return mode if subcommand == b"REPLY" and mode in (b"ON", b"OFF", b"SKIP") else b""
 
 
 def _cannot_be_told(session: Session, words: list[bytes]) -> bool:
@@ -361,7 +366,7 @@ def _is_ours(session: Session, own: DedicatedConnection, treatment: Treatment, d
     if treatment.role is not Role.CLIENT or (own.subscribed and session.identity.protocol == 2):
         return False
     words = arguments(data)
-    return [word.upper() for word in words[1:2]] == [b"REPLY"] or _cannot_be_told(session, words)
+    return bool(_reply_mode(words)) or _cannot_be_told(session, words)
 
 
 def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:

@@ -92,14 +92,18 @@ def role_of(command: Command, name: str) -> Role:
 class Treatment:
     """What is found out once about a command, and looked up with it from then on."""
 
-    __slots__ = ("command", "keyed", "name", "plain", "role")
+    __slots__ = ("command", "ends", "keyed", "name", "plain", "role")
 
     def __init__(self, head: Head) -> None:
         self.command = head.command
         self.name = head.name if head.command.name else "(unknown)"
         """For statistics: what no server knows is one command."""
-        self.role = role_of(head.command, head.name)
+        fits = head.command.fits(head.argc)
+        self.role = role_of(head.command, head.name) if fits else Role.PLAIN
+        """With a wrong number of arguments it does nothing, and is answered with an error."""
         self.plain = self.role is Role.PLAIN
+        self.ends = fits and head.name in ("EXEC", "DISCARD")
+        """It ends a transaction."""
         self.keyed = bool(head.start) and _has_one_key(head.command, head.argc)
         """It has exactly one key, which is its first argument."""
 

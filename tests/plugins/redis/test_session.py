@@ -514,6 +514,46 @@ def test_client_reply(redis_memory: RedisMemory) -> None:
     assert [b"GET", b"b"] in redis_memory.servers[0].commands
 
 
+@pytest.mark.parametrize("words", [[b"EXEC", b"x"], [b"DISCARD", b"x"]])
+def test_what_does_not_end_a_transaction_does_not_let_others_into_it(
+    words: list[bytes], redis_memory: RedisMemory
+) -> None:
+    client, another = redis_memory.start(), redis_memory.another()
+    client.end.send(encode_command(b"MULTI") + encode_command(b"GET", b"a") + encode_command(*words))
+    redis_memory.serve()
+    another.send(b"GET", b"b")
+    redis_memory.serve()
+    assert another.replies() == [b"0  GET b"]
+    assert not any(
+        [b"MULTI"] in server.commands and [b"GET", b"b"] in server.commands for server in redis_memory.servers
+    )
+
+
+@pytest.mark.parametrize("name", [b"RESET", b"MULTI", b"SUBSCRIBE"])
+def test_a_wrong_number_of_arguments_is_for_the_server_to_refuse(name: bytes, redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    words = [name] if name == b"SUBSCRIBE" else [name, b"x"]
+    client.send(*words)
+    client.send(b"GET", b"a")
+    redis_memory.look()[-1].work()
+    assert [words, [b"GET", b"a"]] == redis_memory.servers[-1].commands
+    assert len(redis_memory.servers) == 1
+
+
+def test_what_the_server_says_to_client_reply_comes_in_its_turn(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    client.send(b"WATCH", b"a")
+    redis_memory.serve()
+    client.send(b"CLIENT", b"REPLY", b"x")
+    client.send(b"CLIENT", b"REPLY", b"ON")
+    (server,) = redis_memory.look()
+    server.work()
+    assert server.commands == [[b"WATCH", b"a"], [b"CLIENT", b"REPLY", b"x"]]
+    assert len(client.replies()) == 1
+    redis_memory.serve()
+    assert len(client.replies()) == 2
+
+
 def test_no_reply_is_wanted_from_a_connection_of_ones_own(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.send(b"CLIENT", b"REPLY", b"SKIP")
