@@ -1,4 +1,5 @@
-"""The architecture page: it names every module of the core and no file that is not there, and its figures hold."""
+"""The architecture page: it names every module of the core, of plugins that are packages, and of protocols, no file that
+is not there, and its figures hold."""
 
 from __future__ import annotations
 
@@ -29,6 +30,15 @@ def test_every_module_of_the_core_is_mentioned() -> None:
     core = ROOT / "l4proxy"
     there = {str(path.relative_to(core)) for path in modules("l4proxy") if path.name != "__init__.py"}
     assert not there - QUOTED
+
+
+def test_every_module_of_a_protocol_is_mentioned() -> None:
+    """But for plugins of a single file, which ``l4proxy plugins`` lists, and what is made to be read as a whole."""
+    there = {str(path.relative_to(ROOT)) for path in modules("l4proxy.plugins") if path.parent != ROOT / "plugins"}
+    there |= {str(path.relative_to(ROOT)) for path in modules("l4proxy.protocols")}
+    assert not {
+        one for one in there - QUOTED if not one.endswith(("__init__.py", "_spec.py")) and "/declarations/" not in one
+    }
 
 
 def test_every_file_that_is_mentioned_exists() -> None:
