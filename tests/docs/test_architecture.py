@@ -1,5 +1,5 @@
-"""The architecture page: it names every module of the core, of plugins that are packages, and of protocols, no file that
-is not there, and its figures hold."""
+"""The architecture page: it names every module of the core and of protocols, no file that is not there, and its figures
+hold."""
 
 from __future__ import annotations
 
