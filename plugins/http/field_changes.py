@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from l4proxy.access_log.format import compile_text
-from l4proxy.plugins.http.record import HttpRecord
+from l4proxy.plugins.http.record import HttpRecord, UnfinishedRecord
 from l4proxy.protocols.http_fields import check_field
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class CompiledChanges:
         self._remove_prefixes = tuple(name[:-1].lower() for name in config.remove if name.endswith("*"))
 
     def apply(self, headers: Headers, exchange: Exchange, now: float) -> None:
-        record = HttpRecord(exchange, now, "")
+        record = UnfinishedRecord(exchange, now)
         for name in self._remove:
             headers.discard(name)
         if self._remove_prefixes:

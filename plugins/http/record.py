@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 
-__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "HttpRecord"]
+__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "HttpRecord", "UnfinishedRecord"]
 
 DEFAULT_TEXT = (
     "%START_TIME% #%CONNECTION_ID% %LISTENER_NAME% %DOWNSTREAM_REMOTE_ADDRESS%"
@@ -119,6 +119,21 @@ class HttpRecord(AccessRecord):
     @property
     def warning(self) -> bool:
         return 400 <= self.status < 500
+
+
+class UnfinishedRecord(HttpRecord):
+    """A request under way, for fields that tell of it: its response, if there is one, is about to be sent."""
+
+    __slots__ = ()
+
+    def __init__(self, exchange: Exchange, now: float) -> None:
+        super().__init__(exchange, now, "")
+        if (response := exchange.response) is not None:
+            self.status, self.details = response.status, response.details
+
+    @property
+    def response(self) -> HttpResponse | None:
+        return self.exchange.response
 
 
 _LATER: dict[str, Callable[[Exchange], Any]] = {
