@@ -64,6 +64,10 @@ class HttpLimits:
     """From the head of a request to the end of its body; then 408, or 504 where the endpoint does not take it."""
     idle_timeout: Timeout = Duration(75.0)
     """How long a connection without a request stays open."""
+    half_close_timeout: Timeout = Duration(5.0)
+    """How long a client that has ended its side of an HTTP/1 connection is waited for to get the head of a response.
+    Hardly any client does that and goes on reading; most are gone, and their requests would keep an endpoint busy for
+    nobody. 0: as long as other limits allow."""
     stream_idle_timeout: Timeout = Duration(300.0)
     """How long nothing may move of a request that is under way: 408 where the client should send, 504 where the
     endpoint should, or takes no more of a body."""

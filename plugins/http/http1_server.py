@@ -105,7 +105,8 @@ class Http1Server(ServerConnection, ServerStream):
             self._head_begun()
 
     def receive_eof(self) -> None:
-        """A client that has ended its side may still wait for the response; there will be no other request."""
+        """A client that has ended its side may still wait for the response, for a while; there will be no other
+        request."""
         codec = self.codec
         self._draining = True
         if self._tunnel:
@@ -119,6 +120,13 @@ class Http1Server(ServerConnection, ServerStream):
             except RemoteProtocolError as error:
                 self._failed(error)
         elif not self._busy:
+            self._host.finish(EOF)
+        elif limit := self._host.config.limits.half_close_timeout:
+            self._host.timers.call_later(limit, self._half_closed_for_long)
+
+    def _half_closed_for_long(self) -> None:
+        """Nothing but sending would tell whether such a client is still there."""
+        if self._busy and self.codec.sending is State.IDLE:
             self._host.finish(EOF)
 
     def _take(self, events: list[Event]) -> None:

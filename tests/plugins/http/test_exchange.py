@@ -304,6 +304,26 @@ def test_a_client_that_goes_away_takes_its_request_with_it() -> None:
     run(conversation)
 
 
+def test_a_client_that_has_ended_its_side_is_waited_for_for_a_while() -> None:
+    """All that the system says of most clients that are gone is that they send nothing more."""
+
+    async def conversation() -> None:
+        gone = asyncio.Event()
+
+        async def wait(_seen: Seen, reader: asyncio.StreamReader, _writer: object) -> None:
+            assert await reader.read() == b""
+            gone.set()
+
+        async with upstream(wait) as up, http_proxy(up, limits={"half_close_timeout": "50ms"}) as proxy:
+            async with connect(proxy) as client:
+                client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await asyncio.wait_for(gone.wait(), 10)
+            assert proxy.value("l4proxy_http_requests_active", http="http") == 0
+            assert proxy.value("l4proxy_http_resets_total", http="http", reason="client_reset") == 1
+
+    run(conversation)
+
+
 # Retries
 
 

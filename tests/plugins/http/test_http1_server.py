@@ -232,6 +232,23 @@ def test_a_client_that_ends_its_side(host: Host, server: Http1Server) -> None:
     assert host.log == ["done", "finish connection_close"]
 
 
+def test_a_client_that_ends_its_side_is_not_waited_for_for_ever(host: Host, server: Http1Server) -> None:
+    server.receive(GET % 1)
+    server.receive_eof()
+    host.timer()
+    assert host.log == ["finish eof"]
+
+
+def test_a_response_that_has_begun_is_finished_for_a_client_that_has_ended_its_side(
+    host: Host, server: Http1Server
+) -> None:
+    server.receive(GET % 1)
+    server.receive_eof()
+    server.respond(HttpResponse(200, headers={"Content-Length": "4"}), b"ok", False)
+    host.timer()
+    assert host.log == []
+
+
 @pytest.mark.parametrize("begun", [b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"])
 def test_a_client_that_ends_within_a_request(host: Host, server: Http1Server, begun: bytes) -> None:
     server.receive(begun)
