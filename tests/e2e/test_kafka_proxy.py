@@ -18,6 +18,7 @@ import pytest
 
 from connected import connected_to
 from e2e.kafka_jobs import CODECS, JOBS, consume, consumer, producer
+from e2e.kafka_watch import watch as observed
 from e2e.proxies import Proxy, run
 from e2e.test_kafka import create, ends, layout
 from kafka_broker import Client
@@ -251,6 +252,43 @@ def test_plain_clients_and_tls_do_not_hang(cluster: KafkaCluster, tmp_path: Path
         with socket.create_connection((HOST, proxied.first)) as sock, pytest.raises((ssl.SSLError, OSError)):
             context.wrap_socket(sock, server_hostname="localhost")
         proxied.proxy.wait_for_log("this is a TLS handshake")
+
+
+def _new(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
+def test_share_groups(kafka: KafkaCluster, tmp_path: Path, topic: str) -> None:
+    """Kafka's own consumer, as a member of a share group (KIP-932). It begins with what comes when it is there."""
+    with (
+        kafka.door() as doors,
+        observed(tmp_path, doors) as watched,
+        front(_new(tmp_path / "front"), [doors[0].proxy_port]) as proxied,
+    ):
+        create(proxied.bootstrap, topic, partitions=1)
+        console = "org.apache.kafka.tools.consumer.ConsoleShareConsumer"
+        words = ["--bootstrap-server", proxied.bootstrap, "--topic", topic, "--group", f"share-{topic}"]
+        argv = kafka.java(console, *words, "--max-messages", "50")
+        sender = producer(proxied.bootstrap)
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as java:
+
+            def is_done() -> bool:
+                for number in range(10):
+                    sender.produce(topic, f"value {number}")
+                assert sender.flush(30) == 0
+                return java.poll() is not None
+
+            wait_until(is_done, "50 records in a share group")
+            assert java.stdout is not None
+            assert len(java.stdout.read().splitlines()) >= 50
+        metrics = watched.metrics()
+        assert metrics["requests_total", "ShareFetch", "1"] > 0
+        assert metrics["requests_total", "ShareGroupHeartbeat", "1"] > 0
+        assert metrics["fetched_records_total", topic, "0"] >= 50
+        assert metrics["rebalances_total", f"share-{topic}", "member_joined"] == 1
+        assert not [key for key in metrics if key[0] == "undecodable_frames_total"]
+        assert metrics["opaque_requests_total",] == 0
 
 
 # Three brokers

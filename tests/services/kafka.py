@@ -290,7 +290,9 @@ def start_kafka(
 def _format(cluster: KafkaCluster, number: int) -> None:
     scram = f"SCRAM-SHA-256=[name={SCRAM_USER[0]},password={SCRAM_USER[1]}]"
     properties = str(cluster.directory / f"server{number}.properties")
-    cluster.run("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties, "--add-scram", scram)
+    features = ["--feature", "share.version=1"] if cluster.version.startswith("4.") else []
+    words = ["format", "-t", CLUSTER_ID, "-c", properties, "--add-scram", scram, *features]
+    cluster.run("kafka.tools.StorageTool", *words)
 
 
 def _start(cluster: KafkaCluster, number: int) -> None:
