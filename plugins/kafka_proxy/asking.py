@@ -23,6 +23,8 @@ __all__ = ["Line", "Lines", "NoAnswer", "lines_of"]
 ATTEMPTS = 3
 MAX_IDLE = 8
 """Connections that are kept for the next question."""
+CLOSED = "the connection was closed"
+REFUSED = f"{CLOSED}, as brokers do with who does not authenticate (SASL) or speak TLS; the proxy asks without SASL"
 FAILED_PAUSE = 5.0
 """Seconds in which a cluster that could not be reached is not tried again: clients wait for the others' answers."""
 
@@ -39,6 +41,7 @@ class Line:
         self._stream = stream
         self._cut = cut_frames(limit)
         self._answer: asyncio.Future[bytes] | None = None
+        self._has_answered = False
         stream.on_data, stream.on_eof, stream.on_lost = self._received, self._failed, self._failed
         stream.start()
 
@@ -79,11 +82,12 @@ class Line:
             self._failed(error)
         else:
             if frames and self._answer is not None and not self._answer.done():
+                self._has_answered = True
                 self._answer.set_result(frames[0])
 
     def _failed(self, error: Exception | None = None) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionResetError("the connection was closed"))
+            self._answer.set_exception(error or ConnectionResetError(CLOSED if self._has_answered else REFUSED))
         self.close()
 
 

@@ -46,11 +46,21 @@ def test_one_that_the_broker_has_closed_is_not_used_again() -> None:
         async with cluster(1) as brokers, lines(brokers) as made:
             await made.ask(QUESTION, LIMIT, 5)
             brokers.answers["Heartbeat"] = lambda broker, asked: None
-            with pytest.raises(NoAnswer, match="the connection was closed"):
+            with pytest.raises(NoAnswer, match="the connection was closed$"):
                 await made.ask(QUESTION, LIMIT, 5)
             del brokers.answers["Heartbeat"]
             await made.ask(QUESTION, LIMIT, 5)
             assert brokers.brokers[1].connections == 2
+
+    run(main)
+
+
+def test_brokers_that_want_to_know_who_asks() -> None:
+    async def main() -> None:
+        async with cluster(1) as brokers, lines(brokers) as made:
+            brokers.answers["Heartbeat"] = lambda broker, asked: None
+            with pytest.raises(NoAnswer, match="the proxy asks without SASL"):
+                await made.ask(QUESTION, LIMIT, 5)
 
     run(main)
 
