@@ -155,7 +155,7 @@ def _lines(found: list[Series], source: Source, unit: str, x: int, y: int, width
         parts.append(
             f'<text x="{at:.0f}" y="{bottom + 15}" fill="{FAINT}" font-size="11" text-anchor="{anchor}">{text}</text>'
         )
-    found = sorted(found, key=lambda one: -one.points[-1][1])
+    found = sorted(found, key=lambda one: -max(value for _, value in one.points))
     legend = left
     for one, colour in zip(found, PALETTE, strict=False):
         path = "L".join(

@@ -46,7 +46,7 @@ def test_one_that_the_broker_has_closed_is_not_used_again() -> None:
         async with cluster(1) as brokers, lines(brokers) as made:
             await made.ask(QUESTION, LIMIT, 5)
             brokers.answers["Heartbeat"] = lambda broker, asked: None
-            with pytest.raises(NoAnswer, match="the connection was closed$"):
+            with pytest.raises(NoAnswer, match=r"the connection was closed$"):
                 await made.ask(QUESTION, LIMIT, 5)
             del brokers.answers["Heartbeat"]
             await made.ask(QUESTION, LIMIT, 5)
