@@ -41,13 +41,14 @@ _TICK = 1.0
 """Seconds between two looks at the time limits, as long as there is one to look at."""
 _monotonic = time.monotonic
 _CLOSED = int(State.CLOSED)
+_HALF_CLOSED_REMOTE = int(State.HALF_CLOSED_REMOTE)
 
 
 class Http2Server(ServerConnection):
     """A client's connection over HTTP/2."""
 
     __slots__ = ("_age_timer", "_blocked", "_codec", "_defer", "_draining", "_flushing", "_gone", "_host", "_looked",
-                 "_scheme", "_shared", "_timer")  # fmt: skip
+                 "_scheme", "_shared", "_timer", "counts_streams")  # fmt: skip
 
     version = "http2"
 
@@ -62,6 +63,8 @@ class Http2Server(ServerConnection):
         self._flushing = False
         self._gone = False
         self._looked = 0.0
+        self.counts_streams = host.config.limits.max_requests_per_connection > 0
+        """Whether somebody wants to know of each stream that is over."""
         self._timer: Timer | None = None
         self._age_timer: Timer | None = None
         if shared.options.max_connection_age:
@@ -299,6 +302,17 @@ class _Stream(ServerStream):
         if http2.state == _CLOSED:
             return
         status, block = response.status, response.block
+        if end and data and response.trailers is None and not self.tunnel:
+            codec.respond_whole(http2, status, block, data, response.added)
+            connection = self._connection
+            if http2.state >= _HALF_CLOSED_REMOTE:  # as ``_ended``, without the calls
+                self.over = True
+                self.sink = None
+                if connection.counts_streams:
+                    connection.stream_over()
+            if not connection._flushing:
+                connection._flush_soon()
+            return
         if response.tunnel:
             status, block = 200, self._connection._shared.tunnel_fields(block)
         trailers = response.trailers if end else None
@@ -357,7 +371,8 @@ class _Stream(ServerStream):
             self.sink = None
             if self.early:
                 self._decided(False)
-            self._connection.stream_over()
+            if self._connection.counts_streams:
+                self._connection.stream_over()
 
     def reset(self, error: StreamError) -> None:
         code = ErrorCode.INTERNAL_ERROR if error.code is None else error.code

@@ -53,6 +53,7 @@ from l4proxy.protocols.http2.fields import (
     Entry,
     HeadLimits,
     MessageError,
+    RequestHead,
     ResponseHead,
     read_request,
     read_response,
@@ -357,7 +358,15 @@ class Http2Connection(Output):
                 raise self._no_settings(kind)
             if kind == _HEADERS:
                 if flags & 0x2C == _END_HEADERS:
-                    self._on_block(stream_id, data[start:pos], flags & _END_STREAM, events)
+                    block = data[start:pos]
+                    head = self._heads.get(block)
+                    if head is not None and stream_id == self._last_id + 2 and not self._client:
+                        try:
+                            self._open(stream_id, head, flags & _END_STREAM, events)
+                        except MessageError as error:
+                            self._on_message_error(stream_id, flags & _END_STREAM, error, events)
+                    else:
+                        self._on_block(stream_id, block, flags & _END_STREAM, events)
                 else:
                     self._on_headers(data[start:pos], flags, stream_id, events)
             elif kind == _DATA:
@@ -449,6 +458,13 @@ class Http2Connection(Output):
             self._skip(stream_id)
         self._last_id = stream_id
         head = self._heads.get(block) or self._fixed_head(block) or self._read_head(block, read_request)
+        self._open(stream_id, head, end, events, self_dependent)
+
+    def _open(
+        self, stream_id: int, head: RequestHead, end: int, events: list[Event], self_dependent: bool = False
+    ) -> None:
+        """A request, unless there are too many. Raises MessageError."""
+        self._last_id = stream_id
         limits = self.limits
         streams = self.streams
         if len(streams) >= limits.max_concurrent_streams or self._goaway_last is not None:

@@ -19,7 +19,7 @@ from l4proxy.protocols.http2.fields import ENTRY_OVERHEAD
 from l4proxy.protocols.http2.hpack_decoder import DEFAULT_TABLE_SIZE
 from l4proxy.protocols.http2.huffman import encode_huffman
 from l4proxy.protocols.http2.static_table import STATIC_TABLE
-from l4proxy.protocols.http_fields import Field, FieldBlock
+from l4proxy.protocols.http_fields import EMPTY, Field, FieldBlock
 
 __all__ = ["Encoder", "encode_integer"]
 
@@ -100,6 +100,19 @@ class Encoder:
             return b""
         sizes, self._new_sizes = self._new_sizes, []
         return b"".join(encode_integer(size, _TABLE_SIZE) for size in sizes)
+
+    def head(self, status: Field, block: FieldBlock, added: FieldBlock) -> bytes:
+        """The header block of a response, whole."""
+        if self._new_sizes:
+            begun = self.begin()
+        else:
+            self._blocks += 1
+            begun = b""
+        encoded = begun + (self.fields.get(status) or self.encode((status,)))
+        cache = block.cache
+        known = None if cache is None else cache.get(self._token)
+        encoded += self.encode_block(block) if known is None else known
+        return encoded if added is EMPTY else encoded + self.encode_block(added)
 
     def encode(self, fields: Iterable[Field]) -> bytes:
         """Names are in lower case, values what `check_field` takes."""

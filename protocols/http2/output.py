@@ -34,7 +34,9 @@ INITIAL_WINDOW = 65_535
 """Of the connection, and of streams before SETTINGS say otherwise (section 6.9.2)."""
 
 _END_STREAM = 1
-_CLOSED = State.CLOSED
+_CLOSED = int(State.CLOSED)
+_HALF_CLOSED_REMOTE = int(State.HALF_CLOSED_REMOTE)
+_pack = FRAME_HEAD.pack
 _SEND_HEADERS, _SEND_HEADERS_END = int(Input.SEND_HEADERS), int(Input.SEND_HEADERS_END)
 _SEND_DATA, _SEND_DATA_END = int(Input.SEND_DATA), int(Input.SEND_DATA_END)
 _RECEIVING = (State.OPEN, State.HALF_CLOSED_LOCAL)
@@ -108,14 +110,43 @@ class Output:
     ) -> None:
         """The head of a response. ``added`` are fields behind those of ``block``. Raises LocalProtocolError where the
         stream is in no state for it."""
-        encoder = self.encoder
-        field = _STATUS[status]
-        encoded = (
-            encoder.begin() + (encoder.fields.get(field) or encoder.encode((field,))) + encoder.encode_block(block)
-        )
-        if added is not EMPTY:
-            encoded += encoder.encode_block(added)
-        self._send_headers(stream, encoded, end)
+        self._send_headers(stream, self.encoder.head(_STATUS[status], block, added), end)
+
+    def respond_whole(
+        self, stream: Http2Stream, status: int, block: FieldBlock, data: bytes, added: FieldBlock = EMPTY
+    ) -> None:
+        """The head of a response, all of its body and its end: ``respond`` and ``send_data`` in one, which most
+        responses are. Where everything is there and fits, this is all that is done for it."""
+        size = len(data)
+        if (
+            stream.state != _HALF_CLOSED_REMOTE
+            or stream.ends
+            or self._ready
+            or size > stream.send_window
+            or size > self.send_window
+            or size > self.peer_frame_size
+            or self._out_size >= WRITE_LIMIT
+        ):
+            self.respond(stream, status, block, added)
+            self.send_data(stream, data, True)
+            return
+        number = stream.id
+        head = self.encoder.head(_STATUS[status], block, added)
+        if len(head) <= self.peer_frame_size:
+            self._out.append(_pack(len(head) << 8 | 1, 4, number) + head + _pack(size << 8, _END_STREAM, number))
+        else:
+            self._out.append(header_frames(number, head, False, self.peer_frame_size))
+            self._out.append(_pack(size << 8, _END_STREAM, number))
+        self._out.append(data)
+        self._out_size += size
+        self.send_window -= size
+        self.guard.work += 2
+        stream.state = _CLOSED
+        stream.ends = True
+        self.streams.pop(number, None)
+        if stream.withheld:
+            self._give_back(stream.withheld)
+            stream.withheld = 0
 
     def send_trailers(self, stream: Http2Stream, trailers: FieldBlock) -> None:
         """End the message with trailers, behind what is queued."""
@@ -131,7 +162,7 @@ class Output:
         if trailers.fields:
             self._send_headers(stream, encoder.begin() + encoder.encode_block(trailers), True)
         else:  # a header section without fields is legal and helps nobody
-            self._out.append(FRAME_HEAD.pack(0, _END_STREAM, stream.id))
+            self._out.append(_pack(0, _END_STREAM, stream.id))
             self._sent_end(stream)
 
     def _send_headers(self, stream: Http2Stream, block: bytes, end: bool) -> None:
@@ -140,7 +171,7 @@ class Output:
             raise self._bug(stream, "a header section")
         size = len(block)
         if size <= self.peer_frame_size:
-            self._out.append(FRAME_HEAD.pack(size << 8 | 1, 5 if end else 4, stream.id) + block)
+            self._out.append(_pack(size << 8 | 1, 5 if end else 4, stream.id) + block)
         else:
             self._out.append(header_frames(stream.id, block, end, self.peer_frame_size))
         stream.state = state
@@ -190,7 +221,7 @@ class Output:
         limit = self.peer_frame_size
         if size > limit:
             view = memoryview(data)
-            head = FRAME_HEAD.pack(limit << 8, 0, stream.id)
+            head = _pack(limit << 8, 0, stream.id)
             start = 0
             while size - start > limit:
                 out += (head, view[start : start + limit])
@@ -198,7 +229,7 @@ class Output:
             data = view[start:]
             self._out_size += start
             size -= start
-        out.append(FRAME_HEAD.pack(size << 8, 1 if end else 0, stream.id))
+        out.append(_pack(size << 8, 1 if end else 0, stream.id))
         if size:
             out.append(data)
             self._out_size += size
