@@ -123,19 +123,25 @@ def compile_text(format: str, operators: OperatorTable = OPERATORS) -> Callable[
 
 def _fill(template: str, readers: list[Reader]) -> Callable[[AccessRecord], str]:
     """A function that fills in the template, made as a function of its own: a line is made for every request, and a
-    call per value would cost as much as all the rest. Its source holds paths of attributes, and nothing else that comes
-    from anywhere. Raises AttributeError for a record that lacks one."""
-    values = []
-    for at, read in enumerate(readers):
+    call per value would cost as much as all the rest. It is one f-string. Its source holds the template's texts as
+    literals and paths of attributes, and nothing else that comes from anywhere. Raises AttributeError for a record that
+    lacks one."""
+    names: dict[str, Any] = {"dash": "-", **{f"read_{at}": read for at, read in enumerate(readers)}}
+    parts, numbers = [], iter(range(len(readers)))
+    for piece in re.split("(%%|%s)", template):
+        if piece != "%s":
+            parts.append(repr("%" if piece == "%%" else piece))
+            continue
+        at = next(numbers)
+        read = readers[at]
         if isinstance(read, Attribute):
             value = " or ".join(f"record.{path}" for path in read.paths)
             value = f"read_{at}.show({value})" if read.show is not None else value
-            values.append(f"{value} or '-'" if read.text else value)
+            value = f"{value} or dash" if read.text else value
         else:
-            values.append(f"value if (value := read_{at}(record)) or value == 0 else '-'")
-    names: dict[str, Any] = {f"read_{at}": read for at, read in enumerate(readers)}
-    names["template"] = template
-    fill: Callable[[AccessRecord], str] = eval(f"lambda record: template % ({', '.join(values)},)", names)
+            value = f"value if (value := read_{at}(record)) or value == 0 else dash"
+        parts.append(f"f'{{({value})!s}}'")
+    fill: Callable[[AccessRecord], str] = eval(f"lambda record: {' '.join(parts)}", names)
     return fill
 
 

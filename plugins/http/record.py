@@ -95,15 +95,6 @@ class HttpRecord(AccessRecord):
         self.upstream = None if connection is None else connection.peer
         self.attempts = exchange.attempts
 
-    def __getattr__(self, name: str) -> Any:
-        """The attributes that ``__init__`` has not set."""
-        find = _LATER.get(name)
-        if find is None:
-            raise AttributeError(name)
-        value = find(self.exchange)
-        setattr(self, name, value)
-        return value
-
     @property
     def request(self) -> HttpRequest:
         return self.exchange.request
@@ -147,3 +138,13 @@ _LATER: dict[str, Callable[[Exchange], Any]] = {
     "upstream_bytes_sent": lambda exchange: exchange.received,
     "state": lambda exchange: {**exchange.host.conn.state, **(exchange.request._state or {})},
 }
+"""The attributes that ``__init__`` does not set."""
+
+
+def _later(find: Callable[[Exchange], Any]) -> property:
+    return property(lambda record: find(record.exchange))
+
+
+for _name, _find in _LATER.items():
+    # Properties, and no __getattr__: with one, the interpreter would look up every other attribute the slow way, too.
+    setattr(HttpRecord, _name, _later(_find))
