@@ -39,7 +39,6 @@ them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -338,9 +337,3 @@ class ClientConnection(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close at once; the sinks of open streams are told."""
-
-
-MakeServer = Callable[[ServerHost], ServerConnection]
-"""How the filter makes a connection of a version."""
-MakeClient = Callable[["Stream", "Endpoint", ClientHost], ClientConnection]
-"""How a pool makes a connection of a version, from a stream that is connected and not started."""

@@ -15,7 +15,7 @@ from l4proxy.protocols.http1.errors import violation
 from l4proxy.protocols.http1.memory import SeenOnce
 from l4proxy.protocols.http_fields import Field, FieldBlock
 
-__all__ = ["LINES", "Section", "authority_is_sound", "fields_of", "request_section", "response_section"]
+__all__ = ["LINES", "Section", "fields_of", "request_section", "response_section"]
 
 LINE_LIMIT = 256
 """Bytes of a line that is worth remembering."""
@@ -144,10 +144,6 @@ def _diagnose(line: bytes) -> NoReturn:
 def fields_of(lines: Sequence[bytes]) -> list[Field]:
     """Raises RemoteProtocolError."""
     return list(map(_look_up, lines))
-
-
-def authority_is_sound(text: str) -> bool:
-    return _AUTHORITY.fullmatch(text) is not None
 
 
 def request_section(lines: Sequence[bytes], version: str) -> Section:
