@@ -3,32 +3,35 @@
 python contrib/bench/capture.py
 python contrib/bench/capture.py --megabytes 5000
 python contrib/bench/capture.py --protocol kafka --pcap FILE --port 9092
-python contrib/bench/capture.py --live 50000 --protocol kafka      # as root: on an interface, in a namespace of its own
+python contrib/bench/capture.py --live 50000 100000 --protocol kafka     # as root, in a network namespace of its own
 
 Without a file, one is made and read from a pipe, so that no disk has to hold it: 50 clients that send requests of
 16 KiB in segments of 1448 bytes, with an acknowledgement for every two of them and a short answer. What
 ``l4proxy sniff`` takes for nothing (an empty capture) is taken off. Rounds take turns; the median is printed.
 
-Live, so many packets a second are sent for five seconds: Produce requests of one record, of the same clients, and their
-responses. What matters is how many of them were seen.
+Live, so many packets a second are sent for five seconds (by ``packets.c``): Produce requests of one record, of the same
+clients, and their responses. What matters is how many of them were seen.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
-import socket
 import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from programs import compile_program
 
 CLIENTS, SEGMENT, REQUEST, ANSWER = 50, 1448, 16384, 100
 SYN, ACK, PUSH = 2, 16, 24
@@ -121,26 +124,22 @@ def made(protocol: str, size: int) -> tuple[Figures, int]:
     return figures, traffic.packets
 
 
-def live(protocol: str, rate: int) -> None:
+def live(protocol: str, rate: int, directory: Path) -> None:
     """In a network namespace: send packets on one end of a pair of interfaces, capture them on the other."""
-    for change in ("link add here type veth peer name there", "link set here up", "link set there up"):
-        subprocess.run(["ip", *change.split()], check=True)
+    program, packets = directory / "packets", directory / f"{rate}.packets"
+    compile_program("packets.c", program)
+    with packets.open("wb") as file:
+        for some in produce(rate * LIVE_SECONDS):
+            file.writelines(part for packet in some for part in (struct.pack("=I", len(packet)), packet))
     plugins = Path(__file__).with_name("plugins")
     words = ["sniff", protocol, "--interface", "there", "--port", "9092", "--quiet", "--plugin-dir", str(plugins)]
     process = subprocess.Popen([sys.executable, "-m", "l4proxy", *words], stderr=subprocess.PIPE, text=True)
     assert process.stderr
     said = process.stderr.readline()
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
-        sender.bind(("here", 0))
-        begin = time.perf_counter()
-        sent = 0
-        for packets in produce(rate * LIVE_SECONDS):
-            while (ahead := sent / rate - (time.perf_counter() - begin)) > 0.01:
-                time.sleep(ahead)
-            for packet in packets:
-                sender.send(packet)
-            sent += len(packets)
-        seconds = time.perf_counter() - begin
+    with packets.open("rb") as file:
+        done = subprocess.run([program, "here", str(rate)], stdin=file, stdout=subprocess.PIPE, check=True)
+    packets.unlink()
+    sent, seconds = json.loads(done.stdout).values()
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     said += process.stderr.read()
@@ -152,6 +151,15 @@ def live(protocol: str, rate: int) -> None:
         f"{sent:,} packets sent in {seconds:.1f} s, {sent / seconds:,.0f} per second: {found.get('packets', '0')} seen,"
         f" {found.get('dropped', '0')} dropped; {cpu / seconds:.0%} of a core, start included"
     )
+
+
+def in_namespace(protocol: str, rates: list[int]) -> None:
+    """The interfaces, and one run for each rate."""
+    for words in ("link add here type veth peer name there", "link set here up", "link set there up"):
+        subprocess.run(["ip", *words.split()], check=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for rate in rates:
+            live(protocol, rate, Path(directory))
 
 
 def produce(count: int) -> Iterator[list[bytes]]:
@@ -184,13 +192,13 @@ def main() -> None:
     parser.add_argument("--protocol", default="bench_bytes", help="an inspector (default: one that does nothing)")
     parser.add_argument("--megabytes", type=int, default=300, help="size of the capture that is made (default 300)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--live", metavar="N", type=int, help="capture N packets a second on an interface")
+    parser.add_argument("--live", metavar="N", type=int, nargs="+", help="capture N packets a second on an interface")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.live:
         if not args.inside:
             sys.exit(subprocess.run(["unshare", "--net", sys.executable, *sys.argv, "--inside"]).returncode)
-        live(args.protocol, args.live)
+        in_namespace(args.protocol, args.live)
         return
     rounds = []
     packets = 0

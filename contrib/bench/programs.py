@@ -15,7 +15,7 @@ from typing import IO
 
 from errors import BenchError
 
-__all__ = ["Load", "Programs", "Result", "Work", "load", "upstream"]
+__all__ = ["Load", "Programs", "Result", "Work", "compile_program", "load", "upstream"]
 
 SOURCES = Path(__file__).parent
 PATIENCE = 120.0
@@ -38,23 +38,24 @@ class Programs:
     @classmethod
     def build(cls, directory: Path) -> Programs:
         """Compile into ``directory``. Raises BenchError where there is no C compiler, or it fails."""
-        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-        if compiler is None:
-            raise BenchError("no C compiler (cc, gcc, clang) is installed: load.c and upstream.c cannot be built")
         names = ("http_load", "http_upstream", "http2_load", "http2_upstream", "redis_load")
         programs = cls(directory / "load", directory / "upstream", True, *(directory / name for name in names))
-        _compile(compiler, "upstream.c", programs.upstream)
+        compile_program("upstream.c", programs.upstream)
         for name in names:
-            _compile(compiler, f"{name}.c", directory / name)
+            compile_program(f"{name}.c", directory / name)
         try:
-            _compile(compiler, "load.c", programs.load, "-DTLS", "-lssl", "-lcrypto")
+            compile_program("load.c", programs.load, "-DTLS", "-lssl", "-lcrypto")
         except BenchError:
-            _compile(compiler, "load.c", programs.load)
+            compile_program("load.c", programs.load)
             return replace(programs, tls=False)
         return programs
 
 
-def _compile(compiler: str, source: str, target: Path, *flags: str) -> None:
+def compile_program(source: str, target: Path, *flags: str) -> None:
+    """Raises BenchError where there is no C compiler, or it fails."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise BenchError(f"no C compiler (cc, gcc, clang) is installed: {source} cannot be built")
     command = [compiler, "-O2", "-Wall", "-o", str(target), str(SOURCES / source), *flags]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
