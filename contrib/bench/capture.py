@@ -1,12 +1,13 @@
 """How fast does ``l4proxy sniff`` read a capture, and in how much memory?
 
 python contrib/bench/capture.py
-python contrib/bench/capture.py --megabytes 5000
+python contrib/bench/capture.py --megabytes 5000 --protocol kafka
 python contrib/bench/capture.py --protocol kafka --pcap FILE --port 9092
 python contrib/bench/capture.py --live 50000 100000 --protocol kafka     # as root, in a network namespace of its own
 
 Without a file, one is made and read from a pipe, so that no disk has to hold it: 50 clients that send requests of
-16 KiB in segments of 1448 bytes, with an acknowledgement for every two of them and a short answer. What
+16 KiB in segments of 1448 bytes, with an acknowledgement for every two of them and a short answer (with ``--protocol
+kafka``: Produce requests, and their responses). What
 ``l4proxy sniff`` takes for nothing (an empty capture) is taken off. Rounds take turns; the median is printed.
 
 Live, so many packets a second are sent for five seconds (by ``packets.c``): Produce requests of one record, of the same
@@ -73,20 +74,19 @@ class Traffic:
         for client in range(CLIENTS):
             yield self.record(client, 0, SYN) + self.record(client, 1, SYN | ACK)
 
-    def requests(self) -> Iterator[bytes]:
+    def requests(self, body: bytes, answer: bytes) -> Iterator[bytes]:
         """A request of every client, and its answer."""
-        body = bytes(REQUEST)
         for client in range(CLIENTS):
             parts = []
-            for number, start in enumerate(range(0, REQUEST, SEGMENT)):
+            for number, start in enumerate(range(0, len(body), SEGMENT)):
                 parts.append(self.record(client, 0, PUSH, body[start : start + SEGMENT]))
                 if number % 2:
                     parts.append(self.record(client, 1, ACK))
-            parts += [self.record(client, 1, PUSH, bytes(ANSWER)), self.record(client, 0, ACK)]
+            parts += [self.record(client, 1, PUSH, answer), self.record(client, 0, ACK)]
             yield b"".join(parts)
 
 
-def write(fd: int, size: int, traffic: Traffic) -> None:
+def write(fd: int, size: int, traffic: Traffic, body: bytes, answer: bytes) -> None:
     """A capture of ``size`` bytes, into a pipe."""
     written = len(HEADER)
     with os.fdopen(fd, "wb", 1 << 20) as pipe:
@@ -94,7 +94,7 @@ def write(fd: int, size: int, traffic: Traffic) -> None:
         for records in traffic.handshakes():
             written += pipe.write(records)
         while written < size:
-            for records in traffic.requests():
+            for records in traffic.requests(body, answer):
                 written += pipe.write(records)
 
 
@@ -116,7 +116,8 @@ def made(protocol: str, size: int) -> tuple[Figures, int]:
     """Of a capture that is made while it is read; and how many packets it has."""
     read, into = os.pipe()
     traffic = Traffic()
-    writer = threading.Thread(target=write, args=(into, size, traffic))
+    messages = produced(REQUEST) if protocol == "kafka" else (bytes(REQUEST), bytes(ANSWER))
+    writer = threading.Thread(target=write, args=(into, size, traffic, *messages))
     writer.start()
     figures = sniff(protocol, "--pcap", "-", "--port", "9092", stdin=read)
     os.close(read)
@@ -162,16 +163,20 @@ def in_namespace(protocol: str, rates: list[int]) -> None:
             live(protocol, rate, Path(directory))
 
 
-def produce(count: int) -> Iterator[list[bytes]]:
-    """Packets of Kafka clients: handshakes first, then requests and responses; ``count`` of them, or a few more."""
+def produced(size: int) -> tuple[bytes, bytes]:
+    """A Produce request of one record of ``size`` bytes, and its response."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
     from kafka_messages import batch, request, response
 
-    traffic = Traffic()
-    topic = {"name": "bench", "partition_data": [{"index": 0, "records": batch(1, value=bytes(100))}]}
+    topic = {"name": "bench", "partition_data": [{"index": 0, "records": batch(1, value=bytes(size))}]}
     answer = {"name": "bench", "partition_responses": [{"index": 0, "base_offset": 1}]}
-    asked = request("Produce", 9, 1, acks=1, topic_data=[topic])
-    answered = response("Produce", 9, 1, responses=[answer])
+    return request("Produce", 9, 1, acks=1, topic_data=[topic]), response("Produce", 9, 1, responses=[answer])
+
+
+def produce(count: int) -> Iterator[list[bytes]]:
+    """Packets of Kafka clients: handshakes first, then requests and responses; ``count`` of them, or a few more."""
+    traffic = Traffic()
+    messages = produced(100)
     yield [
         traffic.record(client, side, flags)[PACKET:]
         for client in range(CLIENTS)
@@ -179,9 +184,7 @@ def produce(count: int) -> Iterator[list[bytes]]:
     ]
     while traffic.packets < count:
         yield [
-            traffic.record(client, side, PUSH, (asked, answered)[side])[PACKET:]
-            for client in range(CLIENTS)
-            for side in (0, 1)
+            traffic.record(client, side, PUSH, messages[side])[PACKET:] for client in range(CLIENTS) for side in (0, 1)
         ]
 
 

@@ -145,17 +145,18 @@ class LoneSession(Session[P]):
         self.answered(call)
 
     def client_data(self, data: bytes, at: float) -> int:
+        requests = self._requests
+        if requests.left or requests.have:
+            return super().client_data(data, at)
         size = len(data)
         if size > self._least:
             lone = self._lones.get(data[HEAD : data[self._length_at] + self._beyond])
             if lone is not None:
-                requests = self._requests
                 length, api, correlation_id = _begin(data)
                 if (
                     length + SIZE == size
                     and api == lone.api
                     and lone.client_id is self.client_id
-                    and not (requests.left or requests.have)
                     and (summary := lone.read(data)) is not None
                 ):
                     self.now = at
@@ -170,25 +171,24 @@ class LoneSession(Session[P]):
                         raise too_many_in_flight()
                     return 0
         spare = super().client_data(data, at)
-        if self._calls and (last := self._calls[-1]).plan.reads_lone and last.request_size == size and not spare:
+        if self._calls and (last := self._calls[-1]).plan.reads_lone and last.request_size == size:
             self._learn(last, data)
         return spare
 
     def server_data(self, data: bytes, at: float) -> int:
-        calls = self._calls
-        lone = calls[0].lone if calls else None
-        if lone is None:
+        calls, responses = self._calls, self._responses
+        call = calls[0] if calls else None
+        if call is None or call.lone is None or responses.left or responses.have:
             return super().server_data(data, at)
-        call = calls[0]
+        lone = call.lone
         if len(data) == lone.answer_size:
-            responses = self._responses
             length, correlation_id = _begin_answer(data)
             if (
                 correlation_id == call.correlation_id
                 and length + SIZE == len(data)
                 and data.startswith(lone.answer_head, ANSWER)
                 and data.endswith(lone.answer_tail)
-                and not (responses.left or responses.have or self._tokens)
+                and not self._tokens
                 and self._sought_response is None
             ):
                 self.now = at
