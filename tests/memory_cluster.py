@@ -49,7 +49,7 @@ class MemoryCluster:
         h = self._harness = Harness(list(uses))
         configs = config("192.0.2.1:1", "192.0.2.2:2", **(cluster or {})), config("192.0.2.3:3", name="other")
         self.clusters = {parts.config.name: Cluster(parts, cast(Any, h)) for parts in make_parts(configs)}
-        h.clusters.find = self.clusters.__getitem__
+        h.clusters.find, h.clusters.own = self.clusters.__getitem__, {}
         return h.start(info=info)
 
     @property
