@@ -119,6 +119,7 @@ class ClusterTarget(WatchedTarget):
                 slots[first : last + 1] = [shard] * (last + 1 - first)
         self._slots, self._by_name = slots, by_name
         self._shards = [by_name[name] for name in sorted(by_name)]
+        self._give_up(nodes, by)
 
     def _of(self, told: ShardMap, endpoints: dict[Node, Endpoint]) -> Shard:
         """A shard stays the same one, and in its place among the others, when its primary changes: it is called by the

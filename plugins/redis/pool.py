@@ -194,6 +194,12 @@ class Pools:
                 self._timer = self._timers.call_later(SWEEP, self._sweep)
         return pool
 
+    def give_up(self, cluster: Cluster, endpoint: str) -> None:
+        """Others say that it is dead: whoever waits for it waits no longer."""
+        for (of, at, _), pool in list(self._pools.items()):
+            for connection in (*pool.shared, *pool.dedicated) if of is cluster and at and at.name == endpoint else ():
+                connection.lose(LOST)
+
     def _sweep(self) -> None:
         idle_before = self.clock() - self.config.idle_timeout
         for key, pool in list(self._pools.items()):

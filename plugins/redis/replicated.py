@@ -156,7 +156,7 @@ class SentinelTarget(_OneShard):
                 failed(f"Sentinel {endpoint.name} has not heard of the last failover yet")
                 return
             self._epoch = epoch
-            self._settle(primary, [node for node in replicas if node.usable], by, found, failed)
+            self._settle(primary, replicas, by, found, failed)
 
         for question in self._questions:
             inquire(pool, self.hub.sentinel, question, answered)
@@ -170,7 +170,9 @@ class SentinelTarget(_OneShard):
         failed: Callable[[str], None],
     ) -> None:
         def settle(hosts: dict[str, str]) -> None:
-            named = [_at(node, hosts) for node in (primary, *replicas)]
+            nodes = [_at(node, hosts) for node in replicas]
+            self._give_up(nodes, by)
+            named = [_at(primary, hosts), *(node for node in nodes if node.usable)]
             endpoints = self._endpoints(named, by)
             self._take_over(endpoints.get(named[0]), [endpoints[node] for node in named[1:] if node in endpoints])
             found()

@@ -179,6 +179,14 @@ class WatchedTarget(Target):
             servers.update([*(one.spec for one in servers.current.values()), spec])
         return servers.current[spec.name]
 
+    def _give_up(self, nodes: Iterable[Node], by: Endpoint | None) -> None:
+        """Whoever waits for a server that ``by`` takes for dead, waits no longer: it may only be stuck, and then its
+        connections are still there."""
+        for node in nodes:
+            spec = _spec(node.host or _host(by), node.port, node.hostname) if node.dead else None
+            if spec is not None:
+                self.hub.pools.give_up(self.servers, spec.name)
+
     def lost(self, endpoint: Endpoint) -> None:
         self._lost.add(endpoint)
         self.refresh()

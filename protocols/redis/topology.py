@@ -28,6 +28,8 @@ class Node(NamedTuple):
     """What its certificate may be checked against."""
     usable: bool = True
     """It is not known to be down."""
+    dead: bool = False
+    """It is known to be down, or stuck."""
 
 
 @dataclass(slots=True)
@@ -74,8 +76,8 @@ def _shard(told: dict[str, Value], tls: bool) -> ShardMap:
         port = port or fields.get("port") or fields.get("tls-port") or 0
         endpoint, address = _text(fields.get("endpoint")), _text(fields.get("ip"))
         hostname = _text(fields.get("hostname")) or ("" if endpoint == address else endpoint)
-        usable = _text(fields.get("health")) not in ("fail", "failed")
-        node = Node(_text(fields["id"]), address, int(port), hostname, usable)
+        dead = _text(fields.get("health")) in ("fail", "failed")
+        node = Node(_text(fields["id"]), address, int(port), hostname, not dead, dead)
         if _text(fields.get("role")) in ("master", "primary"):
             shard.primary = node
         else:
@@ -181,11 +183,12 @@ def read_sentinel(primary: Value, replicas: Sequence[Value]) -> tuple[Node, list
         raise _unreadable("SENTINEL", error) from None
 
 
-_DOWN = frozenset(("s_down", "o_down", "disconnected"))
+_DEAD = frozenset(("s_down", "o_down"))
+_DOWN = _DEAD | {"disconnected"}
 
 
 def _sentinel_node(told: dict[str, Value]) -> Node:
     flags = set(_text(told.get("flags")).split(","))
     linked = _text(told.get("master-link-status")) in ("", "ok")
     host, port = _text(told["ip"]), int(told["port"])
-    return Node(f"{host}:{port}", host, port, usable=linked and not flags & _DOWN)
+    return Node(f"{host}:{port}", host, port, usable=linked and not flags & _DOWN, dead=bool(flags & _DEAD))

@@ -70,6 +70,13 @@ class RedisCluster:
         self._processes[port].wait()
         self._stacks.pop(port).close()
 
+    def stop(self, port: int) -> None:
+        """It takes connections, and says nothing."""
+        self._processes[port].send_signal(signal.SIGSTOP)
+
+    def go_on(self, port: int) -> None:
+        self._processes[port].send_signal(signal.SIGCONT)
+
     def form(self) -> None:
         first, *others = self.ports
         for port in others:

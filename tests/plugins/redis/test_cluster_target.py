@@ -245,6 +245,30 @@ def test_a_primary_that_dies_under_load(through: Proxy, client: RedisConnection,
     assert all(error.startswith("ERR upstream failure") for error in load.errors)
 
 
+def test_a_primary_that_is_stuck(proxy: StartProxy, redis_cluster: RedisCluster) -> None:
+    """It keeps its connections, and says nothing. Nobody waits for it longer than until the cluster has given it up."""
+    redis_cluster.settle()
+    seeds = {"cache": {"endpoints": redis_cluster.addresses}}
+    through = proxy(
+        RedisProxy, cluster="cache", topology="cluster", topology_refresh="200ms", op_timeout="0s", clusters=seeds
+    )
+    stuck = redis_cluster.primary_of("a")
+    replica = redis_cluster.replica_of(stuck)
+    with RedisConnection(through.address[1]) as client, RedisConnection(through.address[1]) as waiting:
+        assert client.ask("SET", "a", "1") == OK
+        redis_cluster.stop(stuck)
+        try:
+            waiting.send(encode_command(b"SET", b"a", b"2") + encode_command(b"GET", b"a") + encode_command(b"PING"))
+            assert waiting.reply() == b"-ERR upstream failure: the connection was lost before the reply\r\n"
+            assert waiting.reply() in (b"$1\r\n1\r\n", b"$-1\r\n")  # of the replica that has taken over
+            assert waiting.reply() == b"+PONG\r\n"
+            assert "role:master" in redis_cluster.ask(replica, "info", "replication")
+            assert client.ask("SET", "a", "3") == OK
+        finally:
+            redis_cluster.go_on(stuck)
+    redis_cluster.settle()
+
+
 def test_nobody_has_a_slot(proxy: StartProxy, redis: RedisServer) -> None:
     """The seed is no node of a cluster."""
     clusters = {"cache": {"endpoints": [redis.address], "connect_timeout": "300ms"}}

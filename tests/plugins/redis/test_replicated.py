@@ -114,6 +114,24 @@ def test_a_primary_that_dies(proxy: StartProxy, redis_replicas: RedisReplicas) -
     redis_replicas.settle()
 
 
+def test_a_primary_that_is_stuck(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+    """It keeps its connections, and says nothing. Nobody waits for it longer than until Sentinel has given it up."""
+    redis_replicas.settle()
+    through = start(proxy, redis_replicas, "sentinel", op_timeout="0s")
+    stuck = redis_replicas.primary
+    with RedisConnection(through.address[1]) as client:
+        assert client.ask("SET", "stuck", "1") == OK
+        redis_replicas.stop(stuck)
+        try:
+            lost = Failure(b"ERR upstream failure: the connection was lost before the reply")
+            assert client.ask("SET", "stuck", "2") == lost
+            wait_for("there is another", lambda: client.ask("SET", "stuck", "3") == OK)
+            assert redis_replicas.primary != stuck
+        finally:
+            redis_replicas.go_on(stuck)
+    redis_replicas.settle()
+
+
 def test_a_replica_that_is_too_far_behind_is_not_read(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
     through = start(proxy, redis_replicas, "sentinel", read_policy="replica", max_lag="2s")
     primary, replicas = redis_replicas.primary, redis_replicas.replicas

@@ -1,5 +1,5 @@
-"""Commands that servers of a Redis Cluster send elsewhere, in memory: a cluster whose nodes do not agree, that moves its
-slots all the time, and loses connections.
+"""Commands that servers of a Redis Cluster send elsewhere, in memory: its nodes do not agree, slots are moved all the
+time, and connections are lost.
 
 Whatever happens, each command gets one reply, in order, and that is either the right one or an error that says so; what
 writes is done at most once, and no command is sent on for ever.

@@ -30,7 +30,9 @@ TWO = {**ONE, "id": b"bb", "port": 7002, "role": b"replica", "health": b"failed"
 def test_shards_in_resp2_and_resp3() -> None:
     nodes = [flat(**ONE), flat(**TWO)]
     expected = [
-        ShardMap([(0, 5), (9, 9)], Node("aa", "192.0.2.1", 7001), [Node("bb", "192.0.2.1", 7002, usable=False)]),
+        ShardMap(
+            [(0, 5), (9, 9)], Node("aa", "192.0.2.1", 7001), [Node("bb", "192.0.2.1", 7002, usable=False, dead=True)]
+        ),
     ]
     assert read_shards([flat(slots=[0, 5, 9, 9], nodes=nodes)]) == expected
     maps = [Map((key, value) for key, value in zip(node[::2], node[1::2], strict=True)) for node in nodes]
