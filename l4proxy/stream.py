@@ -27,12 +27,13 @@ be taken for an end, and urgent data (the byte itself is not relayed).
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from errno import EAGAIN, ECONNRESET
+from errno import EAGAIN, ECONNABORTED, ECONNRESET
 from fcntl import ioctl
 from termios import FIONREAD
 from typing import NoReturn
@@ -41,6 +42,8 @@ from l4proxy import splice
 from l4proxy.poller import EDGE, ERROR, PEER_ENDED, READ, URGENT, WRITE, Poller
 
 __all__ = ["Stream"]
+
+log = logging.getLogger("l4proxy.stream")
 
 READ_SIZE = 16 * 1024
 """First size of a read. Small, because most connections are idle or carry small messages."""
@@ -176,15 +179,24 @@ class Stream:
             self._poller.change(self.fd, EVERYTHING)
 
     def _on_event(self, mask: int) -> None:
-        if mask & WRITE and self.buffered:
-            self._flush()
-        if self._holds:
-            if mask & ERROR and not self.closed:
-                self._lose_if_broken()
-        elif mask & SOMETHING_TO_READ and not self.eof_received:
-            self._read(mask)
-        elif mask & ERROR:
-            self.lose(ConnectionResetError(ECONNRESET, "both directions are shut"))
+        try:
+            if mask & WRITE and self.buffered:
+                self._flush()
+            if self._holds:
+                if mask & ERROR and not self.closed:
+                    self._lose_if_broken()
+            elif mask & SOMETHING_TO_READ and not self.eof_received:
+                self._read(mask)
+            elif mask & ERROR:
+                self.lose(ConnectionResetError(ECONNRESET, "both directions are shut"))
+        except Exception:
+            self._callback_failed()
+
+    def _callback_failed(self) -> None:
+        """A mistake in this program, or in a plugin, must not leave anybody waiting for what never comes."""
+        log.exception("a callback of a stream failed, which is closed for it")
+        if not self.closed:
+            self.lose(ConnectionAbortedError(ECONNABORTED, "an internal error, which is in the log"))
 
     def _lose_if_broken(self) -> None:
         """A held stream reports a reset at once; an orderly end stays behind the bytes that are still to be read."""

@@ -252,6 +252,21 @@ def test_discarding_begins_to_read_where_nobody_did(poller: Poller) -> None:
         watched.stream.close()
 
 
+def test_a_callback_that_fails_ends_its_stream(poller: Poller, pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    watched, peer = pair
+
+    def broken(_data: bytes) -> None:
+        raise KeyError("mistake")
+
+    watched.stream.on_data = broken
+    peer.send(b"x")
+    turn_until(poller, lambda: watched.said)
+    assert watched.said[-1] == f"lost {errno.ECONNABORTED}"
+    assert watched.stream.closed
+    assert "a callback of a stream failed" in caplog.text
+    assert "mistake" in caplog.text
+
+
 # Writing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from l4proxy.stream import Stream
 
 __all__ = ["Http1Client"]
+
+log = logging.getLogger("l4proxy.http")
 
 LIMITS = Limits(max_head=80 * 1024)
 """As in Envoy, an endpoint may say a little more than a client."""
@@ -165,18 +168,29 @@ class Http1Client(ClientConnection, ClientStream):
         if sink is None:
             self._close()
             return
-        first = events[0]
-        if type(first) is ResponseHead:
-            while first.line.status < 200 and not first.tunnel:
-                sink.on_informational(_response(first))
-                del events[0]
-                if not events or self._sink is not sink:
-                    return
-                first = events[0]
-                assert type(first) is ResponseHead
-            self._head(first, events, sink)
-        else:
-            self._rest(events, sink)
+        try:
+            first = events[0]
+            if type(first) is ResponseHead:
+                while first.line.status < 200 and not first.tunnel:
+                    sink.on_informational(_response(first))
+                    del events[0]
+                    if not events or self._sink is not sink:
+                        return
+                    first = events[0]
+                    assert type(first) is ResponseHead
+                self._head(first, events, sink)
+            else:
+                self._rest(events, sink)
+        except Exception:
+            self._failed(sink)
+
+    def _failed(self, sink: ResponseSink) -> None:
+        """A mistake in this program, or in a plugin: nobody is to wait for what never comes."""
+        log.exception("what took a response of %s failed", self.endpoint.name)
+        if self._sink is None or self._sink is sink:  # it may be somebody else's already
+            self._sink = None
+            self._close()
+        sink.on_response_reset(StreamError("internal_error", "an internal error, which is in the log"))
 
     def _head(self, head: ResponseHead, events: Sequence[Event], sink: ResponseSink) -> None:
         if head.tunnel:

@@ -12,7 +12,9 @@ import pytest
 
 from clusters import refused, run
 from http_peers import Client, Pour, Seen, connect, http_proxy, ok, read_head, send, upstream
+from l4proxy.plugins.http.exchange import Exchange
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
@@ -209,6 +211,25 @@ async def failing(answer: Callable[..., Awaitable[None]], **options: object) -> 
 def test_an_upstream_that_says_nothing_of_use_is_a_502(data: bytes, details: str) -> None:
     _, status, body = run(lambda: failing(send(data, close=True)))
     assert (status, body) == (502, f"502 Bad Gateway: {details}\n")
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_mistake_of_the_proxys_own_is_a_502_and_no_silence(monkeypatch: pytest.MonkeyPatch, split: bool) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("mistake")
+
+    async def conversation() -> None:
+        answer = send(OK[:-2]) if split else ok()
+        async with upstream(answer, ok()) as up, http_proxy(up) as proxy, connect(proxy) as client:
+            with monkeypatch.context() as patched:
+                patched.setattr(Exchange, "on_response", broken)
+                reply = await client.get(method="POST")
+                assert (reply.status, reply.body) == (502, b"502 Bad Gateway: internal_error\n")
+            assert (await client.get()).status == 200
+            assert proxy.value("l4proxy_http_cluster_requests_active", cluster="up") == 0
+            assert proxy.value("l4proxy_cluster_connections_active", cluster="up") == 1
+
+    run(conversation)
 
 
 @pytest.mark.parametrize("status", [600, 999])
