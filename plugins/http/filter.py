@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.connection import ServerStream
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
     from l4proxy.server import Server
-    from l4proxy.timers import Timer, Timers
+    from l4proxy.timers import Timers
 
 __all__ = ["Http"]
 
@@ -40,7 +40,6 @@ class Http(Filter[HttpConfig]):
 
     def __init__(self) -> None:
         self._connection: ServerConnection | None = None
-        self._timer: Timer | None = None
         self._requests = 0
         self._activity = -1
 
@@ -162,7 +161,7 @@ class Http(Filter[HttpConfig]):
 
     def _watch(self, seconds: float) -> None:
         if seconds:
-            self._timer = self.conn.call_later(seconds, self._look)
+            self.conn.call_later(seconds, self._look)
 
     def _look(self) -> None:
         """Between requests: nothing may come for ``idle_timeout``, and what begins has ``head_timeout`` to be whole."""

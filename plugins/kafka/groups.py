@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from l4proxy.plugins.kafka.stats import GroupPartitionStats, GroupStats, LagStats
-from l4proxy.plugins.kafka.topics import Partition, Topics
+from l4proxy.plugins.kafka.topics import Partition
 from l4proxy.stats import OTHER
 from l4proxy.stats_registry import StatsRegistry
 
@@ -218,10 +218,9 @@ class Group:
 class Groups:
     """All groups that were seen, and the offsets that wait in open transactions."""
 
-    def __init__(self, registry: StatsRegistry, topics: Topics, prefix: str) -> None:
+    def __init__(self, registry: StatsRegistry, prefix: str) -> None:
         registry.declare(LagStats)
         self._registry = registry
-        self._topics = topics
         self._prefix = prefix
         self._by_name: dict[bytes, Group] = {}
         self._pending: dict[bytes, list[tuple[bytes, Partition, int]]] = {}

@@ -36,7 +36,7 @@ class View(SharedView):
         prefix = f"{name}/" if name else ""
         self.stats = registry.group(KafkaStats)
         self.topics = Topics(registry, self.stats, prefix)
-        self.groups = Groups(registry, self.topics, prefix)
+        self.groups = Groups(registry, prefix)
         self.clients = Clients(registry)
         self._plan_class = plan
         self.plans: Plans[ObserverPlan] = Plans(self._plan, READINGS)

@@ -34,7 +34,6 @@ from l4proxy.stats import SECONDS
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis_watch.inspector import RedisInspector
-    from l4proxy.protocols.redis.commands import Head
 
 __all__ = ["RedisConversation"]
 
@@ -142,7 +141,7 @@ class RedisConversation(Conversation):
                 stats.request_bytes_total += size
                 waiting.append((plan, 1, at, raw if size <= KEPT_OF_MANY else self._kept(raw), size))
             else:
-                self._asked(head, plan, count, raw, at)
+                self._asked(plan, count, raw, at)
         if len(waiting) > self._limit:
             raise StopWatching("max_in_flight", f"more than {self._limit} commands without a reply")
         if self._early:
@@ -157,7 +156,7 @@ class RedisConversation(Conversation):
         limit = KEPT if len(self._waiting) < MANY else KEPT_OF_MANY
         return raw if len(raw) <= limit else raw[:limit]
 
-    def _asked(self, head: Head, plan: Plan, count: int, raw: bytes, at: float) -> None:
+    def _asked(self, plan: Plan, count: int, raw: bytes, at: float) -> None:
         """What is no single plain command: a pipeline, a part, one with a role, or one that will have no reply."""
         if not count:
             self._part = self._part or raw[:KEPT]

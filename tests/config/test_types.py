@@ -20,7 +20,7 @@ def test_port_ranges() -> None:
             PortRange.from_config(wrong)
 
 
-def test_a_secret_shows_itself_only_when_asked(tmp_path: Path) -> None:
+def test_a_secret_shows_itself_only_when_asked() -> None:
     secret = Secret("hunter2")
     assert "hunter2" not in f"{secret} {secret!r} {[secret]}"
     assert secret.reveal() == "hunter2"

@@ -51,7 +51,7 @@ def test_pgbench(postgres: PostgresServer, proxy: Proxy, protocol: str) -> None:
 
 
 @needs("psql")
-def test_copy_of_64_mib_both_ways(postgres: PostgresServer, proxy: Proxy, tmp_path: Path) -> None:
+def test_copy_of_64_mib_both_ways(postgres: PostgresServer, proxy: Proxy) -> None:
     there = postgres.environment(proxy.port)
     postgres.query("create unlogged table if not exists copied (number int, text text)")
     rows = b"".join(b"%d\t%s\n" % (at, hashlib.sha512(b"%d" % at).hexdigest().encode() * 8) for at in range(66_000))
