@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from l4proxy.config.types import ClusterName, Range, Size
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.kafka_proxy.copier import Copier, Item
+from l4proxy.plugins.kafka_proxy.login import KafkaLogin
 from l4proxy.plugins.kafka_proxy.message import KafkaFilter, KafkaRequest, KafkaResponse
 from l4proxy.plugins.kafka_proxy.patterns import Patterns
 from l4proxy.protocols.kafka.anonymous import anonymous
@@ -34,11 +35,13 @@ class KafkaMirrorConfig:
     """Only what is produced to these topics: `["orders", "logs-*"]`; all, where none are given."""
     buffer_limit: Annotated[Size, Range(1024)] = Size(16 << 20)
     """Bytes that may wait for the other cluster, in each worker. What comes when there are more is not copied."""
+    login: KafkaLogin | None = None
+    """Who the proxy is there, where brokers want to know (SASL)."""
 
 
 class _Shared:
     def __init__(self, config: KafkaMirrorConfig, server: Server) -> None:
-        self.copier = Copier(config.cluster, config.buffer_limit, server)
+        self.copier = Copier(config.cluster, config.buffer_limit, server, config.login)
         self._topics = Patterns(config.topics) if config.topics else None
 
     def concerns(self, topic: str) -> bool:

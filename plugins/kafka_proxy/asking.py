@@ -1,6 +1,7 @@
 """Asking a cluster something on connections of the proxy's own.
 
-Brokers see the proxy there, not the client: where clients have to authenticate by SASL, they answer nothing.
+Brokers see the proxy there, not the client: where clients have to authenticate by SASL, they answer nothing, unless
+the proxy has a login of its own (`login`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.kafka_proxy.login import log_in
 from l4proxy.protocols.kafka.frames import SIZE, cut_frames
+from l4proxy.protocols.kafka.wire import UNREADABLE
 
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster
     from l4proxy.endpoint import Endpoint
+    from l4proxy.plugins.kafka_proxy.login import KafkaLogin
     from l4proxy.stream import Stream
 
 __all__ = ["Line", "Lines", "NoAnswer", "lines_of"]
@@ -24,7 +28,7 @@ ATTEMPTS = 3
 MAX_IDLE = 8
 """Connections that are kept for the next question."""
 CLOSED = "the connection was closed"
-REFUSED = f"{CLOSED}, as brokers do with who does not authenticate (SASL) or speak TLS; the proxy asks without SASL"
+REFUSED = f"{CLOSED}, as brokers do with who does not authenticate (SASL) or speak TLS"
 FAILED_PAUSE = 5.0
 """Seconds in which a cluster that could not be reached is not tried again: clients wait for the others' answers."""
 
@@ -46,10 +50,19 @@ class Line:
         stream.start()
 
     @classmethod
-    async def open(cls, cluster: Cluster, limit: int) -> Line:
-        """Connect to any broker. Raises UpstreamError."""
-        stream, endpoint = await cluster.open(ConnectRequest(attempts=ATTEMPTS))
-        return cls(stream, endpoint, limit)
+    async def open(
+        cls, cluster: Cluster, limit: int, login: KafkaLogin | None = None, request: ConnectRequest | None = None
+    ) -> Line:
+        """Connect to any broker, or to that of ``request``, and authenticate. Raises UpstreamError."""
+        stream, endpoint = await cluster.open(request or ConnectRequest(attempts=ATTEMPTS))
+        line = cls(stream, endpoint, limit)
+        if login is not None:
+            try:
+                await log_in(line, login)
+            except (OSError, RemoteProtocolError, *UNREADABLE) as error:
+                why = str(error) or "no answer"
+                raise UpstreamError("UF", "login_refused", f"broker {endpoint.name} lets nobody in: {why}") from error
+        return line
 
     async def ask(self, request: bytes, timeout: float) -> bytes:
         """Send a request and return its response, without its size. Raises OSError (of which a timeout is one) and
@@ -94,8 +107,9 @@ class Line:
 class Lines:
     """The lines to one cluster, kept between questions."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, login: KafkaLogin | None = None) -> None:
         self._cluster = cluster
+        self._login = login
         self._idle: list[Line] = []
         self._failed_until = 0.0
 
@@ -107,7 +121,7 @@ class Lines:
             if loop.time() < self._failed_until:
                 raise NoAnswer("it was not reached a moment ago")
             try:
-                line = await Line.open(self._cluster, limit)
+                line = await Line.open(self._cluster, limit, self._login)
             except UpstreamError as error:
                 self._failed_until = loop.time() + FAILED_PAUSE
                 raise NoAnswer(str(error)) from error
@@ -135,10 +149,10 @@ class Lines:
         self._idle.clear()
 
 
-def lines_of(cluster: Cluster) -> Lines:
+def lines_of(cluster: Cluster, login: KafkaLogin | None = None) -> Lines:
     """Those to a configured cluster."""
-    lines = cluster.kept.get(Lines)
+    lines = cluster.kept.get((Lines, login))
     if lines is None:
-        lines = cluster.kept[Lines] = Lines(cluster)
+        lines = cluster.kept[Lines, login] = Lines(cluster, login)
     assert isinstance(lines, Lines)
     return lines

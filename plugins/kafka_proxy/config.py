@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from l4proxy.config.types import ClusterName, Duration, Plugin, PortRange, Range, Size, Use
 from l4proxy.errors import did_you_mean
+from l4proxy.plugins.kafka_proxy.login import KafkaLogin
 from l4proxy.plugins.kafka_proxy.places import problem_of
 from l4proxy.plugins.kafka_proxy.routes import KafkaRoute
 from l4proxy.protocols.kafka.apis import BY_NAME
@@ -28,6 +29,9 @@ class KafkaProxyConfig:
     routes: tuple[KafkaRoute, ...] = ()
     """Topics, groups and transactional ids that are at other clusters, which clients see as one with this. The first
     route that has a name says where it is."""
+    logins: Mapping[str, KafkaLogin] = field(default_factory=dict)
+    """Who the proxy is to brokers that it asks itself, where there are routes and brokers want to know (SASL), by
+    cluster: `{ logs = { username = "l4proxy", password = { env = "LOGS_PASSWORD" } } }`."""
     filters: tuple[UseKafkaFilter, ...] = ()
     """Message filters, in the order in which they see requests: `[{ use = "topic_rules", ... }]`."""
     broker_names: str = ""
@@ -59,6 +63,10 @@ class KafkaProxyConfig:
     """Close every connection that is this old; 0: never."""
 
     def __post_init__(self) -> None:
+        clusters = [self.cluster, *(route.cluster for route in self.routes)]
+        for name in self.logins:
+            if name not in clusters:
+                raise ValueError(f"logins: no route leads to a cluster {name!r}{did_you_mean(name, clusters)}")
         if self.broker_names and (problem := problem_of(self.broker_names)):
             raise ValueError(f"broker_names: {problem}")
         for node in self.broker_ports:

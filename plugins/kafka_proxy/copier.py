@@ -27,6 +27,7 @@ from l4proxy.protocols.kafka.wire import UNREADABLE
 from l4proxy.stats import Stats, counter, gauge, labelled_counter
 
 if TYPE_CHECKING:
+    from l4proxy.plugins.kafka_proxy.login import KafkaLogin
     from l4proxy.server import Server
 
 __all__ = ["Copier", "Item", "KafkaMirrorStats"]
@@ -68,10 +69,11 @@ class Item(NamedTuple):
 
 
 class Copier:
-    def __init__(self, cluster: str, limit: int, server: Server) -> None:
+    def __init__(self, cluster: str, limit: int, server: Server, login: KafkaLogin | None = None) -> None:
         self.stats = server.stats.group(KafkaMirrorStats, cluster=cluster)
         self._name = cluster
         self._limit = limit
+        self._login = login
         self._server = server
         self._waiting: deque[Item] = deque()
         self._size = 0
@@ -197,15 +199,15 @@ class Copier:
         if link is None or link.lost:
             configured = self._server.clusters.find(self._name)
             if node < 0:
-                line = await Line.open(configured, ANSWER_LIMIT)
+                line = await Line.open(configured, ANSWER_LIMIT, self._login)
             else:
                 brokers = brokers_of(configured, self._server)
                 address = brokers.address(node)
                 if address is None:
                     raise UpstreamError("NR", "unknown_broker", f"broker {node} of {self._name} is not known")
                 spec = brokers.endpoint(address) or await brokers.look_up(address)
-                stream, endpoint = await brokers.cluster(configured).open(HostRequest(host=spec))
-                line = Line(stream, endpoint, ANSWER_LIMIT)
+                to_one = HostRequest(host=spec)
+                line = await Line.open(brokers.cluster(configured), ANSWER_LIMIT, self._login, to_one)
             link = self._links[node] = _Link(line)
         return link
 

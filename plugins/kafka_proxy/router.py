@@ -23,7 +23,7 @@ from l4proxy.protocols.kafka.declarations.cluster import METADATA
 from l4proxy.protocols.kafka.merging import merge
 from l4proxy.protocols.kafka.metadata_merging import MetadataMerger
 from l4proxy.protocols.kafka.names import GROUP, TOPIC, TOPIC_ID, names_of
-from l4proxy.protocols.kafka.refusal import encode_error
+from l4proxy.protocols.kafka.refusal import TOPIC_AUTHORIZATION_FAILED, encode_error
 from l4proxy.protocols.kafka.splice import frame, splice
 from l4proxy.protocols.kafka.wire import UNREADABLE, skip_tags
 from l4proxy.turns import in_turns
@@ -40,6 +40,8 @@ LEADER_NOT_AVAILABLE = 5
 REQUEST_TIMED_OUT = 7
 COORDINATOR_NOT_AVAILABLE = 15
 INVALID_REPLICA_ASSIGNMENT = 39
+FORBIDDEN = TOPIC_AUTHORIZATION_FAILED
+_CHANGES = {"AlterConfigs", "CreatePartitions", "CreateTopics", "DeleteTopics", "IncrementalAlterConfigs"}
 _UNREACHABLE = {"Metadata": LEADER_NOT_AVAILABLE, "FindCoordinator": COORDINATOR_NOT_AVAILABLE}
 _SIZE = 4
 _ELEMENTS = {
@@ -183,8 +185,12 @@ class Router:
 
     async def _ask(self, request: KafkaRequest, index: int, part: bytes) -> None:
         session, cluster = self._session, self._fleet.clusters[index]
+        login = session.shared.config.logins.get(cluster.name)
+        if login is not None and (why := self._not_in_our_name(request)):
+            self._add(request, index, self._no_answer(request, part, f"cluster {cluster.name}: {why}", FORBIDDEN))
+            return
         try:
-            answer = await lines_of(cluster).ask(part, session.shared.config.max_message, TIMEOUT)
+            answer = await lines_of(cluster, login).ask(part, session.shared.config.max_message, TIMEOUT)
             body = self._rewritten(request, index, answer)
         except (NoAnswer, *UNREADABLE) as error:
             session.shared.stats.unanswered_parts_total.add(cluster.name)
@@ -192,6 +198,15 @@ class Router:
                 session.conn.log.warning("%s of cluster %s: %s (%d times)", request.kind, cluster.name, error, times)
             body = self._no_answer(request, part, f"cluster {cluster.name}: {error}")
         self._add(request, index, body)
+
+    def _not_in_our_name(self, request: KafkaRequest) -> str:
+        """Why a cluster that knows the proxy by a login of its own is not asked: what it answers is for the proxy, and
+        not for whoever may connect to it; empty, where it is."""
+        if self._session.conn.state.get("kafka:authentication") != "success":
+            return "nobody is asked for clients that have not authenticated"
+        if request.kind in _CHANGES:
+            return f"{request.kind} is not done in the name of the proxy; connect to that cluster for it"
+        return ""
 
     def _rewritten(self, request: KafkaRequest, index: int, answer: bytes) -> bytes:
         """The body of an answer, with the addresses that clients are told."""
@@ -202,10 +217,10 @@ class Router:
         changes = rewrite.changes(answer, pos, len(answer), view) if rewrite is not None else []
         return splice(answer, pos, len(answer), changes)
 
-    def _no_answer(self, request: KafkaRequest, part: bytes, why: str) -> bytes:
+    def _no_answer(self, request: KafkaRequest, part: bytes, why: str, code: int = 0) -> bytes:
         """What stands in for an answer: an error for each thing that was asked for."""
         api, version = request.api, request.version
-        code = _UNREACHABLE.get(api.name, REQUEST_TIMED_OUT)
+        code = code or _UNREACHABLE.get(api.name, REQUEST_TIMED_OUT)
         encoded = encode_error(api, version, request.correlation_id, part[request.at :], code, why)
         return encoded[_body_at(request) :]
 
@@ -289,7 +304,8 @@ class Router:
             head = struct.pack(">ihhih7s", 0, METADATA.key, VERSION_WITH_ID, 0, 7, b"l4proxy")
             question = _sized(head, plain.encode(METADATA.request, VERSION_WITH_ID, {"topics": []}))
             try:
-                answer = await lines_of(cluster).ask(question, self._session.shared.config.max_message, TIMEOUT)
+                login = self._session.shared.config.logins.get(cluster.name)
+                answer = await lines_of(cluster, login).ask(question, self._session.shared.config.max_message, TIMEOUT)
                 told = plain.decode(METADATA.response, VERSION_WITH_ID, answer, 4)
                 brokers.cluster_id = _bytes(told["cluster_id"] or "")
             except (NoAnswer, *UNREADABLE):

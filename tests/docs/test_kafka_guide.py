@@ -71,7 +71,7 @@ def test_reasons_of_rebalances() -> None:
     } - {"member_id", "member_epoch", "member_type"} | {"assignment"}  # fmt: skip
 
 
-PROXYING = {"passage.py", "relay.py", "tails.py", "addresses.py", "refusal.py", "rewriting.py"}
+PROXYING = {"passage.py", "relay.py", "tails.py", "addresses.py", "refusal.py", "rewriting.py", "sasl_client.py"}
 """What the page on proxying is about."""
 
 

@@ -25,7 +25,9 @@ MIB = KIB * KIB
 
 
 @pytest.mark.parametrize("block", blocks(GUIDE, "toml"), ids=str)
-def test_a_configuration_is_right(block: Block, tmp_path: Path, certs: Certs) -> None:
+def test_a_configuration_is_right(block: Block, tmp_path: Path, certs: Certs, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAIN_PASSWORD", "LOGS_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
     shutil.copy(certs.server.cert, tmp_path / "kafka.pem")
     shutil.copy(certs.server.key, tmp_path / "kafka.key")
     file = tmp_path / "kafka.toml"

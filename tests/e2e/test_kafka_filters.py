@@ -15,7 +15,7 @@ from e2e.kafka_jobs import consume, consumer, producer
 from e2e.test_kafka import create, ends
 from e2e.test_kafka_proxy import front
 from proxy_process import wait_until
-from services.kafka import PLAIN_USER, KafkaCluster
+from services.kafka import PLAIN_USER, SCRAM_USER, KafkaCluster
 from services.needs import needs, program
 from services.process import HOST, free_port
 
@@ -186,13 +186,15 @@ def test_quota(kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
 
 
 def test_mirror(kafka: KafkaCluster, older_kafka: KafkaCluster, tmp_path: Path, name: str) -> None:
-    """Another cluster, of another version, has the same records in the same order; when it is not there, nobody
-    waits for it."""
+    """Another cluster, of another version, which wants to know who the proxy is, has the same records in the same
+    order; when it is not there, nobody waits for it."""
     for cluster in (kafka, older_kafka):
         create(cluster.bootstrap, name)
-    others = [{"name": "copies", "endpoints": [f"{HOST}:{port}" for port in older_kafka.ports]},
+    others = [{"name": "copies", "endpoints": [f"{HOST}:{port}" for port in older_kafka.sasl_ports]},
               {"name": "nowhere", "endpoints": [f"{HOST}:{free_port()}"]}]  # fmt: skip
-    filters = [{"use": "mirror", "cluster": "copies", "topics": [name]}, {"use": "mirror", "cluster": "nowhere"}]
+    login = {"username": SCRAM_USER[0], "password": SCRAM_USER[1], "mechanism": "SCRAM-SHA-256"}
+    copies = {"use": "mirror", "cluster": "copies", "topics": [name], "login": login}
+    filters = [copies, {"use": "mirror", "cluster": "nowhere"}]
     with front(tmp_path, kafka.ports, filters=filters, clusters=others) as proxied:
         for codec in ("none", "zstd"):
             sender = producer(proxied.bootstrap, **{"enable.idempotence": True, "compression.type": codec})

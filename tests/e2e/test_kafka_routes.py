@@ -15,7 +15,7 @@ from e2e.kafka_jobs import consume, consumer, kafkajs, producer
 from e2e.proxies import Proxy, run
 from e2e.test_kafka import create, ends
 from proxy_process import wait_until
-from services.kafka import KafkaCluster
+from services.kafka import PLAIN_USER, SCRAM_USER, KafkaCluster
 from services.needs import needs, program
 from services.process import HOST, neighbouring_ports
 
@@ -58,6 +58,42 @@ def pair(kafka: KafkaCluster, older_kafka: KafkaCluster, tmp_path: Path) -> Iter
     }
     with run(tmp_path, config, first) as proxy:
         yield Pair(proxy, f"{HOST}:{first}", kafka, older_kafka)
+
+
+def test_clients_and_the_proxy_log_in_everywhere(
+    kafka: KafkaCluster, older_kafka: KafkaCluster, tmp_path: Path
+) -> None:
+    mark = uuid.uuid4().hex[:8]
+    create(kafka.bootstrap, f"orders-{mark}")
+    create(older_kafka.bootstrap, f"log-{mark}")
+    first = neighbouring_ports(PORTS)
+    login = {"username": PLAIN_USER[0], "password": PLAIN_USER[1], "mechanism": "PLAIN"}
+    routes = [{"topics": ["log-*"], "groups": ["*log-*"], "cluster": "logs"}]
+    logins = {"main": login, "logs": login}
+    config = {
+        "listeners": [
+            {
+                "address": f"{HOST}:{first}-{first + PORTS - 1}",
+                "filters": [{"use": "kafka_proxy", "cluster": "main", "routes": routes, "logins": logins}],
+            }
+        ],
+        "clusters": [
+            {"name": name, "endpoints": [f"{HOST}:{port}" for port in cluster.sasl_ports]}
+            for name, cluster in (("main", kafka), ("logs", older_kafka))
+        ],
+    }
+    bob = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-256"}
+    bob |= {"sasl.username": SCRAM_USER[0], "sasl.password": SCRAM_USER[1]}
+    with run(tmp_path, config, first):
+        bootstrap = f"{HOST}:{first}"
+        send(bootstrap, 50, f"orders-{mark}", f"log-{mark}", **bob)
+        for topic in (f"orders-{mark}", f"log-{mark}"):
+            reader = consumer(bootstrap, f"group-{topic}", topic, **bob)
+            assert consume(reader, 50) == 50
+            reader.commit(asynchronous=False)
+            reader.close()
+        with pytest.raises(confluent.KafkaException, match="in the name of the proxy"):
+            create(bootstrap, f"log-{mark}-2", **bob)
 
 
 def send(bootstrap: str, count: int, *topics: str, **options: Any) -> None:

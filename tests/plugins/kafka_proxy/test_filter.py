@@ -388,6 +388,7 @@ def test_a_drain_lets_a_connection_finish_what_is_under_way() -> None:
         ({"deny": ["Metadata"]}, "deny: no client can do without Metadata"),
         ({"broker_names": "kafka.example"}, "has to have one"),
         ({"broker_names": "b {node}"}, "is not a host name"),
+        ({"logins": {"log": {"username": "a", "password": "b"}}}, "logins: no route leads to a cluster 'log'"),
         ({"broker_ports": {"one": 1}}, "'one' is not the id of a broker"),
         ({"broker_ports": {"1": 1}, "broker_names": "b{node}"}, "not both"),
     ],

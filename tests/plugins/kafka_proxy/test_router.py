@@ -19,6 +19,7 @@ from services.process import neighbouring_ports
 PORTS = 10
 ROUTES = [{"cluster": "logs", "topics": ["log-*"], "groups": ["log-*"], "transactional_ids": ["log-*"]}]
 MAIN, LOGS = 0, 1
+FORBIDDEN = 29
 
 
 class Pair:
@@ -335,4 +336,28 @@ def test_answers_keep_the_order_of_requests() -> None:
         client.send("Heartbeat", 4)
         got = [int.from_bytes((await client.frame())[4:8], "big") for _ in range(4)]
         assert got == [1, 2, 3, 4]
+        await client.close()
+
+
+def test_with_a_login_of_its_own_the_proxy_asks_for_nobody_who_has_none() -> None:
+    """And it changes nothing in its own name."""
+
+    @story(logins={"logs": {"username": "l4proxy", "password": "secret", "mechanism": "PLAIN"}})
+    async def _(it: Pair) -> None:
+        client = await it.client()
+        both = [{"name": "orders"}, {"name": "log-a"}]
+        told = await client.ask("Metadata", 9, topics=both)
+        assert {one["name"]: one["error_code"] for one in told["topics"]} == {"orders": 0, "log-a": FORBIDDEN}
+        assert it.logs.brokers[1].names + it.logs.brokers[3].names == []
+        await client.ask("SaslHandshake", 1, mechanism="PLAIN")
+        await client.ask("SaslAuthenticate", 0, auth_bytes=b"\0alice\0hers")
+        told = await client.ask("Metadata", 9, topics=both)
+        assert {one["name"]: one["error_code"] for one in told["topics"]} == {"orders": 0, "log-a": 0}
+        (asked,) = [broker for broker in it.logs.brokers.values() if broker.asked]
+        assert asked.names == ["SaslHandshake", "SaslAuthenticate", "Metadata"]
+        assert asked.asked[1].values["auth_bytes"] == b"\0l4proxy\0secret"
+        changed = await client.ask("CreateTopics", 5, topics=[{"name": "log-b", "assignments": [], "configs": []}])
+        assert [one["error_code"] for one in changed["topics"]] == [FORBIDDEN]
+        assert "in the name of the proxy" in changed["topics"][0]["error_message"]
+        assert asked.names[-1] == "Metadata"
         await client.close()
