@@ -175,6 +175,7 @@ class _Check:
                 self.fail(f"{held} bytes were held for peers that do not read; on_writable says when to stop sending")
         if stream.received * min(burst / len(chunk), 1) > bound:
             self.fail(f"{stream.received} bytes were read and kept in the filter: it must pause, or bound them")
+        _end(h)
 
     def _burst(self, side: SideName, chunk: bytes) -> int:
         """How many bytes come out, both ways, when one chunk of a flood goes in and the stream ends."""
@@ -183,6 +184,7 @@ class _Check:
         end.send(chunk)
         end.eof()
         self._pass_time(h)
+        _end(h)
         return len(h.client.received) + len(h.upstream.received)
 
     def _begin(self, name: str, neighbours: bool = False, buffer_limit: int = 64 * 1024) -> Harness:
@@ -257,6 +259,13 @@ _ENDINGS: dict[str, Callable[[Harness], object]] = {
     "the upstream reset the connection": _reset_upstream,
     "the server was draining": _drain,
 }
+
+
+def _end(h: Harness) -> None:
+    """Leave no task behind that waits for something."""
+    h.client.reset()
+    h.upstream.reset()
+    h.advance(CLOSING_SECONDS)
 
 
 def _moved(h: Harness) -> object:
