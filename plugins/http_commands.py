@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.cli.quick import Draft, QuickCommand, add_shared_options
 from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.hookspecs import hookimpl
+from l4proxy.registry import Kind
 
 if TYPE_CHECKING:
     from l4proxy.hookspecs import Register
@@ -55,6 +56,14 @@ class Http(_Requests):
             help="use an HTTP filter; may be repeated (l4proxy explain lists them)",
         )
         parser.add_argument("--quiet", action="store_true", help="no line per request")
+
+    def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
+        names = plugins.registry.names
+        for text in args.use:
+            name = text.partition(":")[0]
+            if name in names(Kind.MESSAGE_FILTER, "http") and name not in names(Kind.FILTER):
+                raise ConfigError([ConfigProblem(f"--use {text}", f"an HTTP filter is used by --http {text}")])
+        return super().run(args, plugins)
 
     def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
         from l4proxy.cli.use import parse_use

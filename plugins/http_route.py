@@ -59,10 +59,16 @@ class RouteCommand(Command):
 
 
 def _request(args: argparse.Namespace) -> HttpRequest:
-    """Raises ConfigError for what is no URL or header field."""
+    """Raises ConfigError for what is no method, URL, header field or address."""
+    from l4proxy.plugins.host_files import is_ip
     from l4proxy.plugins.http.headers import Headers
     from l4proxy.plugins.http.message import HttpRequest
+    from l4proxy.plugins.http.route_config import METHOD
 
+    if not METHOD.fullmatch(args.method):
+        raise ConfigError([ConfigProblem("METHOD", f"{args.method!r} is no method")])
+    if not is_ip(args.source):
+        raise ConfigError([ConfigProblem("--source", f"{args.source!r} is not an address (such as 192.0.2.1)")])
     url = urlsplit(args.url)
     if url.scheme not in ("http", "https") or not url.netloc:
         raise ConfigError([ConfigProblem("URL", f"{args.url!r} is not http://host/path or https://host/path")])

@@ -66,6 +66,8 @@ def test_route_says_what_nobody_takes(file: str, capsys: pytest.CaptureFixture[s
         (["GET", "a.test/"], "is not http://host/path"),
         (["GET", "http://a.test/", "-H", "nonsense"], "has no colon"),
         (["GET", "http://a.test/", "--listener", "other"], "has no http filter"),
+        (["G T", "http://a.test/"], "METHOD: 'G T' is no method"),
+        (["GET", "http://a.test/", "--source", "a.test"], "--source: 'a.test' is not an address"),
     ],
 )
 def test_route_says_what_is_wrong(
