@@ -337,11 +337,14 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     role = treatment.role
     if not count:
         own.send_part(data)
-    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_ours(session, own, treatment, data):
+    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_ours(session, treatment, data):
         if own.waiting:
             return False
         if role in (Role.QUIT, Role.RESET):
             session.drop_own()  # what it was in the middle of is over
+        elif role is Role.CLIENT and own.subscribed and session.identity.protocol == 2:
+            own.send(treatment, data, task=run)  # the server does not take it from who has subscribed
+            session.done()
         else:
             session.handlers[role](session, treatment, run)
         return True
@@ -360,16 +363,17 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     return True
 
 
-def _is_ours(session: Session, own: DedicatedConnection, treatment: Treatment, data: bytes) -> bool:
-    """``CLIENT REPLY`` is: what the server does not send could not be told from what is lost. It does not take it from
-    a client that has subscribed, in RESP2."""
-    if treatment.role is not Role.CLIENT or (own.subscribed and session.identity.protocol == 2):
+def _is_ours(session: Session, treatment: Treatment, data: bytes) -> bool:
+    """``CLIENT REPLY`` is: what the server does not send could not be told from what is lost."""
+    if treatment.role is not Role.CLIENT:
         return False
     words = arguments(data)
     return bool(_reply_mode(words)) or _cannot_be_told(session, words)
 
 
 def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
+    if own.waiting:
+        return False  # who it is now, may be about to change
     change = change_of(session.identity, treatment.role, run[2])
     refusal = b""
     if change is not None and change.logs_in and session.hub.logs_in:
@@ -377,8 +381,6 @@ def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment
     elif change is not None and treatment.role is Role.HELLO and session.hub.config.server_protocol:
         refusal = NO_HELLO_NOW
     if refusal:
-        if own.waiting:
-            return False
         session.done()
         session.reply(run, refusal)
         return True

@@ -585,6 +585,31 @@ def test_who_has_subscribed_in_resp2_gets_what_the_server_says_to_client_reply(r
     assert len(client.replies()) == 2
 
 
+def test_who_a_client_is_may_change_twice_at_once(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    client.send(b"WATCH", b"a")  # it has a connection of its own
+    redis_memory.serve()
+    client.send(b"HELLO", b"3")
+    client.send(b"SELECT", b"2")
+    redis_memory.serve()
+    client.send(b"UNWATCH")
+    redis_memory.serve()
+    client.send(b"HGETALL", b"a")
+    client.send(b"GET", b"a")
+    redis_memory.serve()
+    assert client.replies()[-2:] == [Map([(b"field", b"value")]), b"2  GET a"]
+
+
+def test_client_reply_is_the_proxys_own_again_when_the_last_channel_was_given_up(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    client.send(b"SUBSCRIBE", b"c")
+    redis_memory.serve()
+    for words in ([b"UNSUBSCRIBE", b"c"], [b"CLIENT", b"REPLY", b"OFF"], [b"GET", b"a"], [b"CLIENT", b"REPLY", b"ON"]):
+        client.send(*words)
+    redis_memory.serve()
+    assert client.replies() == [[b"subscribe", b"c", 1], [b"unsubscribe", b"c", 0], OK]
+
+
 def test_what_is_about_the_connection_stays_with_it(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.send(b"CLIENT", b"TRACKING", b"ON")
