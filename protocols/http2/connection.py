@@ -65,6 +65,7 @@ from l4proxy.protocols.http2.frames import (
     MAX_STREAM_ID,
     MAX_WINDOW,
     goaway_frame,
+    header_frames,
     ping_frame,
     reset_frame,
     settings_frame,
@@ -76,7 +77,7 @@ from l4proxy.protocols.http2.output import INITIAL_WINDOW, Output
 from l4proxy.protocols.http2.priority import NO_PRIORITY, Priority, read_priority
 from l4proxy.protocols.http2.stream import Http2Stream
 from l4proxy.protocols.http2.stream_state import NEXT, Fault, Input, State
-from l4proxy.protocols.http_fields import EMPTY, Field, FieldBlock
+from l4proxy.protocols.http_fields import EMPTY, FieldBlock
 
 __all__ = ["Http2Connection", "Http2Error"]
 
@@ -96,16 +97,15 @@ _SHUTDOWN_PING = b"shutdown"
 
 _DATA, _HEADERS, _CONTINUATION = int(FrameType.DATA), int(FrameType.HEADERS), int(FrameType.CONTINUATION)
 _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x4, 0x8, 0x20
-_OPEN, _HALF_CLOSED_REMOTE, _CLOSED = int(State.OPEN), int(State.HALF_CLOSED_REMOTE), int(State.CLOSED)
+_OPEN, _HALF_CLOSED_LOCAL = int(State.OPEN), int(State.HALF_CLOSED_LOCAL)
+_HALF_CLOSED_REMOTE, _CLOSED = int(State.HALF_CLOSED_REMOTE), int(State.CLOSED)
 _RECV_DATA, _RECV_DATA_END = int(Input.RECV_DATA), int(Input.RECV_DATA_END)
 _RECV_HEADERS, _RECV_HEADERS_END = int(Input.RECV_HEADERS), int(Input.RECV_HEADERS_END)
-_SEND_HEADERS, _SEND_HEADERS_END = int(Input.SEND_HEADERS), int(Input.SEND_HEADERS_END)
 
 _DEFAULT_FRAME_SIZE = 16384
 _LONG = struct.Struct("!I")
 _SETTING = struct.Struct("!HI")
 _GOAWAY = struct.Struct("!II")
-_TE_TRAILERS = ("te", "trailers")
 
 
 class Http2Error(RemoteProtocolError):
@@ -625,9 +625,7 @@ class Http2Connection(Output):
         part = data[start:stop] if length < _VIEWED else memoryview(data)[start:stop]
         event = stream.data_event
         if event is not None and stream.batch == self._batch:
-            event.parts.append(part)
-            event.size += size
-            event.end = bool(end)
+            event.add(part, size, bool(end))
         else:
             stream.batch = self._batch
             stream.data_event = event = DataReceived(stream, part, size, bool(end))
@@ -874,23 +872,19 @@ class Http2Connection(Output):
         if self._ending or len(self.streams) >= self.peer_concurrency:
             raise LocalProtocolError("no further stream may be opened", code="no_capacity")
         encoder = self.encoder
-        pseudo: tuple[Field, ...] = (":method", method), (":authority", authority)
-        if method != "CONNECT" or protocol:
-            pseudo = (":method", method), (":scheme", scheme), (":authority", authority), (":path", target)
-            if protocol:
-                pseudo = (*pseudo, (":protocol", protocol))
-        if te_trailers:
-            pseudo = (*pseudo, _TE_TRAILERS)
-        encoded = encoder.begin() + encoder.encode(pseudo) + encoder.encode_block(block, without_host=True)
+        encoded = encoder.begin() + encoder.encode_request(method, scheme, authority, target, protocol, te_trailers)
+        encoded += encoder.encode_block(block, without_host=True)
         if added is not EMPTY:
             encoded += encoder.encode_block(added, without_host=True)
-        stream = Http2Stream(self._next_id, State.IDLE, self.limits.stream_window, self.peer_window)
+        number = self._next_id
+        stream = Http2Stream(number, _HALF_CLOSED_LOCAL if end else _OPEN, self.limits.stream_window, self.peer_window)
+        stream.ends = end
         stream.body_allowed = method != "HEAD"
-        self._next_id += 2
+        self._next_id = number + 2
         if self._next_id >= _LAST_STREAMS:
             self._ending = True
-        self.streams[stream.id] = stream
-        self._send_headers(stream, encoded, end)
+        self.streams[number] = stream
+        self._out.append(header_frames(number, encoded, end, self.peer_frame_size))
         return stream
 
     @property

@@ -62,20 +62,29 @@ class DataReceived:
     """The data of one stream in one read. ``size`` is what it took of the windows, padding included: give it back with
     ``consumed``. Until its ``data`` is asked for, it may hold on to all of the read."""
 
-    __slots__ = ("end", "parts", "size", "stream")
+    __slots__ = ("_first", "_more", "end", "size", "stream")
 
     def __init__(self, stream: Http2Stream, part: bytes | memoryview, size: int, end: bool) -> None:
         self.stream = stream
-        self.parts: list[bytes | memoryview] = [part]
+        self._first = part
+        self._more: list[bytes | memoryview] | None = None
         self.size = size
+        self.end = end
+
+    def add(self, part: bytes | memoryview, size: int, end: bool) -> None:
+        """One more frame of the same read."""
+        if self._more is None:
+            self._more = []
+        self._more.append(part)
+        self.size += size
         self.end = end
 
     @property
     def data(self) -> bytes:
-        data = self.parts[0]
-        if len(self.parts) > 1 or type(data) is not bytes:
-            data = b"".join(self.parts)
-            self.parts = [data]
+        data = self._first
+        if self._more is not None or type(data) is not bytes:
+            data = self._first = b"".join((data, *(self._more or ())))
+            self._more = None
         return data
 
 

@@ -37,6 +37,9 @@ _SEEN_LIMIT = 256
 """Fields remembered as sent once. When there are more, all are forgotten."""
 _EVICTION_PAUSE = 64
 """Header blocks between two insertions that push something out."""
+_TE_TRAILERS = ("te", "trailers")
+_REQUESTS_LIMIT = 64
+"""Beginnings of requests remembered. When there are more, all are forgotten."""
 _BLOCKS_LIMIT = 8
 """Encodings that a block remembers: it may go out on many connections, and each has tables of its own."""
 
@@ -59,7 +62,7 @@ class Encoder:
     """One direction of one connection."""
 
     __slots__ = ("_blocks", "_evictable", "_indices", "_inserted", "_max_size", "_may_evict", "_names", "_new_sizes",
-                 "_seen", "_size", "_token", "_unsettled", "fields")  # fmt: skip
+                 "_requests", "_seen", "_size", "_token", "_unsettled", "fields")  # fmt: skip
 
     def __init__(self) -> None:
         self.fields: dict[Field, bytes] = dict(_STATIC)
@@ -74,6 +77,7 @@ class Encoder:
         self._new_sizes: list[int] = []
         self._blocks = self._may_evict = 0
         """How many blocks were begun, and from which one on an insertion may push something out."""
+        self._requests: dict[tuple[str, str, str, str, str, bool], bytes] = {}
         self._seen: set[int] = set()
         self._token = object()
         """Stands for the table as it is; another one, when it changes."""
@@ -113,6 +117,31 @@ class Encoder:
         known = None if cache is None else cache.get(self._token)
         encoded += self.encode_block(block) if known is None else known
         return encoded if added is EMPTY else encoded + self.encode_block(added)
+
+    def encode_request(
+        self, method: str, scheme: str, authority: str, target: str, protocol: str, te_trailers: bool
+    ) -> bytes:
+        """What stands in front of a request's fields (RFC 9113 section 8.3.1, and 8.5 for CONNECT; RFC 8441)."""
+        key = method, scheme, authority, target, protocol, te_trailers
+        plain = type(target) is type(authority) is type(method) is str  # and nothing is marked as never to be indexed
+        known = self._requests.get(key) if plain else None
+        if known is not None:
+            return known
+        fields: list[Field] = [(":method", method), (":scheme", scheme), (":authority", authority), (":path", target)]
+        if method == "CONNECT" and not protocol:
+            del fields[3], fields[1]
+        elif protocol:
+            fields.append((":protocol", protocol))
+        if te_trailers:
+            fields.append(_TE_TRAILERS)
+        token = self._token
+        self._unsettled = False
+        encoded = self.encode(fields)
+        if plain and not self._unsettled and token is self._token:
+            if len(self._requests) >= _REQUESTS_LIMIT:
+                self._requests.clear()
+            self._requests[key] = encoded
+        return encoded
 
     def encode(self, fields: Iterable[Field]) -> bytes:
         """Names are in lower case, values what `check_field` takes."""
@@ -208,6 +237,7 @@ class Encoder:
 
     def _table_changed(self) -> None:
         self._token = object()
+        self._requests.clear()
         self.fields = dict(_STATIC)
 
 

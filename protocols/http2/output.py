@@ -46,9 +46,9 @@ _STATUS: dict[int, Field] = {status: (":status", str(status)) for status in rang
 class Output:
     """What `Http2Connection` inherits; not used by itself."""
 
-    __slots__ = ("_drained", "_out", "_out_size", "_ready", "_recv_window", "_unacked", "bulk", "encoder", "guard",
-                 "limits", "peer_frame_size", "peer_window", "queued", "reset_ids", "reset_ids_forgotten",
-                 "send_window", "streams")  # fmt: skip
+    __slots__ = ("_drained", "_give_back_at", "_out", "_out_size", "_ready", "_recv_window", "_unacked",
+                 "bulk", "encoder", "guard", "limits", "peer_frame_size", "peer_window", "queued",
+                 "reset_ids", "reset_ids_forgotten", "send_window", "streams")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -77,6 +77,7 @@ class Output:
         self._recv_window = limits.connection_window
         self._unacked = 0
         """Bytes that were consumed, and not yet given back to the window of the connection."""
+        self._give_back_at = limits.connection_window >> 1
 
     # Taken by the owner
 
@@ -338,9 +339,10 @@ class Output:
             self.reset_ids_forgotten = max(self.reset_ids_forgotten, oldest)
 
     def _over_well(self, stream: Http2Stream) -> None:
-        if stream.id in self.streams:  # else it was refused
+        if self.streams.pop(stream.id, None) is not None:  # else it was refused
             self.guard.work += 1
-        self._over(stream)
+        if stream.queue is not None or stream.withheld:
+            self._over(stream)
 
     def _over(self, stream: Http2Stream) -> None:
         """A stream has become closed, whichever way."""
@@ -384,7 +386,12 @@ class Output:
     def consumed(self, stream: Http2Stream, size: int) -> None:
         """``size`` bytes (`DataReceived.size`) have gone to where they go: let the peer send as many more; once the
         stream is released, where it is held."""
-        if stream.held and stream.state != _CLOSED:  # of one that is over, nothing more comes, nor does ``release``
+        if stream.state == _CLOSED:  # nothing more comes, nor does ``release``
+            self._unacked += size
+            if self._unacked >= self._give_back_at:
+                self._give_back(0)
+            return
+        if stream.held:
             stream.withheld += size
             return
         self._give_back(size)
@@ -414,7 +421,7 @@ class Output:
     def _give_back(self, size: int) -> None:
         """To the window of the connection."""
         self._unacked += size
-        if self._unacked >= self.limits.connection_window >> 1:
+        if self._unacked >= self._give_back_at:
             self._recv_window += self._unacked
             self._out.append(window_update_frame(0, self._unacked))
             self._unacked = 0
