@@ -11,7 +11,7 @@ fields the message is refused even where they agree.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from l4proxy.protocols.http2.codes import ErrorCode
@@ -53,7 +53,8 @@ _is_authority = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])
 _is_length = re.compile(r"0|[1-9][0-9]{0,17}").fullmatch
 _is_status = re.compile(r"[1-9][0-9][0-9]").fullmatch
 
-_KNOWN = {
+_Check = Callable[[str], object]
+_KNOWN: dict[str, tuple[int, _Check]] = {
     "cookie": (COOKIE, _is_value),
     "host": (HOST, _is_authority),
     "content-length": (CONTENT_LENGTH, _is_length),
@@ -158,31 +159,39 @@ class ResponseHead:
 
 def make_entry(name: str, value: str) -> Entry:
     """Judge a field. What is wrong with it shows when it is used: a table may hold anything."""
-    known = _KNOWN.get(name)
-    if known is None:
-        kind = BAD_NAME if not _is_name(name) else UNDERSCORED if "_" in name else REGULAR
-        if not _is_value(value):
-            kind = BAD_VALUE
-    else:
-        kind = known[0] if known[1](value) else BAD_VALUE
-    return (name, value), kind, len(name) + len(value) + ENTRY_OVERHEAD
+    kind, is_right = _judged.get(name) or _judge(name)
+    return (name, value), kind if is_right(value) else BAD_VALUE, len(name) + len(value) + ENTRY_OVERHEAD
+
+
+_judged = dict(_KNOWN)
+_JUDGED_LIMIT = 512
+"""Names remembered as in order. When there are more, all but those that we know are forgotten."""
+
+
+def _judge(name: str) -> tuple[int, _Check]:
+    if not _is_name(name):
+        return BAD_NAME, _is_value
+    if len(_judged) >= _JUDGED_LIMIT:
+        _judged.clear()
+        _judged.update(_KNOWN)
+    _judged[name] = judged = (UNDERSCORED if "_" in name else REGULAR, _is_value)
+    return judged
 
 
 def read_request(entries: Sequence[Entry], limits: HeadLimits) -> RequestHead:
     """Raises MessageError."""
     pseudo: list[str | None] = [None] * _FIRST_BAD
     fields: list[Field] = [_NO_HOST]
-    add = fields.append
     host: str | None = None
     priority: str | None = None
     length: int | None = None
     cookies: list[str] | None = None
     size = 0
     regular = underscored = False
-    for field, kind, entry_size in entries:
+    for field, kind, entry_size in entries:  # ``fields.append`` is faster than it bound: the interpreter knows this one
         size += entry_size
         if not kind:
-            add(field)
+            fields.append(field)
             regular = True
         elif _FIRST_PSEUDO <= kind < STATUS:
             if regular or pseudo[kind] is not None:
@@ -193,19 +202,19 @@ def read_request(entries: Sequence[Entry], limits: HeadLimits) -> RequestHead:
             if kind == COOKIE:
                 if cookies is None:
                     cookies = []
-                    add(field)  # its place
+                    fields.append(field)  # its place
                 cookies.append(field[1])
             elif kind == CONTENT_LENGTH and length is None:
                 length = int(field[1])
-                add(field)
+                fields.append(field)
             elif kind == HOST and host is None:
                 host = field[1]
             elif kind == PRIORITY:
                 priority = field[1]
-                add(field)
+                fields.append(field)
             elif kind == UNDERSCORED:
                 underscored = True
-                add(field)
+                fields.append(field)
             elif kind != TE or field[1] != "trailers":
                 raise _refused(field, kind)
     if size > limits.size or len(entries) > limits.count:

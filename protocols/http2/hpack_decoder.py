@@ -21,6 +21,8 @@ DEFAULT_TABLE_SIZE = 4096
 
 _STATIC: list[Entry] = [make_entry("", ""), *(make_entry(name, value) for name, value in STATIC_TABLE)]
 _STATIC_SIZE = len(_STATIC)
+_FIRST_DYNAMIC = 0x80 | _STATIC_SIZE
+"""The octet of the newest entry of the table; those of older ones follow."""
 _MAX_CONTINUATION_SHIFT = 21
 """An integer of more than five octets is an attack or an error (section 5.1: implementations set a limit)."""
 
@@ -51,7 +53,6 @@ class Decoder:
         """The fields of a whole header block. Raises RemoteProtocolError (``hpack_error``), after which the tables of
         the two ends differ and the connection is of no use (RFC 9113 section 4.3)."""
         entries: list[Entry] = []
-        add = entries.append
         table = self._table
         inserted = self.inserted = []
         referred = False
@@ -60,15 +61,19 @@ class Decoder:
             while pos < end:
                 first = block[pos]
                 pos += 1
+                if first >= _FIRST_DYNAMIC and first != 0xFF:  # most fields of most requests
+                    entries.append(table[_FIRST_DYNAMIC - 1 - first])
+                    referred = True
+                    continue
                 if first >= 0x80:  # an index
                     index = first & 0x7F
                     if index == 0x7F:
                         index, pos = _read_integer(block, pos, 0x7F)
                     if index >= _STATIC_SIZE:
-                        add(table[_STATIC_SIZE - 1 - index])
+                        entries.append(table[_STATIC_SIZE - 1 - index])
                         referred = True
                     elif index:
-                        add(_STATIC[index])
+                        entries.append(_STATIC[index])
                     else:
                         raise _invalid("index 0")
                     continue
@@ -104,13 +109,17 @@ class Decoder:
                     value, pos = _read_string(block, pos, end)
                 if first >= 0x40:
                     entry = make_entry(name, value)
-                    add(entry)
+                    entries.append(entry)
                     inserted.append(entry)
-                    self._insert(entry)
+                    table.append(entry)
+                    self.generation += 1
+                    self._size += entry[2]
+                    if self._size > self._max_size:
+                        self._evict()
                 elif first >= 0x10:
-                    add(make_entry(name, NeverIndexed(value)))
+                    entries.append(make_entry(name, NeverIndexed(value)))
                 else:
-                    add(make_entry(name, value))
+                    entries.append(make_entry(name, value))
         except IndexError:
             raise _invalid("an index that is in no table, or a string that ends too early") from None
         self.referred = referred
@@ -122,14 +131,6 @@ class Decoder:
         self._table += entries
         for entry in entries:
             self._size += entry[2]
-        if self._size > self._max_size:
-            self._evict()
-
-    def _insert(self, entry: Entry) -> None:
-        self.generation += 1
-        table = self._table
-        table.append(entry)
-        self._size += entry[2]
         if self._size > self._max_size:
             self._evict()
 
