@@ -69,7 +69,11 @@ def _ignore(*_args: object) -> None:
 
 
 class Stream:
-    """One end of a connection. Made with a connected, nonblocking socket; reading begins with ``start()``."""
+    """One end of a connection. Made with a connected, nonblocking socket; reading begins with ``start()``.
+
+    Functions that are kept in attributes are taken from there first and then called: ``self._send(data)`` would have
+    the interpreter look for a method of that name at every call.
+    """
 
     __slots__ = (
         "_holds",
@@ -186,7 +190,8 @@ class Stream:
                 if mask & ERROR and not self.closed:
                     self._lose_if_broken()
             elif mask & SOMETHING_TO_READ and not self.eof_received:
-                self._read(mask)
+                read = self._read
+                read(mask)
             elif mask & ERROR:
                 self.lose(ConnectionResetError(ECONNRESET, "both directions are shut"))
         except Exception:
@@ -206,8 +211,9 @@ class Stream:
 
     def read(self, mask: int) -> None:
         """Read once and hand on what came. Called by the poller with the event mask."""
+        receive, on_data = self._recv, self.on_data
         try:
-            data = self._recv(self._read_size)
+            data = receive(self._read_size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -220,9 +226,9 @@ class Stream:
         self.received += size
         if size == self._read_size:
             self._read_more()
-            self.on_data(data)
+            on_data(data)
         else:
-            self.on_data(data)
+            on_data(data)
             if mask & SOMETHING_BEHIND and not self.closed:
                 if mask & (URGENT | ERROR):
                     self.rearm()
@@ -297,8 +303,9 @@ class Stream:
         if self.buffered:
             self._enqueue(data)
             return
+        send = self._send
         try:
-            sent = self._send(data)
+            sent = send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
@@ -374,7 +381,8 @@ class Stream:
         if not self.buffered and not self.closed:
             if self.eof_sent:
                 self._shutdown()
-            self.on_flushed()
+            if self.on_flushed is not _ignore:
+                self.on_flushed()
 
     def wait_for_pipe(self, splicer: splice.Splicer | None, pending: int) -> None:
         """Bytes of a spliced transfer wait in a pipe for this socket (``splicer`` is called when it is writable), or no

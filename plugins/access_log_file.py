@@ -65,8 +65,9 @@ class FileAccessLog(AccessLogger[FileAccessLogConfig]):
         )
 
     def log(self, record: AccessRecord) -> None:
-        if self._wanted(record):
-            line = self._line(record)
+        wanted, make_line = self._wanted, self._line
+        if wanted(record):
+            line = make_line(record)
             if self._colour and (colour := _colour(record)):
                 line = paint(line, colour)
             self._writer.put(line.encode() + b"\n")

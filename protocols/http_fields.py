@@ -40,12 +40,13 @@ class FieldBlock:
     they came otherwise they are made when somebody asks.
     """
 
-    __slots__ = ("_index", "_lines", "cache", "fields", "made_http1")
+    __slots__ = ("_lines", "cache", "fields", "made_http1", "made_index")
 
     def __init__(self, fields: Iterable[Field], lines: Sequence[bytes] | None = None) -> None:
         self.fields = tuple(fields)
         self._lines = lines
-        self._index: dict[str, str] | None = None
+        self.made_index: dict[str, str] | None = None
+        """``index``, once somebody has asked."""
         self.made_http1: bytes | None = None
         """``http1``, once somebody has asked."""
         self.cache: Any = None
@@ -73,12 +74,12 @@ class FieldBlock:
     def index(self) -> dict[str, str]:
         """Values by name. Several fields of one name are one value, joined as RFC 9110 section 5.3 has it (``Cookie``:
         with semicolons, RFC 6265 section 5.4; ``Set-Cookie`` cannot be joined, here it is all the same)."""
-        index = self._index
+        index = self.made_index
         if index is None:
             index = dict(self.fields)
             if len(index) != len(self.fields):
                 index = _join(self.fields)
-            self._index = index
+            self.made_index = index
         return index
 
     def get(self, name: str) -> str | None:

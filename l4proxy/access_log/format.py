@@ -136,7 +136,9 @@ def _fill(template: str, readers: list[Reader]) -> Callable[[AccessRecord], str]
         read = readers[at]
         if isinstance(read, Attribute):
             value = " or ".join(f"record.{path}" for path in read.paths)
-            value = f"read_{at}.show({value})" if read.show is not None else value
+            if read.show is not None:
+                names[f"show_{at}"] = read.show
+                value = f"show_{at}({value})"
             value = f"{value} or dash" if read.text else value
         else:
             value = f"value if (value := read_{at}(record)) or value == 0 else dash"

@@ -242,7 +242,8 @@ class Http1Client(ClientConnection, ClientStream):
         self._sink = None
         if self._held:
             self.release_response()
-        if self.codec.done and not self._draining and not self._gone:
+        codec = self.codec
+        if codec.reading is codec.sending is DONE and not self._draining and not self._gone:
             self._host.on_capacity(self)
         else:
             self._close()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Http1Server"]
 
+BODY, DONE = State.BODY, State.DONE
 EOF = CloseReason("client", "relay", "eof")
 
 
@@ -114,7 +115,7 @@ class Http1Server(ServerConnection, ServerStream):
             if self._sink is not None:
                 self._sink.on_request_data(b"", True)
             return
-        if codec.reading is State.BODY or (not self._busy and codec.buffered):
+        if codec.reading is BODY or (not self._busy and codec.buffered):
             try:
                 codec.receive_data(b"")
             except RemoteProtocolError as error:
@@ -165,7 +166,7 @@ class Http1Server(ServerConnection, ServerStream):
         request = HttpRequest(
             line.method, line.target, block, line.scheme or self.scheme, line.version, length, section.upgrade, head
         )
-        if line.authority or "host" not in block.index:
+        if line.authority or (line.version != "HTTP/1.1" and "host" not in block.index):
             request.headers["Host"] = line.authority
         data = b""
         if last is not END or len(events) > 2:
@@ -213,7 +214,7 @@ class Http1Server(ServerConnection, ServerStream):
                 length, framing = CHUNKED, b"Transfer-Encoding: chunked\r\n"
             else:
                 length = UNTIL_CLOSE
-        if end and self.codec.reading is State.BODY:
+        if end and self.codec.reading is BODY:
             self._close = True  # an early response: what is left of the request is not read
         if self._close or self._draining or length == UNTIL_CLOSE:
             self._close = True
@@ -295,8 +296,8 @@ class Http1Server(ServerConnection, ServerStream):
         codec = self.codec
         if self._tunnel:
             self._finish("tunnel_closed")
-        elif self._close or not codec.done:
-            if codec.reading is not State.BODY:
+        elif self._close or not (codec.reading is codec.sending is DONE):
+            if codec.reading is not BODY:
                 self._finish("connection_close")
         else:
             self._busy = False

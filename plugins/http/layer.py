@@ -122,7 +122,8 @@ class Layer:
         if self.max_body and request.content_length and request.content_length > self.max_body:
             exchange.fail(413, "body_too_large", "the request's body is too large (max_body)")
             return
-        index = request.block.index
+        block = request.block
+        index = block.made_index or block.index
         if self.explains and "x-l4proxy-explain" in index and host.peer.host in self.explainers:
             exchange.notes = Notes()
         forwarding = host.forwarding

@@ -63,6 +63,11 @@ def _reason(detail: str, flags: tuple[str, ...]) -> CloseReason:
     return reason
 
 
+def _later(find: Callable[[Exchange], Any]) -> Any:
+    """An attribute that is found out when somebody asks. Not by ``__getattr__``, which would make all others slow."""
+    return property(lambda record: find(record.exchange))
+
+
 class HttpRecord(AccessRecord):
     """One request. What costs something to find out is found out when somebody asks."""
 
@@ -70,6 +75,16 @@ class HttpRecord(AccessRecord):
 
     default_text = DEFAULT_TEXT
     default_json = DEFAULT_JSON
+
+    chain = _later(lambda exchange: exchange.host.chain_name)
+    server_name = _later(lambda exchange: exchange.host.conn.server_name)
+    tls = _later(lambda exchange: exchange.host.conn.tls)
+    handshake_seconds = _later(lambda exchange: None)
+    direct_client = _later(lambda exchange: (exchange.host.peer.direct_host, exchange.host.peer.port))
+    connect_seconds = _later(lambda exchange: exchange.sent_at - exchange.started if exchange.sent_at else None)
+    upstream_bytes_received = _later(lambda exchange: exchange.sent)
+    upstream_bytes_sent = _later(lambda exchange: exchange.received)
+    state = _later(lambda exchange: {**exchange.host.conn.state, **(exchange.request._state or {})})
 
     def __init__(self, exchange: Exchange, now: float, detail: str) -> None:
         response = exchange.response if exchange.responded else None
@@ -125,26 +140,3 @@ class UnfinishedRecord(HttpRecord):
     @property
     def response(self) -> HttpResponse | None:
         return self.exchange.response
-
-
-_LATER: dict[str, Callable[[Exchange], Any]] = {
-    "chain": lambda exchange: exchange.host.chain_name,
-    "server_name": lambda exchange: exchange.host.conn.server_name,
-    "tls": lambda exchange: exchange.host.conn.tls,
-    "handshake_seconds": lambda exchange: None,
-    "direct_client": lambda exchange: (exchange.host.peer.direct_host, exchange.host.peer.port),
-    "connect_seconds": lambda exchange: exchange.sent_at - exchange.started if exchange.sent_at else None,
-    "upstream_bytes_received": lambda exchange: exchange.sent,
-    "upstream_bytes_sent": lambda exchange: exchange.received,
-    "state": lambda exchange: {**exchange.host.conn.state, **(exchange.request._state or {})},
-}
-"""The attributes that ``__init__`` does not set."""
-
-
-def _later(find: Callable[[Exchange], Any]) -> property:
-    return property(lambda record: find(record.exchange))
-
-
-for _name, _find in _LATER.items():
-    # Properties, and no __getattr__: with one, the interpreter would look up every other attribute the slow way, too.
-    setattr(HttpRecord, _name, _later(_find))

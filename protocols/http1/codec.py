@@ -37,6 +37,11 @@ TABLE_SIZE = 512
 """How many of them are."""
 DEFAULT_LIMITS = Limits()
 _seen = SeenOnce()
+_sections: dict[bytes, tuple[Section, int]] = {}
+"""Of requests, by the bytes of a header section with the empty line behind it: what it says, and how many lines it
+has."""
+_heads: dict[bytes, tuple[StatusLine, Section, int]] = {}
+"""Of responses, by the bytes of a whole head with the empty line."""
 
 _IDLE, _BODY, _DONE, _ERROR, _TUNNEL = State.IDLE, State.BODY, State.DONE, State.ERROR, State.TUNNEL
 
@@ -317,15 +322,12 @@ class ServerCodec(_Codec):
 
     __slots__ = ()
 
-    _sections: ClassVar[dict[bytes, tuple[Section, int]]] = {}
-    """By the bytes of a header section with the empty line behind it: what it says, and how many lines it has."""
-
     def _receive_head(self, data: bytes) -> list[Event]:
         limits = self.limits
         if not self.buffer and len(data) <= limits.max_head:
             end = data.find(b"\r\n") + 2
             rest = data[end:]
-            known = self._sections.get(rest)
+            known = _sections.get(rest)
             if known is not None and end <= limits.max_line and known[1] <= limits.max_fields:
                 line = request_line(data[: end - 2])
                 if line.version == "HTTP/1.1" and line.method != "CONNECT":
@@ -350,9 +352,9 @@ class ServerCodec(_Codec):
         section = request_section(lines, line.version)
         raw = head + b"\r\n\r\n"
         if line.version == "HTTP/1.1" and len(head) <= SECTION_LIMIT and _seen.again(raw[len(first) + 2 :]):
-            if len(self._sections) >= TABLE_SIZE:
-                self._sections.clear()
-            self._sections[raw[len(first) + 2 :]] = section, len(lines)
+            if len(_sections) >= TABLE_SIZE:
+                _sections.clear()
+            _sections[raw[len(first) + 2 :]] = section, len(lines)
         return self._begins(RequestHead(line, section, raw))
 
     def _one_head(self, data: bytes, end: int, rest: bytes) -> list[Event]:
@@ -365,9 +367,9 @@ class ServerCodec(_Codec):
         if section.plain is not None:
             section.plain.made_http1 = rest[:-2]
         if line.version == "HTTP/1.1" and _seen.again(rest):
-            if len(self._sections) >= TABLE_SIZE:
-                self._sections.clear()
-            self._sections[rest] = section, len(lines)
+            if len(_sections) >= TABLE_SIZE:
+                _sections.clear()
+            _sections[rest] = section, len(lines)
         return self._begins(RequestHead(line, section, data))
 
     def _begins(self, head: RequestHead) -> list[Event]:
@@ -436,9 +438,6 @@ class ClientCodec(_Codec):
 
     __slots__ = ("_interim", "_method", "_upgrade")
 
-    _heads: ClassVar[dict[bytes, tuple[StatusLine, Section, int]]] = {}
-    """By the bytes of a whole head, with the empty line."""
-
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(limits)
         self._method = ""
@@ -473,7 +472,7 @@ class ClientCodec(_Codec):
         end = data.find(b"\r\n\r\n") + 4
         if end > 3 and not self.buffer:
             raw = data[:end]
-            known = self._heads.get(raw)
+            known = _heads.get(raw)
             if known is not None and end <= self.limits.max_head and known[2] <= self.limits.max_fields:
                 self.buffer = data[end:]
                 return self._begins(known[0], known[1], raw)
@@ -487,9 +486,9 @@ class ClientCodec(_Codec):
         section = response_section(lines, line.version)
         raw = head + b"\r\n\r\n"
         if len(raw) <= SECTION_LIMIT and _seen.again(raw):
-            if len(self._heads) >= TABLE_SIZE:
-                self._heads.clear()
-            self._heads[raw] = line, section, len(lines)
+            if len(_heads) >= TABLE_SIZE:
+                _heads.clear()
+            _heads[raw] = line, section, len(lines)
         return self._begins(line, section, raw)
 
     def _check_first_line(self, line: bytes) -> None:

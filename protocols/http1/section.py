@@ -25,8 +25,6 @@ MAX_CONNECTION_OPTIONS = 10
 """What ``Connection`` may name. As in Envoy; no honest peer names more than three."""
 
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
-_VALUE_BYTES = bytes([*b"\t", *range(0x20, 0x7F), *range(0x80, 0x100)])
-"""What the value of a field may consist of."""
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~!$&'()*+,;=%-]{1,255})(?::(?:[0-9]{1,5})?)?")
 _HOP_BY_HOP = frozenset(
@@ -81,13 +79,13 @@ class _Lines(dict[bytes, Field]):
     def __missing__(self, line: bytes) -> Field:
         name, colon, value = line.partition(b":")
         lower = _names.get(name)
-        if lower is None or not colon or value.translate(None, _VALUE_BYTES):
+        text = value.strip(b" \t").decode("latin-1")
+        if lower is None or not colon or not text.isprintable():  # printable text is a value; so is some that is not
             found = _LINE.fullmatch(line)
             if found is None:
                 _diagnose(line)
-            name, value = found.groups()
-            lower = _names[name]
-        field = (lower, value.strip(b" \t").decode("latin-1"))
+            lower = _names[found[1]]
+        field = (lower, text)
         hashed = hash(line)  # what ``SeenOnce.again`` does, without the call
         if hashed not in _hashes:
             _seen.add(hashed)
@@ -168,7 +166,7 @@ def request_section(lines: Sequence[bytes], version: str) -> Section:
         section = Section(block, block)
         section.persists = version == "HTTP/1.1"
         if not repeated:
-            block._index = index
+            block.made_index = index
     else:
         section = _telling(fields, lines, version, request=True)
     if _underscored and not _underscored.isdisjoint(index):
