@@ -19,12 +19,11 @@ from l4proxy.plugins.kafka.group_calls import (
 )
 from l4proxy.plugins.kafka.topics import Partition
 from l4proxy.protocols.kafka.batches import Summary
-from l4proxy.protocols.kafka.lone import Lone
 
 if TYPE_CHECKING:
     from l4proxy.plugins.kafka.conversation import KafkaConversation, ObservedCall
 
-__all__ = ["ANSWERS", "CALLS", "ELEMENTS", "OnAnswer", "OnCall", "lone_stored", "records_in"]
+__all__ = ["ANSWERS", "CALLS", "ELEMENTS", "OnAnswer", "OnCall", "records_in"]
 
 Read = tuple[Any, ...]
 OnCall = Callable[["KafkaConversation", "ObservedCall", Read], None]
@@ -76,17 +75,6 @@ def produce_answered(heard: KafkaConversation, call: ObservedCall, response: Rea
                 heard.failed(call, error)
             else:
                 _acknowledged(heard, name, topic_id, index, sent.get((name or topic_id, index)), base_offset)
-
-
-def lone_stored(heard: KafkaConversation, call: ObservedCall, lone: Lone, base_offset: int) -> None:
-    """What `produce_answered` does, in fewer steps."""
-    assert call.request is not None
-    topic = heard.view.topics.find(lone.name, lone.topic_id)
-    records = (topic.partitions.get(lone.index) or topic.partition(lone.index)).produced(
-        call.request[1][0][2][0][1], base_offset
-    )
-    heard.produced_records += records
-    heard.client.stats.produced_records_total += records
 
 
 def _are_single(asked: Any, answered: Any) -> bool:

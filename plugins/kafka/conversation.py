@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.filter import Side
 from l4proxy.inspector import Conversation, Link
-from l4proxy.plugins.kafka.calls import lone_stored, produce_unacknowledged, records_in
+from l4proxy.plugins.kafka.calls import produce_unacknowledged, records_in
 from l4proxy.plugins.kafka.exchange import KafkaExchange
 from l4proxy.plugins.kafka.plan import ObserverPlan
 from l4proxy.plugins.kafka.stats import MechanismStats, PrincipalStats, SoftwareStats
 from l4proxy.protocols.kafka.errors import error_name
-from l4proxy.protocols.kafka.lone import Lone, LoneSession
+from l4proxy.protocols.kafka.lone import Lone, LoneCall, LoneSession
 from l4proxy.protocols.kafka.sasl import principal, rounds
 from l4proxy.protocols.kafka.session import Call
 from l4proxy.protocols.kafka.wire import code_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.kafka.clients import Client
     from l4proxy.plugins.kafka.groups import Group
     from l4proxy.plugins.kafka.inspector import KafkaInspector
+    from l4proxy.plugins.kafka.topics import Partition
 
 __all__ = ["KafkaConversation", "ObservedCall"]
 
@@ -103,7 +104,8 @@ class KafkaConversation(LoneSession[ObserverPlan], Conversation):
         if self._failures:
             self._failures.clear()
 
-    def stored(self, call: ObservedCall, lone: Lone, base_offset: int) -> None:
+    def stored(self, call: LoneCall[ObserverPlan], lone: Lone, base_offset: int) -> None:
+        """What `answered` does for such a response, in fewer steps."""
         if self.inspector.on_exchange is not None:
             super().stored(call, lone, base_offset)
             return
@@ -112,7 +114,12 @@ class KafkaConversation(LoneSession[ObserverPlan], Conversation):
         plan.response_bytes += size
         self.response_bytes += size
         plan.record_seconds(call.seconds)
-        lone_stored(self, call, lone, base_offset)
+        partition: Partition | None = lone.subject
+        if partition is None or partition.topic.forgotten:
+            partition = lone.subject = self.view.topics.find(lone.name, lone.topic_id).partition(lone.index)
+        records = partition.produced(call.summary, base_offset)
+        self.produced_records += records
+        self.client.stats.produced_records_total += records
 
     def silent(self, call: ObservedCall) -> None:
         if call.request is not None:

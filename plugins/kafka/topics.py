@@ -102,7 +102,19 @@ class Topic:
     """One topic. ``topic_id`` is `NO_ID` while it is not known, ``key`` (its name on the wire) None while that is not,
     and ``name`` the id's text then."""
 
-    __slots__ = ("has_errors", "key", "layout", "leaders", "name", "owner", "partitions", "stats", "tally", "topic_id")
+    __slots__ = (
+        "forgotten",
+        "has_errors",
+        "key",
+        "layout",
+        "leaders",
+        "name",
+        "owner",
+        "partitions",
+        "stats",
+        "tally",
+        "topic_id",
+    )
 
     def __init__(self, owner: Topics, key: bytes | None, topic_id: bytes) -> None:
         self.owner = owner
@@ -112,6 +124,8 @@ class Topic:
         self.partitions: dict[int, Partition] = {}
         self.layout: Layout = []
         """As the last Metadata response had it."""
+        self.forgotten = False
+        """Whether it was deleted, or what it counted is another one's now: whoever keeps it has to look it up again."""
         self.leaders: dict[int, int] = {}
         """Of each partition, the last one that it was seen to have."""
         self.has_errors = False
@@ -240,6 +254,7 @@ class Topics:
         self._by_id[topic_id] = topic
         if anonymous is not None:
             anonymous.rename(name)  # its groups of metrics are the topic's own now
+            anonymous.forgotten = True
         return topic
 
     def forget(self, name: bytes | None, topic_id: bytes | None) -> Topic | None:
@@ -250,6 +265,7 @@ class Topics:
                 self._by_name.pop(topic.key, None)
             self._by_id.pop(topic.topic_id, None)
             topic.discard()
+            topic.forgotten = True
         return topic
 
     def collect(self) -> None:

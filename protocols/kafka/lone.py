@@ -13,7 +13,7 @@ walked like everything else, and tells the same (`tests/protocols/kafka/test_lon
 from __future__ import annotations
 
 import struct
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from l4proxy.protocols.kafka.batches import CONTROL, HEADER_SIZE, LOG_OVERHEAD, Summary, lone_header
 from l4proxy.protocols.kafka.declarations.records import PRODUCE
@@ -23,7 +23,7 @@ from l4proxy.protocols.kafka.session import MAX_IN_FLIGHT, Call, Session, too_ma
 from l4proxy.protocols.kafka.walker import Walker
 from l4proxy.protocols.kafka.wire import encode_uvarint
 
-__all__ = ["REQUEST", "RESPONSE", "Lone", "LoneSession"]
+__all__ = ["REQUEST", "RESPONSE", "Lone", "LoneCall", "LoneSession"]
 
 REQUEST = "acks topic_data(name topic_id partition_data(index records))"
 RESPONSE = "throttle_time_ms responses(name topic_id partition_responses(index error_code base_offset))"
@@ -53,8 +53,8 @@ class Lone:
     """Requests of one head, which ends at ``at``, where the length of their records stands; and their responses."""
 
     __slots__ = ("_at", "_behind", "_flexible", "_length", "_rest", "_size", "_start", "_tail", "acks", "answer_head",
-                 "answer_size", "answer_tail", "api", "base_at", "client_id", "index", "name", "throttle",
-                 "topic_id")  # fmt: skip
+                 "answer_size", "answer_tail", "api", "base_at", "client_id", "index", "name", "subject",
+                 "throttle", "topic_id")  # fmt: skip
 
     def __init__(self, call: Call[P], client_id: bytes | None, at: int, tail: bytes) -> None:
         plan = call.plan
@@ -75,6 +75,8 @@ class Lone:
         self.answer_head = self.answer_tail = b""
         self.base_at = 0
         self.throttle: int | None = None
+        self.subject: Any = None
+        """Whatever a session's subclass knows of what they are about."""
 
     def read(self, data: bytes) -> Summary | None:
         """What the batch of a whole request holds, of which all that is in front of the records is known to be right.
@@ -125,6 +127,28 @@ class Lone:
         self.answer_size = len(data)
 
 
+class LoneCall(Call[P]):
+    """A request that was recognised. What its walker would have read is put together for who asks for it."""
+
+    __slots__ = ("summary",)
+
+    lone: Lone
+
+    def __init__(self, plan: P, correlation_id: int, at: float, size: int, lone: Lone, summary: Summary) -> None:
+        self.plan = plan
+        self.correlation_id = correlation_id
+        self.at = at
+        self.request_size = size
+        self.response = None
+        self.lone = lone
+        self.summary = summary
+
+    @property
+    def request(self) -> tuple[Any, ...]:  # type: ignore[override]
+        lone = self.lone
+        return lone.acks, [(lone.name, lone.topic_id, [(lone.index, self.summary)])]
+
+
 class LoneSession(Session[P]):
     """A session that recognises lone batches. Of those, a subclass hears ``called`` as of all others, and ``stored``
     in place of ``answered``. Its plans read `REQUEST` and `RESPONSE`, or nothing is recognised."""
@@ -138,7 +162,7 @@ class LoneSession(Session[P]):
         self._least = _NONE_YET
         self._length_at = self._beyond = 0
 
-    def stored(self, call: Call[P], lone: Lone, base_offset: int) -> None:
+    def stored(self, call: LoneCall[P], lone: Lone, base_offset: int) -> None:
         """The response to a lone batch was read: it is at ``base_offset``."""
         partition = (lone.index, 0, base_offset)
         call.response = (lone.throttle, [(lone.name, lone.topic_id, [partition])])
@@ -160,9 +184,7 @@ class LoneSession(Session[P]):
                     and (summary := lone.read(data)) is not None
                 ):
                     self.now = at
-                    call = Call(self._plans[api], correlation_id, at, size)
-                    call.lone = lone
-                    call.request = (lone.acks, [(lone.name, lone.topic_id, [(lone.index, summary)])])
+                    call = LoneCall(self._plans[api], correlation_id, at, size, lone, summary)
                     self.requests += 1
                     self.called(call)
                     calls = self._calls
@@ -181,7 +203,7 @@ class LoneSession(Session[P]):
         if call is None or call.lone is None or responses.left or responses.have:
             return super().server_data(data, at)
         lone = call.lone
-        if len(data) == lone.answer_size:
+        if len(data) == lone.answer_size and type(call) is LoneCall:
             length, correlation_id = _begin_answer(data)
             if (
                 correlation_id == call.correlation_id

@@ -150,6 +150,37 @@ def test_a_deleted_topic_has_no_metrics(speech: Speech) -> None:
         assert speech.values(name) == {}
 
 
+def test_what_repeats_is_counted_for_the_topic_that_is_there_now(speech: Speech) -> None:
+    client = speech.client()
+    for offset in (0, 5, 10):
+        client.produce("orders", 5, offset)
+    client.ask("DeleteTopics", 6, {}, {"responses": [{"name": "orders", "topic_id": ID}]})
+    assert speech.values("produced_records_total") == {}
+    for offset in (0, 5, 10):
+        client.produce("orders", 5, offset)
+    assert speech.values("produced_records_total") == {("orders", "0"): 15}
+    assert speech.values("partition_end_offset") == {("orders", "0"): 15}
+
+
+def test_what_repeats_by_its_id_is_counted_for_the_name_when_that_is_known(speech: Speech) -> None:
+    client, other = speech.client(), speech.client()
+
+    def produce(offset: int) -> None:
+        asked = {"acks": 1, "topic_data": [{"topic_id": ID, "partition_data": [{"records": batch(5)}]}]}
+        answered = {"responses": [{"topic_id": ID, "partition_responses": [{"base_offset": offset}]}]}
+        client.ask("Produce", 13, asked, answered)
+
+    for offset in (0, 5, 10):
+        produce(offset)
+    assert speech.values("produced_records_total") == {(ID_TEXT, "0"): 15}
+    other.produce("orders", 5, 15)
+    metadata(other)
+    for offset in (20, 25, 30):
+        produce(offset)
+    assert speech.values("produced_records_total") == {("orders", "0"): 35}
+    assert speech.values("partition_end_offset") == {("orders", "0"): 35}
+
+
 def test_topics_have_ids_as_soon_as_they_are_made(speech: Speech) -> None:
     client = speech.client()
     client.ask("CreateTopics", 7, {}, {"topics": [{"name": "orders", "topic_id": ID}, {"name": "x", "error_code": 36}]})
