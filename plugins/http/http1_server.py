@@ -34,7 +34,7 @@ class Http1Server(ServerConnection, ServerStream):
     """A client's connection over HTTP/1."""
 
     __slots__ = ("_busy", "_close", "_draining", "_gone", "_head_timer", "_held", "_host", "_in_cycle",
-                 "_request", "_sink", "_tunnel", "requests", "scheme")  # fmt: skip
+                 "_last", "_request", "_sink", "_tunnel", "requests", "scheme")  # fmt: skip
 
     version = "http1"
 
@@ -46,6 +46,8 @@ class Http1Server(ServerConnection, ServerStream):
         )
         self.scheme = host.scheme
         self.requests = 0
+        self._last: int = limits.max_requests_per_connection - 1
+        """How many requests there are before the last one that this connection carries; -1: there is no last one."""
         self._request: HttpRequest | None = None
         self._sink: RequestSink | None = None
         self._busy = False
@@ -156,7 +158,7 @@ class Http1Server(ServerConnection, ServerStream):
             block = section.hyphened
         if line.scheme == "https" != self.scheme:
             violation("https_on_plain_port")
-        self._close = self._draining or not section.persists
+        self._close = self._draining or not section.persists or self.requests == self._last
         last = events[-1]
         end = isinstance(last, End)
         tunnel = section.upgrade or line.method == "CONNECT"
@@ -370,7 +372,7 @@ class Http1Server(ServerConnection, ServerStream):
 
     def drain(self) -> None:
         self._draining = True
-        if not self._busy:
+        if not self._busy and not self._gone:
             self._host.finish("drain")
 
     def closed(self, reason: CloseReason) -> None:

@@ -558,6 +558,21 @@ def test_a_body_over_the_limit_is_413() -> None:
     run(conversation)
 
 
+def test_a_connection_carries_no_more_requests_than_that() -> None:
+    async def conversation() -> None:
+        async with (
+            upstream() as up,
+            http_proxy(up, limits={"max_requests_per_connection": 2}) as proxy,
+            connect(proxy) as client,
+        ):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+            assert [(await client.reply()).field("connection") for _ in range(2)] == [None, "close"]
+            assert await client.rest() == b""
+            assert len(up.seen) == 2
+
+    run(conversation)
+
+
 def test_a_slow_reader_holds_its_upstream_and_bounds_memory() -> None:
     async def conversation() -> None:
         pour = Pour()

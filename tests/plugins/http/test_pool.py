@@ -68,6 +68,51 @@ def test_no_more_requests_than_that_are_under_way() -> None:
     assert load(10, refused=6, max_requests=4) == ([503] * 6 + [200] * 4, [1] * 4)
 
 
+@pytest.mark.parametrize(
+    ("limits", "repeated"),
+    [
+        ({}, 3),
+        ({"max_retries": 1, "retry_budget": "0%"}, 1),
+        ({"max_retries": 0, "retry_budget": "0%"}, 0),
+        ({"max_retries": 0, "retry_budget": "50%"}, 5),
+        ({"max_retries": 100, "retry_budget": "0%"}, 10),
+    ],
+)
+def test_no_more_requests_than_that_are_repeated_at_a_time(limits: dict[str, object], repeated: int) -> None:
+    """So many, or such a share of what is under way: the tries of all cannot become twice as many when all fail."""
+    count = 10
+    all_there, some_failed = asyncio.Event(), asyncio.Event()
+
+    async def conversation() -> None:
+        async def answer(_seen: Seen, _reader: object, writer: asyncio.StreamWriter) -> None:
+            first = len(up.seen) <= count
+            if len(up.seen) == count:
+                all_there.set()
+            await (all_there if first else some_failed).wait()
+            status = b"503 Busy" if first else b"200 OK"
+            writer.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % status)
+
+        routes = [{"cluster": "up", "retry": {"on": ["5xx"]}}]
+        async with upstream(answer) as up, http_proxy(up, routes=routes, upstream=limits) as proxy:
+            statuses: list[int] = []
+
+            async def one() -> None:
+                async with connect(proxy) as client:
+                    statuses.append((await client.get()).status)
+                if len(statuses) == count - repeated:
+                    some_failed.set()
+
+            if repeated == count:
+                some_failed.set()
+            await asyncio.gather(*(one() for _ in range(count)))
+            assert sorted(statuses) == [200] * repeated + [503] * (count - repeated)
+            forbidden = "l4proxy_http_cluster_retries_forbidden_total"
+            assert proxy.value(forbidden, cluster="up", limit="budget") == count - repeated
+            assert proxy.value("l4proxy_http_cluster_retries_total", cluster="up", reason="5xx") == repeated
+
+    run(conversation)
+
+
 def test_a_connection_that_has_carried_enough_is_replaced() -> None:
     async def conversation() -> None:
         async with upstream() as up, http_proxy(up, upstream={"requests_per_connection": 2}) as proxy:
