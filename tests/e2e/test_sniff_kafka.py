@@ -114,3 +114,8 @@ def test_every_source_sees_the_same(tmp_path: Path) -> None:
     assert exchanges(sniff("--pcap", str(tmp_path / "a.pcap"), "--port", PORTS, "--json")) == seen
     assert exchanges(sniff("--replay", str(tmp_path / "recording.jsonl"), "--json")) == seen
     assert os.path.getsize(tmp_path / "a.pcap") > 100_000
+    codecs = ("--pcap", str(tmp_path / "a.pcap"), "--port", PORTS, "--topic", "confluent_codecs")
+    shown = [json.loads(line) for line in sniff(*codecs, "--json", "--show", "values").splitlines()]
+    taken = [one for one in shown if one.get("api") == "Produce" and not one["error"]]
+    assert sum(one["records"] for one in taken) == sum(len(one["contents"]) for one in taken) == 2500
+    assert not [one for one in shown if "not_shown" in one]
