@@ -32,7 +32,7 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p l4proxy
 	$(BIN)/mypy --explicit-package-bases tests
-	for part in bench demo $(patsubst contrib/%,%,$(wildcard contrib/l4proxy-*)) plugin-template redis; do \
+	for part in bench dashboards demo $(patsubst contrib/%,%,$(wildcard contrib/l4proxy-*)) plugin-template redis; do \
 		MYPYPATH=contrib/$$part $(BIN)/mypy contrib/$$part || exit 1; done
 
 .PHONY: venv
