@@ -82,7 +82,7 @@ def test_clients_and_the_proxy_log_in_everywhere(
             for name, cluster in (("main", kafka), ("logs", older_kafka))
         ],
     }
-    bob = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-256"}
+    bob: Any = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-256"}
     bob |= {"sasl.username": SCRAM_USER[0], "sasl.password": SCRAM_USER[1]}
     with run(tmp_path, config, first):
         bootstrap = f"{HOST}:{first}"

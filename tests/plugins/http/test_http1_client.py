@@ -77,7 +77,7 @@ def ask(client: Http1Client, method: str = "GET", length: int | None = 0, **opti
     sink = Sink()
     end = options.pop("end", length == 0)
     data = options.pop("data", b"")
-    client.request(HttpRequest(method, "/", block, content_length=length, **options), data, end, sink)  # type: ignore[arg-type]
+    client.request(HttpRequest(method, "/", block, content_length=length, **options), data, end, sink)
     return sink
 
 

@@ -14,7 +14,7 @@ from kafka_messages import batch, request, response
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.kafka.declarations.records import FETCH, PRODUCE
 from l4proxy.protocols.kafka.declarations.security import SASL_HANDSHAKE
-from l4proxy.protocols.kafka.lone import LONES, REQUEST, RESPONSE, Lone, LoneSession
+from l4proxy.protocols.kafka.lone import LONES, REQUEST, RESPONSE, Lone, LoneCall, LoneSession
 from l4proxy.protocols.kafka.plan import Plan, Plans, Reading
 from l4proxy.protocols.kafka.session import Call, Session
 from l4proxy.protocols.kafka.walker import Walker
@@ -67,7 +67,7 @@ class Recognising(LoneSession[LonePlan], Heard):
 
     seen = 0
 
-    def stored(self, call: Call[LonePlan], lone: Lone, base_offset: int) -> None:
+    def stored(self, call: LoneCall[LonePlan], lone: Lone, base_offset: int) -> None:
         self.seen += 1
         super().stored(call, lone, base_offset)
 
