@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from l4proxy.server import Server
     from l4proxy.stats_registry import StatsRegistry
 
-__all__ = ["LoggedObserver", "Recorder"]
+__all__ = ["LoggedObserver", "LoggedWatch", "Recorder"]
 
 C = TypeVar("C")
 Recorder = Callable[[Any, Conn], "AccessRecord | None"]

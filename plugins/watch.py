@@ -93,12 +93,12 @@ class Watched:
     """One connection. ``client_data`` and ``server_data`` are called with every chunk and its time; see above."""
 
     __slots__ = (
-        "_conversation",
         "_held",
         "_looks",
         "_watch",
         "client_data",
         "closed",
+        "conversation",
         "link",
         "server_data",
         "stopped",
@@ -118,7 +118,7 @@ class Watched:
         self._begin()
 
     def _begin(self) -> None:
-        self._conversation: Conversation = self._watch.inspector.conversation(self.link)
+        self.conversation: Conversation = self._watch.inspector.conversation(self.link)
         looks = LOOKS_FOR_TLS if self.link.midway else 1
         self._looks = {Side.CLIENT: looks, Side.UPSTREAM: looks}
         self.client_data = self._first_client_data
@@ -127,20 +127,20 @@ class Watched:
     def _first_client_data(self, data: bytes, at: float) -> int | None:
         if data := self._without_tls(Side.CLIENT, data):
             if not self._looks[Side.CLIENT]:
-                self.client_data = self._conversation.client_data
-            return self._conversation.client_data(data, at)
+                self.client_data = self.conversation.client_data
+            return self.conversation.client_data(data, at)
         return None
 
     def _first_server_data(self, data: bytes, at: float) -> int | None:
         if data := self._without_tls(Side.UPSTREAM, data):
             if not self._looks[Side.UPSTREAM]:
-                self.server_data = self._conversation.server_data
-            return self._conversation.server_data(data, at)
+                self.server_data = self.conversation.server_data
+            return self.conversation.server_data(data, at)
         return None
 
     def skipped(self, side: Side, size: int) -> None:
         """The next ``size`` bytes of ``side``, of which the conversation had no need, pass without being shown."""
-        self._conversation.skipped(side, size)
+        self.conversation.skipped(side, size)
 
     def _without_tls(self, side: Side, data: bytes) -> bytes:
         """``data`` with what was held before it; empty while it may be TLS. Raises StopWatching when it is."""
@@ -163,7 +163,7 @@ class Watched:
             return
         self._held[side] = b""
         try:
-            if not self._conversation.lost(side, size, at):
+            if not self.conversation.lost(side, size, at):
                 self._close_conversation(at)
                 self.link.midway = True
                 self._begin()
@@ -179,14 +179,14 @@ class Watched:
     def client_eof(self, at: float) -> None:
         if not self.stopped:
             try:
-                self._conversation.client_eof(at)
+                self.conversation.client_eof(at)
             except Exception as error:
                 self.failed(error, at)
 
     def server_eof(self, at: float) -> None:
         if not self.stopped:
             try:
-                self._conversation.server_eof(at)
+                self.conversation.server_eof(at)
             except Exception as error:
                 self.failed(error, at)
 
@@ -212,7 +212,7 @@ class Watched:
 
     def _close_conversation(self, at: float) -> None:
         try:
-            self._conversation.close(at)
+            self.conversation.close(at)
         except Exception:
             self._watch.log.exception("[%d] the inspector failed at the end", self.link.id)
 

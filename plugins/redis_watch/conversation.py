@@ -62,11 +62,11 @@ _begins_like_a_reply = re.compile(rb"[-+:$*_,#(!=%~>|][^\r\n]*\r?").match
 
 
 class RedisConversation(Conversation):
-    __slots__ = ("_begin", "_buckets", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector",
-                 "_limit", "_missing", "_part", "_part_size", "_passed", "_plain", "_quick", "_reply_size", "_rest",
-                 "_roles", "_scanner", "_scanning", "_seeks_command", "_seeks_reply", "_splitter", "_waiting",
-                 "client", "commands", "errors", "link", "now", "reply_bytes", "request_bytes", "seconds", "state",
-                 "view")  # fmt: skip
+    __slots__ = ("_begin", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector", "_limit", "_missing",
+                 "_part", "_part_size", "_passed", "_plain", "_reply_size", "_rest", "_roles", "_scanner", "_scanning",
+                 "_seeks_command", "_seeks_reply", "_splitter", "buckets", "client", "commands", "errors", "link",
+                 "now", "quick", "reply_bytes", "request_bytes", "room", "seconds", "state", "steady", "view",
+                 "waiting")  # fmt: skip
 
     def __init__(self, inspector: RedisInspector, link: Link) -> None:
         self._inspector = inspector
@@ -80,7 +80,7 @@ class RedisConversation(Conversation):
         """Of commands that were answered."""
         self.seconds = 0.0
         self._folded = (0, 0, 0, 0, 0.0)
-        self._buckets = [0] * (len(SECONDS) + 1)
+        self.buckets = [0] * (len(SECONDS) + 1)
         """How many of them took how long, since they were counted for the endpoint."""
         self._endpoint = None if link.server is None else view.endpoint(str(link.server))
         # What the client says
@@ -88,9 +88,13 @@ class RedisConversation(Conversation):
         self._part = b""
         self._part_size = 0
         """Of a command that comes in parts, what has come."""
+        self.steady = False
+        """Nothing is under way, and nothing special: a chunk is most likely a command."""
+        self.room = min(self._limit, MANY)
+        """So many commands may wait of which all is kept that they are told by."""
         self._plain = True
         """There is one reply to each command of the client's."""
-        self._waiting: deque[Entry] = deque()
+        self.waiting: deque[Entry] = deque()
         # What the server says
         self._scanner = ReplyScanner()
         self._scanning = 0
@@ -108,7 +112,7 @@ class RedisConversation(Conversation):
         """Commands with a role that wait."""
         self._careful = False
         """There are some, or the state is special."""
-        self._quick = False
+        self.quick = False
         """Nothing is under way, and nothing special: a chunk is most likely a reply."""
         self._early = False
         """The server has said something, and no command was seen yet to which it belongs."""
@@ -117,7 +121,7 @@ class RedisConversation(Conversation):
 
     @property
     def in_flight(self) -> int:
-        return sum(entry[1] for entry in self._waiting)
+        return sum(entry[1] for entry in self.waiting)
 
     @property
     def is_subscriber(self) -> bool:
@@ -127,11 +131,16 @@ class RedisConversation(Conversation):
 
     def client_data(self, data: bytes, at: float) -> int | None:
         self.now = at
+        spare = self._client_data(data, at)
+        self.steady = self._plain and not (self._splitter.unfinished or self._early)
+        return spare
+
+    def _client_data(self, data: bytes, at: float) -> int | None:
         if self._seeks_command:
             if not _begins_like_a_command(data):
                 return None
             self._seeks_command = False
-        waiting, splitter = self._waiting, self._splitter
+        waiting, splitter = self.waiting, self._splitter
         for head, count, raw in splitter.split(data):
             plan: Plan = head.note or self.view.plan(head)
             if count == 1 and self._plain and not plan.role:
@@ -153,7 +162,7 @@ class RedisConversation(Conversation):
         return splitter.ahead if len(data) > KEPT else None
 
     def _kept(self, raw: bytes) -> bytes:
-        limit = KEPT if len(self._waiting) < MANY else KEPT_OF_MANY
+        limit = KEPT if len(self.waiting) < MANY else KEPT_OF_MANY
         return raw if len(raw) <= limit else raw[:limit]
 
     def _asked(self, plan: Plan, count: int, raw: bytes, at: float) -> None:
@@ -171,7 +180,7 @@ class RedisConversation(Conversation):
         silent = self.state.muted or self.state.skips
         self._plain = not silent
         if count > 1 and not (silent or plan.role or self.view.looks_at_all or self._inspector.on_exchange):
-            self._waiting.append((plan, count, at, self._kept(raw), size))
+            self.waiting.append((plan, count, at, self._kept(raw), size))
         elif count > 1:
             for one in commands_of(raw, count):
                 self._asked_one(plan, one, len(one), at)
@@ -189,15 +198,15 @@ class RedisConversation(Conversation):
                 return
             if plan.role:
                 self._roles += 1
-                self._careful, self._quick = True, False
-        self._waiting.append((plan, 1, at, self._kept(raw), size))
+                self._careful, self.quick = True, False
+        self.waiting.append((plan, 1, at, self._kept(raw), size))
 
     # What the server says
 
     def server_data(self, data: bytes, at: float) -> int | None:
         self.now = at
-        waiting = self._waiting
-        if self._quick and waiting and waiting[0][1] == 1 and data[0] != PUSH:
+        waiting = self.waiting
+        if self.quick and waiting and waiting[0][1] == 1 and data[0] != PUSH:
             end = self._scanner.end(data, 0)
             if end == len(data):
                 self._answered(waiting.popleft(), end, at)
@@ -220,7 +229,7 @@ class RedisConversation(Conversation):
 
     def _replies(self, chunk: bytes | bytearray, at: float) -> int | None:
         """Pair what has come with what was asked. Return how many bytes that follow need not be seen."""
-        waiting, find_end = self._waiting, self._scanner.end
+        waiting, find_end = self.waiting, self._scanner.end
         start, size = 0, len(chunk)
         while start < size:
             if self._careful or not waiting or self._framing or (chunk[start] == PUSH and not self._scanning):
@@ -244,7 +253,7 @@ class RedisConversation(Conversation):
             start = end
         if start == size:
             self._rest = bytearray()
-            self._quick = not self._careful and self._endpoint is not None
+            self.quick = not self._careful and self._endpoint is not None
             return None
         return self._keep(chunk, start)
 
@@ -254,14 +263,14 @@ class RedisConversation(Conversation):
         whole, end = self._scanner.take_whole(start, count)
         if whole:
             share = size * whole // count
-            self._waiting[0] = (plan, count - whole, since, raw, size - share)
+            self.waiting[0] = (plan, count - whole, since, raw, size - share)
             self._answered((plan, whole, since, raw, share), end - start + self._passed, at)
             self._passed = 0
         return end if whole else start
 
     def _keep(self, chunk: bytes | bytearray, start: int) -> int | None:
         """The beginning of a frame. Of a long one, what the scanner needs no more is only counted."""
-        self._quick = False
+        self.quick = False
         left = len(chunk) - start
         settled = min(self._scanner.settled, left) if self._scanning else 0
         if settled >= (LONGEST_EXEC if self._awaits_exec else PIECE):
@@ -275,7 +284,7 @@ class RedisConversation(Conversation):
 
     @property
     def _awaits_exec(self) -> bool:
-        return bool(self._roles and self._waiting and self._waiting[0][0].role == "exec")
+        return bool(self._roles and self.waiting and self.waiting[0][0].role == "exec")
 
     def _answered(self, entry: Entry, size: int, at: float) -> None:
         """The hot path: commands have their replies, of together ``size`` bytes."""
@@ -289,7 +298,7 @@ class RedisConversation(Conversation):
         seconds.counts[bucket] += count
         seconds.sum += all_took
         stats.reply_bytes_total += size
-        self._buckets[bucket] += count
+        self.buckets[bucket] += count
         self.seconds += all_took
         self.commands += count
         self.request_bytes += asked_size
@@ -298,7 +307,7 @@ class RedisConversation(Conversation):
         if plan.takes_keys:
             view.until_look -= count
             if view.until_look < 0 or size > view.big_floor or asked_size > view.big_floor:
-                self._look(entry, size, at)
+                self.look(entry, size, at)
         if took >= view.slow_seconds:
             asked = Asked(plan, since, raw, asked_size)
             if not asked.waits:
@@ -308,7 +317,7 @@ class RedisConversation(Conversation):
             told = RedisExchange(self.link, asked, took, error=error_name, reply_bytes=size)
             self._inspector.on_exchange(told)
 
-    def _look(self, entry: Entry, size: int, at: float) -> None:
+    def look(self, entry: Entry, size: int, at: float) -> None:
         """Which keys is it about?"""
         plan, count, since, raw, asked_size = entry
         key = self._key(plan, raw)
@@ -346,7 +355,7 @@ class RedisConversation(Conversation):
     def _frame(self, chunk: bytes | bytearray, start: int, at: float) -> int:
         """What begins here, where it may be something else than a plain reply. Return where it ends; -1: it has not
         come whole, or has to wait for its command."""
-        waiting, count = self._waiting, self._scanning or 1
+        waiting, count = self.waiting, self._scanning or 1
         end = self._scanner.end(chunk, start, count)
         if end < 0:
             self._scanning, self._framing = count, True
@@ -368,7 +377,7 @@ class RedisConversation(Conversation):
         else:
             self._scanner.errors.clear()
             if not (self._begin or self.link.midway):
-                self._early = True
+                self._early, self.steady = True, False
                 if len(chunk) - start > EARLY:
                     raise StopWatching("unasked", "the server says what nobody was seen to ask for")
                 return -1
@@ -380,8 +389,8 @@ class RedisConversation(Conversation):
         """Make single commands of a run. Only the first can be told by its bytes: not all of them were kept."""
         plan, count, since, raw, size = run
         share = size // count
-        self._waiting.extendleft([(plan, 1, since, b"", share)] * (count - 1))
-        self._waiting.appendleft((plan, 1, since, raw[:share], size - share * (count - 1)))
+        self.waiting.extendleft([(plan, 1, since, b"", share)] * (count - 1))
+        self.waiting.appendleft((plan, 1, since, raw[:share], size - share * (count - 1)))
 
     def _is_unasked(self, frame: bytes) -> bool:
         """Whether this is no reply, but a message, a push or a line of MONITOR."""
@@ -389,7 +398,7 @@ class RedisConversation(Conversation):
         if kind == b"+":
             return self.state.monitoring and frame[1:2].isdigit()
         if kind == b">":
-            asks = bool(self._waiting) and self._waiting[0][0].role == "subscribe"
+            asks = bool(self.waiting) and self.waiting[0][0].role == "subscribe"
             return not (asks and word_of(frame) in CONFIRMATIONS)
         return kind == b"*" and self.state.is_subscriber and word_of(frame) in MESSAGES
 
@@ -414,7 +423,7 @@ class RedisConversation(Conversation):
 
     def _reply(self, frame: bytes, size: int, at: float) -> None:
         """The reply to the first command that waits, or one of its replies."""
-        entry = self._waiting[0]
+        entry = self.waiting[0]
         plan, _, since, raw, asked_size = entry
         role, state = plan.role, self.state
         failed = frame[:1] in (b"-", b"!")
@@ -429,7 +438,7 @@ class RedisConversation(Conversation):
             if self._missing:
                 return
         size, self._reply_size, self._missing = self._reply_size, 0, 0
-        self._waiting.popleft()
+        self.waiting.popleft()
         self._roles -= bool(role)
         if queued:
             state.queue(plan)
@@ -488,9 +497,9 @@ class RedisConversation(Conversation):
         endpoint.request_bytes_total += request_bytes
         endpoint.reply_bytes_total += reply_bytes
         endpoint.seconds.sum += self.seconds - before[4]
-        for bucket, count in enumerate(self._buckets):
+        for bucket, count in enumerate(self.buckets):
             endpoint.seconds.counts[bucket] += count
-        self._buckets = [0] * len(self._buckets)
+        self.buckets = [0] * len(self.buckets)
 
     def skipped(self, side: Side, size: int) -> None:
         if side is Side.CLIENT:
@@ -511,6 +520,7 @@ class RedisConversation(Conversation):
             self._inspector.notice(self.link, at, "unasked", text, error=text[1:].partition(" ")[0])
         view.leave(self.client, at)
         view.conversations.discard(self)
+        self.steady = self.quick = False
         state = self.link.state
         state["redis:commands"] = self.commands
         state["redis:errors"] = self.errors

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "SlowCommand", "View", "view_of"]
 
-LOOKS = 2000
+LOOKS = 1000
 """Commands in a second whose keys are looked at. Where there are more, each that is looked at stands for several."""
 MAX_ENDPOINTS = 1000
 """Servers that a table shows."""
@@ -89,7 +89,7 @@ class View(SharedView):
         self.until_look: float = 0 if config.hot_keys else float("inf")
         """Commands with keys that need not be looked at. The hot path counts it down; below 0, one is."""
         self._stride, self._looks, self._pace_until = 1, 0, 0.0
-        self._chance = Random().randrange
+        self._chance = Random().random
         self.hot, self.hot_before = HotKeys(config.hot_keys), HotKeys(0)
         self.hot_since = self.hot_before_since = self.hot_until = 0.0
         self.big = BigKeys(config.big_keys, config.big_from)
@@ -133,7 +133,7 @@ class View(SharedView):
         while self.until_look < 0:
             self._looks += 1
             times += stride
-            self.until_look += 1 + self._chance(2 * stride - 1) if stride > 1 else 1
+            self.until_look += 1 + int(self._chance() * (2 * stride - 1))
         if len(keys) > 1:
             size = reply_size = 0
         for key in keys:

@@ -35,8 +35,18 @@ Match: TypeAlias = Callable[[bytes | bytearray, int], re.Match[bytes] | None]
 
 SHORT = 127
 """Bytes of the longest string that the patterns match."""
+SINGLE = 2048
+"""Chunks shorter than that are tried as a single command, or reply: most are."""
+LENGTH_LINES = [b"$%d\r\n" % length for length in range(SINGLE)]
+"""The line in front of a string, by the string's length."""
+WHOLE_BULKS = [b"\0" * SINGLE] * SINGLE
+"""The same by how long line, string and the CRLF behind it are together. What is never so long fits nothing."""
+for _length, _line in enumerate(LENGTH_LINES[: SINGLE - len(LENGTH_LINES[-1]) - 2]):
+    WHOLE_BULKS[len(_line) + _length + 2] = _line
 MAX_RUN_ARGC = 8
 """A run is of commands with at most so many arguments, the name included."""
+COMMON_REPLIES = frozenset((b"+OK\r\n", b"+PONG\r\n", b"+QUEUED\r\n", b"$-1\r\n", b"_\r\n", b":0\r\n", b":1\r\n"))
+"""No bulk strings, and no errors."""
 _AT_ONCE = (256, 32, 8, 1)
 """So many values are stepped over at a time."""
 # Before 3.11.5 possessive quantifiers fail to match what they should (gh-106052). Without them it is a little slower.

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, TypeAlias
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.inline import split_inline
 from l4proxy.protocols.redis.limits import DEFAULT_LIMITS, MAX_LINE, RedisLimits, protocol_error
-from l4proxy.protocols.redis.patterns import RUNS, one_command, skip_bulks
+from l4proxy.protocols.redis.patterns import LENGTH_LINES, RUNS, SINGLE, WHOLE_BULKS, one_command, skip_bulks
 
 if TYPE_CHECKING:
     from l4proxy.protocols.redis.commands import CommandTable, Head
 
-__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one", "split_first"]
+__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one", "split_first", "whole_command"]
 
 Run: TypeAlias = "tuple[Head, int, bytes]"
 """Commands of one kind, how many, and their bytes. The number is 0 where it is a part of a command that goes on."""
 
 UNKNOWN = -1
-SINGLE = 2048
-"""Bytes of the longest chunk that is tried as one command, cut at its line ends: most chunks are."""
 SINGLE_ARGC = 8
 """Arguments that such a command may have."""
-_LENGTHS = [b"$%d" % length for length in range(SINGLE)]
-"""The line in front of an argument, by the argument's length."""
+_NAME_LENGTH = len(b"*1\r\n$")
+"""Where the number stands that says how long the name is, and is a digit most of the time."""
+_WITHOUT_NAME = len(b"*1\r\n$1\r\n\r\n") - ord("0")
+"""The head is so much longer than what that digit is as a byte."""
 _is_number = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 
@@ -77,7 +77,7 @@ class RequestSplitter:
             if self._rest or self._streaming:
                 data = self._go_on(data, runs)
                 size = len(data)
-            elif size < SINGLE and (head := self._single(data)) is not None:
+            elif size < SINGLE and (head := whole_command(self._table.heads, data)) is not None:
                 return [(head, 1, data)]
             at, heads = 0, self._table.heads
             while at < size:
@@ -96,19 +96,6 @@ class RequestSplitter:
         except RemoteProtocolError as error:
             self.error = error
         return runs
-
-    def _single(self, data: bytes) -> Head | None:
-        """The head of the one command that the chunk is. None: it is not, or not one that could be told so."""
-        lines = data.split(b"\r\n", 2 * SINGLE_ARGC + 2)
-        if len(lines) < 4 or lines[-1]:
-            return None
-        head = self._table.heads.get(data[: len(lines[0]) + len(lines[1]) + len(lines[2]) + 6])
-        if head is None or len(lines) != 2 * head.argc + 2:
-            return None
-        for at in range(3, len(lines) - 1, 2):
-            if lines[at] != _LENGTHS[len(lines[at + 1])]:
-                return None
-        return head
 
     @property
     def unfinished(self) -> bool:
@@ -273,6 +260,32 @@ class RequestSplitter:
             raise protocol_error("unbalanced_quotes", "unbalanced quotes in request") from None
         self._head = self._table.inline_head(words) if words else None
         return end + 1
+
+
+def whole_command(heads: dict[bytes, Head], data: bytes) -> Head | None:
+    """The head of the one command that a chunk is, which is shorter than `SINGLE`. None: it is not, or not one that
+    could be told so. The hot path of small messages.
+
+    Where the head ends can be told from one byte, as most names are shorter than ten characters; what is in ``heads``
+    has been looked at. In front of the last argument there has to stand the length with which it ends where the chunk
+    does: so that need not be read, only compared.
+    """
+    head = heads.get(data[: data[_NAME_LENGTH] + _WITHOUT_NAME]) if len(data) > _NAME_LENGTH else None
+    if head is None or head.argc > SINGLE_ARGC:
+        return None
+    at, size = len(head.start), len(data)
+    for _ in range(head.argc - 2):
+        text = data[at + 1 : data.find(b"\r\n", at, at + 8)]
+        if not text.isdigit() or (length := int(text)) >= size or not data.startswith(LENGTH_LINES[length], at):
+            return None
+        at += len(text) + 5 + length
+        if data[at - 2 : at] != b"\r\n":
+            return None
+    if head.argc == 1:
+        return head if at == size else None
+    if at < size and data.startswith(WHOLE_BULKS[size - at], at) and data.endswith(b"\r\n"):
+        return head
+    return None
 
 
 def arguments(command: bytes) -> list[bytes]:
