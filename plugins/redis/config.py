@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
+from l4proxy.address import format_host_port
 from l4proxy.config.types import ClusterName, Duration, Percent, Plugin, Range, Secret, Size, Use
 from l4proxy.errors import did_you_mean
+from l4proxy.plugins.host_files import is_ip
 from l4proxy.protocols.redis.commands import Command
 from l4proxy.protocols.redis.keys import KeySpec
 from l4proxy.protocols.redis.limits import RedisLimits
@@ -159,6 +162,9 @@ class RedisProxyConfig:
     """The password for it; Sentinel has its own."""
     topology_refresh: Annotated[Duration, Range(0.1)] = Duration(10.0)
     """How often servers are asked who is there, if nothing speaks for it that this has changed; then it is at once."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Where servers really are that know each other by addresses which cannot be reached from here, as behind NAT:
+    `{ "10.0.0.1:6379" = "203.0.113.5:7001", "10.0.0.2" = "203.0.113.6" }`. Without a port, it stays the same one."""
     advertised_host: str = ""
     """The host that clients are told who ask for the nodes of a Redis Cluster: this proxy, as its only one. Usually it
     is the address that they have connected to."""
@@ -206,6 +212,9 @@ class RedisProxyConfig:
     """Tells the statistics of several uses apart."""
 
     def __post_init__(self) -> None:
+        for real in self.addresses.values():
+            if not is_ip(_host_and_port(real)[0]):
+                raise ValueError(f"addresses: {real!r} is not an IP address, or one with a port")
         if not self.cluster and not self.routes:
             raise ValueError("cluster: write cluster, or routes, or both")
         if self.username and not self.password:
@@ -245,6 +254,14 @@ class RedisProxyConfig:
         values = {of: getattr(self if getattr(login, of) is None else login, of) for of in inherited}
         return Upstream(ClusterName(name), login.username, login.password, **values)
 
+    def real_address(self, host: str, port: int) -> tuple[str, int]:
+        """Where the server really is that others know by this address."""
+        real = self.addresses.get(format_host_port(host, port)) or self.addresses.get(host)
+        if real is None:
+            return host, port
+        host, real_port = _host_and_port(real)
+        return host, real_port or port
+
     @property
     def server_protocol(self) -> int:
         """2 or 3; 0: as the client."""
@@ -254,3 +271,11 @@ class RedisProxyConfig:
         """What a client may send; ``whole`` says that commands are looked at when they have come whole."""
         limits = RedisLimits(max_arguments=self.max_arguments, max_bulk=self.max_bulk)
         return replace(limits, stream_from=self.max_held) if whole else limits
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """``192.0.2.1:6379``, ``[2001:db8::1]:6379``, or either without a port (0)."""
+    if is_ip(text):
+        return text, 0
+    host, colon, port = text.rpartition(":")
+    return (host.removeprefix("[").removesuffix("]"), int(port)) if colon and port.isdecimal() else (text, 0)

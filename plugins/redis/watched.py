@@ -157,7 +157,7 @@ class WatchedTarget(Target):
         """From now on these are the servers. ``by`` has named them."""
         servers, specs = self.servers, {}
         for node in nodes:
-            spec = _spec(node.host or _host(by), node.port, node.hostname)
+            spec = self._spec(node.host or _host(by), node.port, node.hostname)
             if spec is not None:
                 specs[node] = spec
             elif times := once_per(LOG_PAUSE, f"{self.name} {node.host}"):
@@ -172,7 +172,7 @@ class WatchedTarget(Target):
         for endpoint in servers.current.values():
             if endpoint.hostname == host and endpoint.spec.addresses[0].port == port:
                 return endpoint
-        spec = _spec(host or _host(by), port, "")
+        spec = self._spec(host or _host(by), port, "")
         if spec is None:
             return None
         if spec.name not in servers.current:
@@ -183,9 +183,16 @@ class WatchedTarget(Target):
         """Whoever waits for a server that ``by`` takes for dead, waits no longer: it may only be stuck, and then its
         connections are still there."""
         for node in nodes:
-            spec = _spec(node.host or _host(by), node.port, node.hostname) if node.dead else None
+            spec = self._spec(node.host or _host(by), node.port, node.hostname) if node.dead else None
             if spec is not None:
                 self.hub.pools.give_up(self.servers, spec.name)
+
+    def _spec(self, host: str, port: int, hostname: str) -> EndpointSpec | None:
+        """None: that is no IP address."""
+        host, port = self.hub.config.real_address(host, port)
+        if not is_ip(host) or not 0 < port < 65536:
+            return None
+        return EndpointSpec.of_address(Address(host, port), hostname=hostname)
 
     def lost(self, endpoint: Endpoint) -> None:
         self._lost.add(endpoint)
@@ -238,10 +245,3 @@ class WatchedTarget(Target):
 
 def _host(endpoint: Endpoint | None) -> str:
     return endpoint.spec.addresses[0].host if endpoint is not None else ""
-
-
-def _spec(host: str, port: int, hostname: str) -> EndpointSpec | None:
-    """None: that is no IP address."""
-    if not is_ip(host) or not 0 < port < 65536:
-        return None
-    return EndpointSpec.of_address(Address(host, port), hostname=hostname)

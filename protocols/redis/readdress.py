@@ -15,7 +15,7 @@ from typing import TypeAlias
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.limits import RedisLimits
 from l4proxy.protocols.redis.reply import ReplyScanner
-from l4proxy.protocols.redis.topology import redirection
+from l4proxy.protocols.redis.topology import fields_of, host_of, redirection, text_of
 from l4proxy.protocols.redis.values import Map, Value, Verbatim, decode, encode
 
 __all__ = ["Place", "Readdresser"]
@@ -122,7 +122,7 @@ class Readdresser:
         return b"-%b %d %b:%d\r\n" % (b"ASK" if told.asking else b"MOVED", told.slot, host, port)
 
     def _found(self, host: str, port: int) -> tuple[bytes, int]:
-        found = self._place(host, port)
+        found = self._place(host_of(host.encode()), port)
         return (host.encode(), port) if found is None else (found[0].encode(), found[1])
 
     def _list(self, value: Value) -> Value:
@@ -134,21 +134,21 @@ class Readdresser:
             return [self._line(line) for line in value]
         if isinstance(first, list) and isinstance(first[0], int):
             return [[int(begin), int(end), *map(self._of_slots, nodes)] for begin, end, *nodes in value]
-        return [_with(shard, nodes=[self._of_shards(node) for node in _fields(shard)["nodes"]]) for shard in value]
+        return [_with(shard, nodes=[self._of_shards(node) for node in fields_of(shard)["nodes"]]) for shard in value]
 
     def _of_slots(self, node: Value) -> Value:
         """A host, a port, an id, and what else there is to say of it: that has other addresses."""
         host, port, id, *more = node
-        told = _fields(more[0]) if more else {}
-        found = self._found(_text(host) or _text(told.get("ip")), int(port))
+        told = fields_of(more[0]) if more else {}
+        found = self._found(host_of(host) or text_of(told.get("ip")), int(port))
         if len(id) != 40:
             raise ValueError("no id of a node")
         return [*found, id, *(type(one)() for one in more)]
 
     def _of_shards(self, node: Value) -> Value:
-        told = _fields(node)
+        told = fields_of(node)
         name = "port" if told.get("port") else "tls-port"
-        host, port = self._found(_text(told.get("endpoint")) or _text(told.get("ip")), int(told[name]))
+        host, port = self._found(host_of(told.get("endpoint")) or text_of(told.get("ip")), int(told[name]))
         new: dict[str, Value] = {"endpoint": host, "ip": host, "hostname": host, name: port}
         return _with(node, **{key: one for key, one in new.items() if key in told})
 
@@ -170,10 +170,6 @@ class Readdresser:
         return b"%b%b:%d%b%b" % (id, *place, bus or b"", rest)
 
 
-def _text(value: Value) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else ""
-
-
 def _pairs(value: Value) -> list[tuple[Value, Value]]:
     if isinstance(value, Map):
         return list(value)
@@ -182,12 +178,7 @@ def _pairs(value: Value) -> list[tuple[Value, Value]]:
     return list(zip(value[::2], value[1::2], strict=True))
 
 
-def _fields(value: Value) -> dict[str, Value]:
-    """A map, in RESP3 or as RESP2 has it."""
-    return {_text(name): one for name, one in _pairs(value)}
-
-
 def _with(value: Value, **new: Value) -> Value:
     """The same map with other values."""
-    pairs = [(name, new.get(_text(name), one)) for name, one in _pairs(value)]
+    pairs = [(name, new.get(text_of(name), one)) for name, one in _pairs(value)]
     return Map(pairs) if isinstance(value, Map) else [one for pair in pairs for one in pair]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from l4proxy.protocols.redis.slots import SLOTS
 from l4proxy.protocols.redis.values import Value
 
-__all__ = ["Node", "Redirection", "Replication", "ShardMap", "read_replication", "read_sentinel", "read_shards",
-           "read_slots", "redirection"]  # fmt: skip
+__all__ = ["Node", "Redirection", "Replication", "ShardMap", "fields_of", "host_of", "read_replication",
+           "read_sentinel", "read_shards", "read_slots", "redirection", "text_of"]  # fmt: skip
 
 
 class Node(NamedTuple):
@@ -42,14 +42,19 @@ class ShardMap:
     replicas: list[Node] = field(default_factory=list)
 
 
-def _text(value: Value) -> str:
+def text_of(value: Value) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else ""
 
 
-def _fields(value: Value) -> dict[str, Value]:
+def host_of(value: Value) -> str:
+    """``?`` stands for a name that was not configured (``cluster-preferred-endpoint-type``)."""
+    return "" if value == b"?" else text_of(value)
+
+
+def fields_of(value: Value) -> dict[str, Value]:
     """A map, in RESP3 or as RESP2 has it."""
     pairs = value if value and isinstance(value[0], tuple) else list(zip(value[::2], value[1::2], strict=False))
-    return {_text(name): one for name, one in pairs}
+    return {text_of(name): one for name, one in pairs}
 
 
 def _ranges(numbers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -63,7 +68,7 @@ def read_shards(value: Value, *, tls: bool = False) -> list[ShardMap]:
     """The answer to ``CLUSTER SHARDS``. ``tls``: ports for TLS are wanted, where there are such. Raises
     ValueError."""
     try:
-        return [_shard(_fields(one), tls) for one in value]
+        return [_shard(fields_of(one), tls) for one in value]
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise _unreadable("CLUSTER SHARDS", error) from None
 
@@ -71,14 +76,14 @@ def read_shards(value: Value, *, tls: bool = False) -> list[ShardMap]:
 def _shard(told: dict[str, Value], tls: bool) -> ShardMap:
     slots = told["slots"]
     shard = ShardMap(_ranges(zip(slots[::2], slots[1::2], strict=True)), None)
-    for fields in map(_fields, told["nodes"]):
+    for fields in map(fields_of, told["nodes"]):
         port = fields.get("tls-port") if tls else fields.get("port")
         port = port or fields.get("port") or fields.get("tls-port") or 0
-        endpoint, address = _text(fields.get("endpoint")), _text(fields.get("ip"))
-        hostname = _text(fields.get("hostname")) or ("" if endpoint == address else endpoint)
-        dead = _text(fields.get("health")) in ("fail", "failed")
-        node = Node(_text(fields["id"]), address, int(port), hostname, not dead, dead)
-        if _text(fields.get("role")) in ("master", "primary"):
+        endpoint, address = host_of(fields.get("endpoint")), text_of(fields.get("ip"))
+        hostname = text_of(fields.get("hostname")) or ("" if endpoint == address else endpoint)
+        dead = text_of(fields.get("health")) in ("fail", "failed")
+        node = Node(text_of(fields["id"]), address, int(port), hostname, not dead, dead)
+        if text_of(fields.get("role")) in ("master", "primary"):
             shard.primary = node
         else:
             shard.replicas.append(node)
@@ -100,10 +105,10 @@ def read_slots(value: Value) -> list[ShardMap]:
 
 def _node(host: Value, port: Value, id: Value = b"", metadata: Value = (), *_: Value) -> Node:
     """Where ``host`` is a name, the metadata have the address."""
-    told = _fields(metadata)
-    address = _text(told.get("ip")) or _text(host)
-    name = _text(told.get("hostname")) or ("" if address == _text(host) else _text(host))
-    return Node(_text(id) or f"{address}:{port}", address, int(port), name)
+    told = fields_of(metadata)
+    address = text_of(told.get("ip")) or host_of(host)
+    name = text_of(told.get("hostname")) or ("" if address == host_of(host) else host_of(host))
+    return Node(text_of(id) or f"{address}:{port}", address, int(port), name)
 
 
 def _unreadable(command: str, error: Exception) -> ValueError:
@@ -176,8 +181,8 @@ def read_sentinel(primary: Value, replicas: Sequence[Value]) -> tuple[Node, list
     """The answers to ``SENTINEL MASTER name`` and ``SENTINEL REPLICAS name``, and the epoch of the configuration: of
     two Sentinels that say different things, the one with the higher epoch knows. Raises ValueError."""
     try:
-        told = _fields(primary)
-        nodes = [_sentinel_node(_fields(one)) for one in replicas]
+        told = fields_of(primary)
+        nodes = [_sentinel_node(fields_of(one)) for one in replicas]
         return _sentinel_node(told), nodes, int(told.get("config-epoch", b"0"))
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise _unreadable("SENTINEL", error) from None
@@ -188,7 +193,7 @@ _DOWN = _DEAD | {"disconnected"}
 
 
 def _sentinel_node(told: dict[str, Value]) -> Node:
-    flags = set(_text(told.get("flags")).split(","))
-    linked = _text(told.get("master-link-status")) in ("", "ok")
-    host, port = _text(told["ip"]), int(told["port"])
+    flags = set(text_of(told.get("flags")).split(","))
+    linked = text_of(told.get("master-link-status")) in ("", "ok")
+    host, port = text_of(told["ip"]), int(told["port"])
     return Node(f"{host}:{port}", host, port, usable=linked and not flags & _DOWN, dead=bool(flags & _DEAD))

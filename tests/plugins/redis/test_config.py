@@ -19,6 +19,7 @@ from l4proxy.testing import use
         ({"routes": [{"prefix": "a", "cluster": "c"}], "read_cluster": "d"}, "read_cluster: and mirrors go with"),
         ({"routes": [{"prefix": "", "cluster": "c"}]}, "prefix: is not empty"),
         ({"routes": [{"prefix": "a", "cluster": "c", "strip": True, "replace": "b"}]}, "replace: is instead of strip"),
+        ({"cluster": "c", "addresses": {"10.0.0.1": "cache.example:1"}}, "'cache.example:1' is not an IP address"),
         ({"cluster": "cache", "upstreams": [{"cluster": "cach"}]}, "did you mean 'cache'"),
     ],
 )
@@ -26,3 +27,24 @@ def test_what_cannot_be(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError) as refused:
         use(RedisProxy, **options)
     assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "real"),
+    [
+        (("10.0.0.1", 6379), ("192.0.2.1", 7001)),
+        (("10.0.0.1", 6380), ("192.0.2.9", 6380)),
+        (("10.0.0.2", 6379), ("10.0.0.2", 6379)),
+        (("fd00::1", 6379), ("2001:db8::1", 7001)),
+        (("fd00::2", 6379), ("2001:db8::2", 6379)),
+    ],
+)
+def test_where_servers_really_are(told: tuple[str, int], real: tuple[str, int]) -> None:
+    addresses = {
+        "10.0.0.1:6379": "192.0.2.1:7001",
+        "10.0.0.1": "192.0.2.9",
+        "[fd00::1]:6379": "[2001:db8::1]:7001",
+        "fd00::2": "2001:db8::2",
+    }
+    _, config, _ = use(RedisProxy, cluster="c", addresses=addresses)
+    assert config.real_address(*told) == real

@@ -37,6 +37,8 @@ class World:
         self.trouble = trouble
         self.losses = losses
         self.owners = {key: chance.choice(HOSTS) for key in KEYS}
+        self.announced = {host: host.encode() for host in HOSTS}
+        """By which addresses nodes know each other."""
         self.seen: Counter[bytes] = Counter()
         """How often a command came to some node, by the word that it alone has."""
         self.done: dict[bytes, list[bytes]] = defaultdict(list)
@@ -82,13 +84,13 @@ class Node(FakeServer):
         owner = world.owner(words[1])
         chance = world.chance.random()
         if chance < world.trouble:
-            other = world.chance.choice(HOSTS).encode()
+            other = world.announced[world.chance.choice(HOSTS)]
             return world.chance.choice([
                 b"TRYAGAIN Multiple keys request during rehashing of slot", b"CLUSTERDOWN The cluster is down",
                 b"ASK %d %b:1" % (slot, other), b"MOVED %d %b:1" % (slot, other), b"LOADING Redis is loading",
             ])  # fmt: skip
         if owner != self.address and not asking:
-            return b"MOVED %d %b:1" % (slot, owner.encode())
+            return b"MOVED %d %b:1" % (slot, world.announced[owner])
         return b""
 
     def _own_words(self, words: list[bytes]) -> Any:
@@ -111,8 +113,8 @@ class Node(FakeServer):
         ranges[HOSTS[0]] += (begin, SLOTS - 1)
         self.reply([
             [b"slots", ranges[host], b"nodes", [[
-                b"id", b"node-" + host.encode(), b"port", 1, b"ip", host.encode(), b"endpoint", host.encode(),
-                b"role", b"master", b"health", b"online",
+                b"id", b"node-" + host.encode(), b"port", 1, b"ip", self.world.announced[host],
+                b"endpoint", self.world.announced[host], b"role", b"master", b"health", b"online",
             ]]]
             for host in HOSTS
         ])  # fmt: skip
@@ -162,9 +164,9 @@ def is_right(reply: Any, expected: Any) -> bool:
     return bool(reply == expected) or is_passing(reply)
 
 
-def play(memory: RedisMemory, world: World, scripts: list[Script]) -> list[list[Any]]:
+def play(memory: RedisMemory, world: World, scripts: list[Script], **further: Any) -> list[list[Any]]:
     """The replies that each client got."""
-    options = {"topology": "cluster", "topology_refresh": "5s"}
+    options = {"topology": "cluster", "topology_refresh": "5s", **further}
     first = memory.start(cluster={"endpoints": [f"{host}:1" for host in HOSTS]}, **options)
     clients: list[Client] = [first, *(memory.another() for _ in scripts[1:])]
     pieces = [list(script.pieces) for script in scripts]
@@ -218,3 +220,14 @@ def test_one_reply_for_each_command_and_never_a_wrong_one(losses: float, seed: i
     assert max(world.seen.values()) <= MAX_TRIES + 1
     for words in world.done.values():
         assert len(words) == len(set(words))
+
+
+def test_nodes_know_each_other_by_addresses_that_cannot_be_reached(redis_memory: RedisMemory) -> None:
+    world = World(random.Random(1), trouble=0.1, losses=0)
+    world.announced = {host: host.replace("192.0.2", "10.0.0").encode() for host in HOSTS}
+    scripts = [Script(world.chance, number) for number in range(3)]
+    addresses = {"10.0.0.1:1": "192.0.2.1:1", "10.0.0.2": "192.0.2.2", "10.0.0.3:1": "192.0.2.3"}
+    for got, script in zip(play(redis_memory, world, scripts, addresses=addresses), scripts, strict=True):
+        assert all(map(is_right, got, script.expected))
+        assert sum(reply == expected for reply, expected in zip(got, script.expected, strict=True)) > len(got) / 2
+    assert set(redis_memory.cluster.targets) <= set(HOSTS)

@@ -62,6 +62,7 @@ def answer(question: bytes, reply: bytes) -> bytes:
         (b"-MOVED 3999 10.0.0.2:30002\r\n", b"-MOVED 3999 here:12\r\n"),
         (b"-ASK 3999 10.0.0.4:30004\r\n", b"-ASK 3999 here:14\r\n"),
         (b"-MOVED 3999 :30002\r\n", b"-MOVED 3999 here:99\r\n"),
+        (b"-MOVED 3999 ?:30002\r\n", b"-MOVED 3999 here:99\r\n"),
         (b"-MOVED 3999 10.0.0.9:30002\r\n", b"-MOVED 3999 10.0.0.9:30002\r\n"),  # there is no place for it
         (b"-MOVED somewhere\r\n", b"-MOVED somewhere\r\n"),
         (b"-ERR MOVED 3999 10.0.0.2:30002\r\n", b"-ERR MOVED 3999 10.0.0.2:30002\r\n"),

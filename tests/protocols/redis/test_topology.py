@@ -117,3 +117,11 @@ def test_sentinel() -> None:
     assert [(node.host, node.usable) for node in others] == [("192.0.2.2", True), ("192.0.2.3", False)]
     with pytest.raises(ValueError, match="cannot be read"):
         read_sentinel(flat(name=b"x"), [])
+
+
+def test_a_name_that_was_not_configured_is_none() -> None:
+    (shard,) = read_slots([[0, 1, [b"?", 7001, b"aa", [b"ip", b"192.0.2.1"]]]])
+    assert shard.primary == Node("aa", "192.0.2.1", 7001)
+    node = [b"id", b"aa", b"port", 7001, b"ip", b"192.0.2.1", b"endpoint", b"?", b"role", b"master"]
+    (shard,) = read_shards([[b"slots", [0, 1], b"nodes", [node]]])
+    assert shard.primary == Node("aa", "192.0.2.1", 7001)
