@@ -344,7 +344,7 @@ class Exchange:
             if flow is None:
                 flow = self._request_flow = RequestFlow(self, end=end)
             body.flow_by(flow.run)
-            end = False
+            end = request.content_length == 0  # then it goes with the head, whatever filters wait for
         elif flow is not None:
             data, end = flow.take()
             if data:
@@ -723,7 +723,8 @@ class Exchange:
         """Whether nothing is left to be sent to the endpoint: with the end of the response its stream is over then, and
         may be another request's. What is not sent is never going to be: the stream is reset."""
         flow = self._request_flow
-        return self.request_done_at > 0 and (flow is None or flow.empty) and not self.tunnel
+        sent = flow is None or flow.empty or self.request.content_length == 0
+        return sent and self.request_done_at > 0 and not self.tunnel
 
     def response_ended(self) -> None:
         """The response is complete."""

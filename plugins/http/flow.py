@@ -184,6 +184,8 @@ class RequestFlow(Flow):
         assert upstream is not None
         if data:
             exchange.keep_for_retry(data)
+        elif exchange.request.content_length == 0:
+            return  # the end went with the head
         if not (end and trailers):
             upstream.send_data(data, end)
             return

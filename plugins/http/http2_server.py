@@ -125,6 +125,8 @@ class Http2Server(ServerConnection):
             end = False
             if upgrade:
                 self._shared.as_upgrade(request)
+        elif length == 0 and not end:
+            stream.whole = end = True
         sink = self._host.take_request(stream, request, b"", end)
         if not stream.over:
             stream.sink = sink
@@ -139,7 +141,9 @@ class Http2Server(ServerConnection):
             self._on_data(event)  # type: ignore[arg-type]
         elif kind is TrailersReceived:
             owner: _Stream | None = event.stream.owner  # type: ignore[union-attr]
-            if owner is not None and owner.sink is not None:
+            if owner is not None and owner.tunnel:  # which has an end, and no place for trailers
+                owner.take(b"", 0, True)
+            elif owner is not None and owner.sink is not None and not owner.whole:
                 owner.sink.on_request_trailers(event.trailers)  # type: ignore[union-attr]
         elif kind is StreamReset:
             self._on_reset(event)  # type: ignore[arg-type]
@@ -149,13 +153,10 @@ class Http2Server(ServerConnection):
     def _on_data(self, event: DataReceived) -> None:
         codec, stream = self._codec, event.stream
         owner: _Stream | None = stream.owner
-        if owner is not None:
-            if owner.early is not None:
-                owner.early.append((event.data, event.size, event.end))
-                return
-            if owner.sink is not None:
-                owner.sink.on_request_data(event.data, event.end)
-        codec.consumed(stream, event.size)
+        if owner is None:
+            codec.consumed(stream, event.size)
+        else:
+            owner.take(event.data, event.size, event.end)
 
     def _on_reset(self, event: StreamReset) -> None:
         owner: _Stream | None = event.stream.owner
@@ -277,7 +278,7 @@ class Http2Server(ServerConnection):
 class _Stream(ServerStream):
     """A request and its response."""
 
-    __slots__ = ("_codec", "_connection", "_http2", "early", "over", "sink", "tunnel")
+    __slots__ = ("_codec", "_connection", "_http2", "early", "over", "sink", "tunnel", "whole")
 
     def __init__(self, connection: Http2Server, http2: Http2Stream) -> None:
         self._connection = connection
@@ -289,8 +290,20 @@ class _Stream(ServerStream):
         window lets through, which opens no further."""
         self.tunnel = False
         """It is CONNECT or an upgrade."""
+        self.whole = False
+        """It has said that it has no body (``content-length: 0``), before its end: nothing of it is waited for."""
         self.over = False
         """Nothing more is to be told to the sink."""
+
+    def take(self, data: bytes, size: int, end: bool) -> None:
+        """Some of the request's body, or of what goes through the tunnel; ``size`` is what the windows know of it."""
+        if self.early is not None:
+            self.early.append((data, size, end))
+            return
+        if self.sink is not None and not self.whole:
+            self.sink.on_request_data(data, end)
+        if size:
+            self._codec.consumed(self._http2, size)
 
     def inform(self, response: HttpResponse) -> None:
         if self._http2.state != _CLOSED:
@@ -310,6 +323,8 @@ class _Stream(ServerStream):
                 self.sink = None
                 if connection.counts_streams:
                     connection.stream_over()
+            else:
+                self._ended()
             if not connection._flushing:
                 connection._flush_soon()
             return
@@ -335,6 +350,7 @@ class _Stream(ServerStream):
     def _decided(self, tunnel: bool) -> None:
         """What has come early goes into the tunnel, or is nobody's."""
         early, self.early = self.early or (), None
+        self.whole = not tunnel
         for data, size, end in early:
             if tunnel and self.sink is not None:
                 self.sink.on_request_data(data, end)
@@ -362,7 +378,7 @@ class _Stream(ServerStream):
         with a body, ``abandon`` is called for; of a tunnel, nobody is."""
         if self._http2.remote_ended:
             self._finish()
-        elif self.tunnel:
+        elif self.tunnel or self.whole:
             self.abandon()
 
     def _finish(self) -> None:

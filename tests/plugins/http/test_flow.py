@@ -18,6 +18,7 @@ class Exchange(SimpleNamespace):
 
     def __init__(self, *, ready: bool) -> None:
         message = SimpleNamespace(_body=None, trailers=None, headers=Headers(FieldBlock(())), _place=0)
+        message.content_length = None
         message.exchange = self
         super().__init__(
             request=message, response=message, finished=False, request_full=False, response_full=False, log=[], kept=[],
@@ -65,6 +66,14 @@ def test_what_waits_goes_on_joined_as_soon_as_there_is_a_receiver(kind: type[Flo
     assert (exchange.log, flow.empty) == ([b"abc", "end"], True)
     flow.run()
     assert exchange.log == [b"abc", "end"]
+
+
+def test_a_request_without_a_body_has_ended_with_its_head() -> None:
+    exchange, flow = made(RequestFlow, ready=True)
+    exchange.message.content_length = 0
+    flow.add(b"", True)
+    assert flow.empty
+    assert exchange.log == []
 
 
 @BOTH

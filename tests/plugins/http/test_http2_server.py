@@ -7,6 +7,7 @@ import hashlib
 import re
 import ssl
 import subprocess
+from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
@@ -50,6 +51,73 @@ def test_many_requests_at_once_are_answered_as_they_come() -> None:
             streams = {at: client.open(f"/{at}") for at in range(90)}
             for at, stream in streams.items():
                 assert (await client.reply(stream)).body == f"/{at}".encode()
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_request_without_a_body_is_whole_before_its_end(watched: bool, ended: bool) -> None:
+    """Over HTTP/1 it is, and its connection is another request's when its end comes."""
+    head = [("content-length", "0"), ("content-type", "application/grpc")]
+
+    async def conversation() -> None:
+        options: dict[str, Any] = {"filters": [{"use": "grpc"}] if watched else [], "upstream": {"protocol": "http1"}}
+        async with upstream() as up, http_proxy(up, **options) as proxy, h2_connect(proxy) as client:
+            for _ in range(2):
+                stream = client.open("/", *head, method="POST", end=ended)
+                await client.until(lambda stream=stream: client.replies[stream].ended)
+                assert (client.replies[stream].status, client.replies[stream].body) == (200, b"ok")
+                if not ended:
+                    await client.until(lambda stream=stream: client.replies[stream].reset == 0)
+            waits = [client.open("/", *head, method="POST", end=False) for _ in range(20)]
+            for stream in waits[::2]:
+                client.h2.end_stream(stream)
+            for stream in waits[1::4]:
+                client.h2.send_headers(stream, [("x-trailer", "1")], end_stream=True)
+            client.flush()
+            for stream in waits:
+                assert (await client.reply(stream)).body == b"ok"
+            assert len(up.seen) == 22
+            assert not client.closed
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_tunnel_that_is_refused_takes_nothing_and_one_that_is_not_ends_with_trailers(early: bool) -> None:
+    asked, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        if "agrees" in seen.line:
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            assert await reader.read() == b"data"
+            ended.set()
+        else:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nno")
+            await goes_on.wait()
+            writer.write(b"pe")
+
+    async def conversation() -> None:
+        async with upstream(answer) as up, http_proxy(up) as proxy, h2_connect(proxy) as client:
+            for path in ("/refuses", "/agrees"):
+                asked.clear()
+                head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path)]
+                stream = client.send([*head, (":authority", "a")], end=False)
+                if not early:
+                    await client.until(lambda stream=stream: client.replies[stream].headers)
+                client.h2.send_data(stream, b"data")
+                client.h2.send_headers(stream, [("x-trailer", "1")], end_stream=True)
+                client.flush()
+                await asked.wait()
+                if path == "/refuses":
+                    await client.until(lambda stream=stream: client.replies[stream].body == b"no")
+                    goes_on.set()
+                    assert (await client.reply(stream)).body == b"nope"
+                else:
+                    await ended.wait()
+            assert not client.closed
 
     run(conversation)
 
