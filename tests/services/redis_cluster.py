@@ -2,80 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from l4proxy.protocols.redis.slots import slot_of
-from services.needs import program
-from services.process import HOST, accepts, free_port, running
-from services.redis import ORDERED, RedisServer
+from services.process import HOST, free_port
+from services.redis import ORDERED
+from services.redis_servers import RedisServers, wait_for
 
-__all__ = ["RedisCluster", "redis_cluster", "wait_for"]
+__all__ = ["RedisCluster", "redis_cluster"]
 
 PRIMARIES = 3
 NODE_TIMEOUT = 1500  # milliseconds until a node is taken for dead
-PATIENCE = 60.0
 
 
-def wait_for(what: str, met: Callable[[], object]) -> None:
-    """Wait until something is so; servers need their time."""
-    end = time.monotonic() + PATIENCE
-    while not met():
-        if time.monotonic() > end:
-            raise AssertionError(f"not in time: {what}")
-        time.sleep(0.05)
-
-
-class RedisCluster:
+class RedisCluster(RedisServers):
     """Made by the fixture. Its nodes keep nothing on disk but who they are."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.ports = [free_port() for _ in range(2 * PRIMARIES)]
+        super().__init__(directory, 2 * PRIMARIES)
         self._bus = {port: free_port() for port in self.ports}
-        self._stacks: dict[int, contextlib.ExitStack] = {}
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-
-    @property
-    def addresses(self) -> list[str]:
-        return [f"{HOST}:{port}" for port in self.ports]
-
-    def node(self, port: int) -> RedisServer:
-        return RedisServer(HOST, port, self._directory)
-
-    def ask(self, port: int, *words: str) -> str:
-        """What ``redis-cli`` prints."""
-        return self.node(port).command(*words)
 
     def start(self, port: int) -> None:
         """Start a node, with what it knew of the cluster."""
-        home = self._directory / str(port)
-        home.mkdir(exist_ok=True)
-        argv = [program("redis-server"), "--bind", HOST, "--port", str(port), "--dir", str(home)]
-        argv += ["--cluster-enabled", "yes", "--cluster-port", str(self._bus[port]), "--save", "", "--appendonly", "no"]
-        argv += ["--cluster-node-timeout", str(NODE_TIMEOUT), "--repl-diskless-sync-delay", "0", *ORDERED]
-        argv += ["--cluster-allow-replica-migration", "no"]
-        stack = self._stacks[port] = contextlib.ExitStack()
-        self._processes[port] = stack.enter_context(running(argv, log=home / "log", ready=lambda: accepts(port)))
-
-    def kill(self, port: int) -> None:
-        """It is gone at once, with all its connections."""
-        self._processes[port].send_signal(signal.SIGKILL)
-        self._processes[port].wait()
-        self._stacks.pop(port).close()
-
-    def stop(self, port: int) -> None:
-        """It takes connections, and says nothing."""
-        self._processes[port].send_signal(signal.SIGSTOP)
-
-    def go_on(self, port: int) -> None:
-        self._processes[port].send_signal(signal.SIGCONT)
+        options = ["--cluster-enabled", "yes", "--cluster-port", str(self._bus[port])]
+        options += ["--cluster-node-timeout", str(NODE_TIMEOUT), "--cluster-allow-replica-migration", "no"]
+        self._run(port, [*self._options(port), *options, *ORDERED])
 
     def form(self) -> None:
         first, *others = self.ports
@@ -137,10 +91,6 @@ class RedisCluster:
         self.ask(replica, "cluster", "failover")
         wait_for("the replica has taken over", lambda: "role:master" in self.ask(replica, "info", "replication"))
         return replica
-
-    def close(self) -> None:
-        for stack in self._stacks.values():
-            stack.close()
 
 
 @pytest.fixture(scope="session")

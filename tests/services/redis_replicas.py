@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from services.needs import program
-from services.process import HOST, accepts, free_port, running
-from services.redis import RedisServer
-from services.redis_cluster import wait_for
+from services.process import HOST, free_port
+from services.redis_servers import RedisServers, wait_for
 
 __all__ = ["RedisReplicas", "redis_replicas"]
 
 NAME = "mymaster"
 
 
-class RedisReplicas:
+class RedisReplicas(RedisServers):
     """Made by the fixture. Which server is the primary changes with the tests."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.ports = [free_port() for _ in range(3)]
+        super().__init__(directory, 3)
         self.sentinels = [free_port() for _ in range(3)]
-        self._stacks: dict[int, contextlib.ExitStack] = {}
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-
-    @property
-    def addresses(self) -> list[str]:
-        return [f"{HOST}:{port}" for port in self.ports]
 
     @property
     def sentinel_addresses(self) -> list[str]:
         return [f"{HOST}:{port}" for port in self.sentinels]
 
-    def ask(self, port: int, *words: str) -> str:
-        """What ``redis-cli`` prints."""
-        return RedisServer(HOST, port, self._directory).command(*words)
-
     def start(self, port: int, primary: int | None) -> None:
-        argv = [program("redis-server"), "--bind", HOST, "--port", str(port), "--dir", str(self._home(port))]
-        argv += ["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
-        argv += ["--replicaof", f"{HOST} {primary}"] if primary is not None else []
-        self._run(port, argv)
+        replica = ["--replicaof", f"{HOST} {primary}"] if primary is not None else []
+        self._run(port, [*self._options(port), *replica])
 
     def start_sentinel(self, port: int) -> None:
         file = self._home(port) / "sentinel.conf"
@@ -54,30 +36,7 @@ class RedisReplicas:
             f"port {port}\nbind {HOST}\ndir {self._home(port)}\nsentinel monitor {NAME} {HOST} {self.ports[0]} 2\n"
             f"sentinel down-after-milliseconds {NAME} 1500\nsentinel failover-timeout {NAME} 4000\n"
         )
-        self._run(port, [program("redis-server"), str(file), "--sentinel"])
-
-    def _home(self, port: int) -> Path:
-        home = self._directory / str(port)
-        home.mkdir(exist_ok=True)
-        return home
-
-    def _run(self, port: int, argv: list[str]) -> None:
-        stack = self._stacks[port] = contextlib.ExitStack()
-        log = self._home(port) / "log"
-        self._processes[port] = stack.enter_context(running(argv, log=log, ready=lambda: accepts(port)))
-
-    def kill(self, port: int) -> None:
-        """It is gone at once, with all its connections."""
-        self._processes[port].send_signal(signal.SIGKILL)
-        self._processes[port].wait()
-        self._stacks.pop(port).close()
-
-    def stop(self, port: int) -> None:
-        """It takes connections, and says nothing."""
-        self._processes[port].send_signal(signal.SIGSTOP)
-
-    def go_on(self, port: int) -> None:
-        self._processes[port].send_signal(signal.SIGCONT)
+        self._run(port, [str(file), "--sentinel"])
 
     def form(self) -> None:
         first, *replicas = self.ports
@@ -114,10 +73,6 @@ class RedisReplicas:
     @property
     def replicas(self) -> list[int]:
         return [port for port in self.ports if port != self.primary]
-
-    def close(self) -> None:
-        for stack in self._stacks.values():
-            stack.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from redis_fuzz import ask_both, commands
 from redis_load import Load
 from services.needs import needs, program
 from services.redis import RedisConnection, RedisServer
-from services.redis_cluster import RedisCluster, wait_for
+from services.redis_cluster import RedisCluster
+from services.redis_servers import wait_for
 
 OK = Simple(b"OK")
 pytestmark = needs("redis-server")

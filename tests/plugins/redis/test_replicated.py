@@ -12,8 +12,8 @@ from l4proxy.testing import Proxy, StartProxy
 from redis_load import Load
 from services.needs import needs
 from services.redis import RedisConnection
-from services.redis_cluster import wait_for
 from services.redis_replicas import RedisReplicas
+from services.redis_servers import wait_for
 
 OK = Simple(b"OK")
 pytestmark = needs("redis-server")
