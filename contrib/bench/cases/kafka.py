@@ -41,7 +41,17 @@ class Exchange:
 class Kafka(Case):
     """l4proxy twice, with and without the kafka filter, and the other peers."""
 
-    def __init__(self, name: str, title: str, batch: int, *, fetch: bool = False, per_byte: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        batch: int,
+        *,
+        fetch: bool = False,
+        per_byte: bool = False,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        self.connections = connections
         self.per_byte = per_byte
         self.batch = batch
         self.fetch = fetch
@@ -66,7 +76,7 @@ class Kafka(Case):
     def sample(self, bench: Bench, peer: Peer) -> Sample:
         server = kafka_server(bench)
         exchange = _prepare(server, self.batch, self.fetch)
-        work = Work("frames", CONNECTIONS, len(exchange.request), exchange.request)
+        work = Work("frames", self.connections, len(exchange.request), exchange.request)
         with bench.proxy(peer, upstream=server.port) as proxy, bench.load(proxy, work) as client:
             of_load = usage(client.pid, server.pid)
             of_proxy = usage(proxy.pid)
@@ -176,6 +186,7 @@ KIB16, MB = 16 * 1024, 1_000_000
 EACH = f"a request, {CONNECTIONS} connections"
 CASES = (
     Kafka("kafka_produce", f"Kafka: one record of 100 bytes {EACH}", 180),
+    Kafka("kafka_produce_alone", "Kafka: one record of 100 bytes a request, 1 connection", 180, connections=1),
     Kafka("kafka_produce_16k", f"Kafka: a batch of 16 KiB {EACH}", KIB16, per_byte=True),
     Kafka("kafka_produce_1m", f"Kafka: a batch of 1 MB {EACH}", MB, per_byte=True),
     Kafka("kafka_fetch_16k", f"Kafka: 1 MiB in batches of 16 KiB {EACH}", KIB16, fetch=True, per_byte=True),
