@@ -101,9 +101,10 @@ class _Peer:
     def take(self, event: events.Event) -> None:
         raise NotImplementedError
 
-    async def until(self, condition: Callable[[], object]) -> None:
+    async def until(self, condition: Callable[..., object], *args: Any) -> None:
+        """Wait until ``condition(*args)`` holds."""
         async with asyncio.timeout(TIMEOUT), self.changed:
-            await self.changed.wait_for(condition)
+            await self.changed.wait_for(lambda: condition(*args))
 
     async def send_body(self, stream_id: int, body: bytes, *, end: bool = True) -> None:
         """As the windows allow."""

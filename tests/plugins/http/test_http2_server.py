@@ -66,10 +66,10 @@ def test_a_request_without_a_body_is_whole_before_its_end(watched: bool, ended: 
         async with upstream() as up, http_proxy(up, **options) as proxy, h2_connect(proxy) as client:
             for _ in range(2):
                 stream = client.open("/", *head, method="POST", end=ended)
-                await client.until(lambda stream=stream: client.replies[stream].ended)
+                await client.until(lambda reply: reply.ended, client.replies[stream])
                 assert (client.replies[stream].status, client.replies[stream].body) == (200, b"ok")
                 if not ended:
-                    await client.until(lambda stream=stream: client.replies[stream].reset == 0)
+                    await client.until(lambda reply: reply.reset == 0, client.replies[stream])
             waits = [client.open("/", *head, method="POST", end=False) for _ in range(20)]
             for stream in waits[::2]:
                 client.h2.end_stream(stream)
@@ -106,13 +106,13 @@ def test_a_tunnel_that_is_refused_takes_nothing_and_one_that_is_not_ends_with_tr
                 head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path)]
                 stream = client.send([*head, (":authority", "a")], end=False)
                 if not early:
-                    await client.until(lambda stream=stream: client.replies[stream].headers)
+                    await client.until(lambda reply: reply.headers, client.replies[stream])
                 client.h2.send_data(stream, b"data")
                 client.h2.send_headers(stream, [("x-trailer", "1")], end_stream=True)
                 client.flush()
                 await asked.wait()
                 if path == "/refuses":
-                    await client.until(lambda stream=stream: client.replies[stream].body == b"no")
+                    await client.until(lambda reply: reply.body == b"no", client.replies[stream])
                     goes_on.set()
                     assert (await client.reply(stream)).body == b"nope"
                 else:

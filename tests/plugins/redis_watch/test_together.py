@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from l4proxy.config.types import Duration, Size
 from l4proxy.filter import Peer
 from l4proxy.inspector import Link
 from l4proxy.plugins.redis_watch.config import RedisWatchConfig
@@ -16,7 +17,7 @@ from l4proxy.plugins.redis_watch.together import look_at_all
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.stats_registry import StatsRegistry
 
-CONFIG = RedisWatchConfig(hot_keys=100, big_from=1024, slow_log=0.5)
+CONFIG = RedisWatchConfig(hot_keys=100, big_from=Size(1024), slow_log=Duration(0.5))
 EXCHANGES: list[tuple[bytes, bytes]] = [
     (encode_command(b"GET", b"user:1"), b"$5\r\nvalue\r\n"),
     (encode_command(b"get", b"user:2"), b"$-1\r\n"),
