@@ -243,7 +243,8 @@ class RoutedSession(Session):
         order = self._order
         if len(order) == 1 and turn.client is self and turn.parts is None and order[0] is turn and not self._flushing:
             order.popleft()
-            self._release(turn)
+            if turn.held is not None:
+                self._release(turn)
             self.replied(data, turn.count)
             return
         turn.data = data
