@@ -67,3 +67,8 @@ class LoadBalancer(ABC, Generic[C]):
         ``hash_key`` is 64 bits made by ``stable_hash`` from what the terminal filter's hash policy names, or None when
         it has no policy or the connection lacks that property; a policy that hashes then chooses at random.
         """
+
+    def choose_all(self, hash_keys: Sequence[int]) -> list[Endpoint | None]:
+        """What ``choose`` returns for each of several keys. Called for each pipeline of a client whose protocol says
+        where each message goes; a policy that hashes may do it faster."""
+        return list(map(self.choose, hash_keys))

@@ -51,6 +51,12 @@ class Maglev(LoadBalancer[MaglevConfig]):
         key = random.getrandbits(64) if hash_key is None else hash_key
         return self.endpoints[self._table[key % len(self._table)]]
 
+    def choose_all(self, hash_keys: Sequence[int]) -> list[Endpoint | None]:
+        if not self.endpoints:
+            return [None] * len(hash_keys)
+        endpoints, table, size = self.endpoints, self._table, len(self._table)
+        return [endpoints[table[key % size]] for key in hash_keys]
+
 
 def _fill(endpoints: Sequence[Endpoint], size: int) -> array[int]:
     table = array("l", [-1]) * size

@@ -16,7 +16,7 @@ from l4proxy.plugins.redis.replies import RefusedCommand
 from l4proxy.plugins.redis.target import Advice, Shard
 from l4proxy.plugins.redis.watched import WatchedTarget
 from l4proxy.protocols.redis.request import encode_command
-from l4proxy.protocols.redis.slots import SLOTS, slot_of
+from l4proxy.protocols.redis.slots import SLOTS, slot_of, slots_of
 from l4proxy.protocols.redis.topology import Node, ShardMap, read_shards, read_slots, redirection
 from l4proxy.protocols.redis.values import Failure, Value
 
@@ -60,7 +60,7 @@ class ClusterTarget(WatchedTarget):
         raise RefusedCommand(NOT_SERVED)
 
     def shards_of(self, keys: list[bytes]) -> list[Shard]:
-        shards = list(map(self._slots.__getitem__, map(slot_of, keys)))
+        shards = list(map(self._slots.__getitem__, slots_of(keys)))
         if all(shard is not None and shard.primary is not None for shard in set(shards)):
             return cast("list[Shard]", shards)
         return super().shards_of(keys)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from zlib import crc32
 
 from l4proxy.errors import UpstreamError
-from l4proxy.protocols.redis.slots import hash_tag
+from l4proxy.protocols.redis.slots import hash_tag, hash_tags
 
 if TYPE_CHECKING:
     from l4proxy.cluster import Cluster
@@ -27,6 +27,7 @@ __all__ = ["Advice", "HashTarget", "Servers", "Shard", "Target", "choose_node", 
 SPREAD = 0x9E3779B97F4A7C15
 """2^64 divided by the golden ratio: multiples of it are far from each other (Knuth, The Art of Computer Programming,
 volume 3, 6.4)."""
+ALL_BITS = 0xFFFFFFFFFFFFFFFF
 LOOK_AGAIN = 0.1
 """Seconds between two looks at whether a cluster's endpoints are known by now."""
 
@@ -203,7 +204,7 @@ class HashTarget(Target):
 
     def shards_of(self, keys: list[bytes]) -> list[Shard]:
         cluster = self.cluster
-        endpoints = list(map(cluster.balancer.choose, map(hash_of, keys)))
+        endpoints = cluster.balancer.choose_all([crc32(tag) * SPREAD & ALL_BITS for tag in hash_tags(keys)])
         shards: dict[Endpoint | None, Shard] = {}
         for endpoint in set(endpoints):
             if endpoint is None:
@@ -222,7 +223,7 @@ class HashTarget(Target):
 def hash_of(key: bytes) -> int:
     """The 64 bits by which a balancer is asked where a key is: CRC-32 (which other proxies divide keys by, too),
     spread out."""
-    return crc32(key if b"{" not in key else hash_tag(key)) * SPREAD & 0xFFFFFFFFFFFFFFFF
+    return crc32(key if b"{" not in key else hash_tag(key)) * SPREAD & ALL_BITS
 
 
 def unserved(what: str) -> UpstreamError:

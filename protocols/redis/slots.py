@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from binascii import crc_hqx
 
-__all__ = ["SLOTS", "hash_tag", "slot_of"]
+__all__ = ["SLOTS", "hash_tag", "hash_tags", "slot_of", "slots_of"]
 
 SLOTS = 16384
 
@@ -20,6 +20,15 @@ def hash_tag(key: bytes) -> bytes:
         return key
     end = key.find(b"}", start + 1)
     return key[start + 1 : end] if end > start + 1 else key
+
+
+def hash_tags(keys: list[bytes]) -> list[bytes]:
+    """Of several keys, most of which have no braces."""
+    return list(map(hash_tag, keys)) if b"{" in b"".join(keys) else keys
+
+
+def slots_of(keys: list[bytes]) -> list[int]:
+    return [crc_hqx(tag, 0) & 16383 for tag in hash_tags(keys)]
 
 
 def slot_of(key: bytes) -> int:

@@ -75,3 +75,10 @@ def test_a_table_that_is_no_prime_is_refused() -> None:
         MaglevConfig(65536)
     with pytest.raises(ValueError, match="table_size"):
         MaglevConfig(5_000_077)
+
+
+@pytest.mark.parametrize("weights", [{}, {1: 1, 2: 3, 3: 1}])
+def test_several_are_chosen_as_each_of_them_is(weights: Weights) -> None:
+    balancer = maglev(weights)
+    keys = [stable_hash(b"%d" % number) for number in range(100)]
+    assert balancer.choose_all(keys) == [balancer.choose(key) for key in keys]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from l4proxy.protocols.redis.slots import hash_tag, slot_of
+from l4proxy.protocols.redis.slots import hash_tag, slot_of, slots_of
 
 
 # The first is the specification's own test vector, the others are what CLUSTER KEYSLOT says.
@@ -28,3 +28,9 @@ def test_slots(key: bytes, slot: int) -> None:
 def test_hash_tags(key: bytes, tag: bytes) -> None:
     assert hash_tag(key) == tag
     assert slot_of(key) == slot_of(tag)
+
+
+def test_several() -> None:
+    plain = [b"a", b"", b"}x", b"key:1"]
+    for keys in (plain, [*plain, b"{a}1", b"{}2"], []):
+        assert slots_of(keys) == [slot_of(key) for key in keys]
