@@ -92,7 +92,10 @@ class Http2Client(ClientConnection):
 
     @property
     def capacity(self) -> int:
-        return 0 if self._draining or self._gone else self.most - len(self.codec.streams) - len(self._upgrades)
+        codec = self.codec
+        if self._draining or self._gone or codec.ending:  # the codec knows what is told further behind in a read
+            return 0
+        return min(self.most, codec.peer_concurrency) - len(codec.streams) - len(self._upgrades)
 
     @property
     def active(self) -> int:
@@ -268,8 +271,12 @@ class Http2Client(ClientConnection):
         elif isinstance(event, SettingsChanged):
             upgrades, self._upgrades = self._upgrades, []
             for request, stream in upgrades:
-                if stream.sink is not None:
+                if stream.sink is None:
+                    continue
+                if self.codec.capacity:
                     self._open_tunnel(request, stream)
+                else:
+                    stream.lose(StreamError("refused_stream", unprocessed=True, flag="URX"))
             self.most = min(self.codec.peer_concurrency, self._shared.options.max_concurrent_streams)
             if self.capacity > 0:
                 self._host.on_capacity(self)

@@ -21,6 +21,12 @@ been made of it since. Blocks are remembered when they come the second time: mos
 **Streams that are over are gone.** Of those that we have reset, numbers are kept for a while, because the peer could
 not know (section 5.1); of the others nothing is. What comes for them is an error of the connection.
 
+**Why it is one file, and long.** What can be told apart is elsewhere: frames, HPACK, the rules of messages
+(``fields``), the table of states, floods and limits (``limits``), priorities, and all of sending with both its windows
+(``output``). What is left are the reactions to ten types of frames, and each of them is a few lines that touch the same
+things: the streams, the block that is open, what was reset, whether the end was said. Parted, they would share all
+their state by an object that every frame asks for it; in one object they are attributes.
+
 **Nothing here has a clock.** The owner says what time it is (``at``), which is when time limits are looked at.
 
 **Errors.** What breaks the connection raises, with GOAWAY in ``reply``; events of the same read are dropped with it,

@@ -19,7 +19,7 @@ from clusters import run
 from http2_peers import H2Connected, H2Upstream, Received, h2_connect, h2_upstream, reply_ok
 from http2_wire import block, data, headers
 from http_peers import Client, connect, http_proxy, read_head
-from l4proxy.protocols.http2.codes import PREFACE, FrameType
+from l4proxy.protocols.http2.codes import PREFACE, FrameType, Setting
 from l4proxy.protocols.http2.frames import (
     frame,
     goaway_frame,
@@ -263,6 +263,34 @@ def test_what_a_goaway_leaves_out_is_tried_again() -> None:
                 assert (await client.reply(stream)).body == b"ok"
             assert len(up.connections) == 2
             assert proxy.value("l4proxy_http2_goaways_total", peers="endpoints of up", code="NO_ERROR") == 1
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("behind", ["fewer streams", "goaway"])
+def test_what_is_tried_again_minds_what_stands_further_behind_in_the_same_read(behind: str) -> None:
+    """A refusal, and behind it why nothing else should be sent there."""
+    frames = {
+        "fewer streams": settings_frame({Setting.MAX_CONCURRENT_STREAMS: 1}),
+        "goaway": goaway_frame(3, 0),
+    }
+
+    async def answer(connection: H2Connected, request: Received) -> None:
+        if connection is up.connections[0]:
+            if request.stream_id == 3:
+                connection.writer.write(reset_frame(1, ErrorCodes.REFUSED_STREAM) + frames[behind])
+            return
+        await reply_ok(connection, request)
+
+    up: H2Upstream
+
+    async def conversation() -> None:
+        nonlocal up
+        async with h2_upstream(answer) as up, through(up) as proxy, h2_connect(proxy) as client:
+            refused, _ = client.open("/refused", method="POST"), client.open("/under-way", method="POST")
+            assert (await client.reply(refused)).body == b"ok"
+            assert len(up.connections) == 2
+            assert proxy.value("l4proxy_http_requests_active", http="http") == 1
 
     run(conversation)
 
