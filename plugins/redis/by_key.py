@@ -88,8 +88,13 @@ class Keyed(Turn):
         joined: Joined,
         single: tuple[Target, Shard, bytes, bytes, bool],
     ) -> None:
-        """``single`` is what a `Single` is made of."""
-        super().__init__(client)
+        """``single`` is what a `Single` is made of. Does what ``Turn`` does itself: a call less for each command."""
+        self.client = client
+        self.count = 1
+        self.done = self.begun = False
+        self.data = b""
+        self.parts = self.held = None
+        self.size = 0
         self._session = session
         self._treatment = treatment
         self._joined = joined

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice", "HashTarget", "Servers", "Shard", "Target", "choose_node", "unserved"]
 
+ALL_BITS = 0xFFFFFFFFFFFFFFFF
 SPREAD = 0x9E3779B97F4A7C15
 """2^64 divided by the golden ratio: multiples of it are far from each other (Knuth, The Art of Computer Programming,
 volume 3, 6.4)."""
-ALL_BITS = 0xFFFFFFFFFFFFFFFF
 LOOK_AGAIN = 0.1
 """Seconds between two looks at whether a cluster's endpoints are known by now."""
 
@@ -185,7 +185,7 @@ class Servers(Target):
 
 class HashTarget(Target):
     """Servers that know nothing of each other. The balancer (``ring_hash``, ``maglev``) divides the keys among them, by
-    what stands between ``{`` and ``}`` where a key has that."""
+    the CRC-32, spread over 64 bits, of what stands between ``{`` and ``}``, or of the whole key where nothing does."""
 
     def __init__(self, hub: Hub, config: Upstream) -> None:
         super().__init__(hub, config)
@@ -196,8 +196,9 @@ class HashTarget(Target):
         return [self._of(endpoint) for endpoint in endpoints]
 
     def shard(self, key: bytes) -> Shard:
-        cluster = self.cluster
-        endpoint = cluster.balancer.choose(hash_of(key))
+        cluster = self.hub.clusters.find(self.name)
+        tag = key if b"{" not in key else hash_tag(key)
+        endpoint = cluster.balancer.choose(crc32(tag) * SPREAD & ALL_BITS)
         if endpoint is None:
             raise cluster.no_endpoint()
         return self._shards.get(endpoint) or self._of(endpoint)
@@ -218,12 +219,6 @@ class HashTarget(Target):
             self._shards = {one: known for one, known in self._shards.items() if not one.draining}
             shard = self._shards[endpoint] = Shard(endpoint.name, endpoint)
         return shard
-
-
-def hash_of(key: bytes) -> int:
-    """The 64 bits by which a balancer is asked where a key is: CRC-32 (which other proxies divide keys by, too),
-    spread out."""
-    return crc32(key if b"{" not in key else hash_tag(key)) * SPREAD & ALL_BITS
 
 
 def unserved(what: str) -> UpstreamError:
