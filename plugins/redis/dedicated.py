@@ -292,7 +292,8 @@ class DedicatedConnection(ServerConnection):
             self._subscribed(frame, asked)
         if self.translator is not None:
             frame = self._translate(self.translator, asked, frame, subscribed)
-        asked.count = 0 if failed and asked.treatment.role in SUBSCRIPTIONS else asked.count - 1
+        once = asked.treatment.role in SUBSCRIPTIONS and not subscribed  # an error, or it was queued
+        asked.count = 0 if once else asked.count - 1
         if failed:
             self.pool.count_errors(self, asked.stats, self._scanner.errors)
         if asked.count <= 0:

@@ -610,6 +610,14 @@ def test_client_reply_is_the_proxys_own_again_when_the_last_channel_was_given_up
     assert client.replies() == [[b"subscribe", b"c", 1], [b"unsubscribe", b"c", 0], OK]
 
 
+def test_a_subscription_in_a_transaction_is_queued_once(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    for words in ([b"MULTI"], [b"SUBSCRIBE", b"c", b"d"], [b"RESET"], [b"GET", b"a"]):
+        client.send(*words)
+        redis_memory.serve()
+    assert client.replies() == [OK, Simple(b"QUEUED"), Simple(b"RESET"), b"0  GET a"]
+
+
 def test_what_is_about_the_connection_stays_with_it(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.send(b"CLIENT", b"TRACKING", b"ON")
