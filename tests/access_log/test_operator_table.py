@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from l4proxy.access_log.operator_table import OperatorTable
+from l4proxy.access_log.operator_table import Attribute, OperatorTable
 from records import record
 
 
@@ -49,3 +49,26 @@ def test_a_table_lists_its_operators_with_their_meaning(table: OperatorTable) ->
         ("STATE", "What a filter left.", "required"),
         ("START", "When.", "optional"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (Attribute("reason.who"), "client"),
+        (Attribute("duration", show=round), 2),
+        (Attribute("bytes_sent"), 0),
+        (Attribute("nobody.knows"), None),
+        (Attribute("nobody", show=str), None),
+        (Attribute("server_name", text=True), None),
+        (Attribute("server_name", "endpoint", text=True), "db:5432"),
+        (Attribute("nobody", "listener", show=str.upper, text=True), "WEB"),
+    ],
+)
+def test_an_attribute_is_read_by_its_path(read: Attribute, value: object) -> None:
+    one = record(listener="web", duration=2.2, server_name="", endpoint="db:5432", bytes_sent=0)
+    assert read(one) == value
+
+
+def test_what_is_no_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="'a b' is not the path of an attribute"):
+        Attribute("a", "a b")

@@ -79,6 +79,19 @@ def test_requests_are_the_same_however_they_come(name: str) -> None:
         assert raw == data.removeprefix(b"\r\n"), how
 
 
+def test_what_a_value_may_consist_of_is_the_same_for_names_that_are_known() -> None:
+    assert told(Requests().feed([b"GET / HTTP/1.1\r\nHost: a\r\nX-Known: -\r\n\r\n"]))
+    for byte in range(256):
+        for name in b"X-Known", b"X-New-%d" % byte:
+            data = b"GET / HTTP/1.1\r\nHost: a\r\n%b: <%c>\r\n\r\n" % (name, byte)
+            if byte == 9 or 32 <= byte <= 126 or byte >= 128:
+                ((_, _, fields), _) = told(Requests().feed([data]))
+                assert fields[1] == (name.decode().lower(), f"<{chr(byte)}>")
+            else:
+                with pytest.raises(RemoteProtocolError):
+                    Requests().feed([data])
+
+
 @pytest.mark.parametrize("name", RESPONSES)
 def test_responses_are_the_same_however_they_come(name: str) -> None:
     data, expected = RESPONSES[name]
