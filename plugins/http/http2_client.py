@@ -190,6 +190,8 @@ class Http2Client(ClientConnection):
             owner: Http2ClientStream | None = http2.owner
             if owner is not None and owner.sink is not None:
                 owner.sink.on_request_writable(True)
+        if codec.queued and self._timer is None:  # for windows, and not for ever
+            self._tick_later()
         if self._draining and not self.active:
             self._close()
 

@@ -47,8 +47,8 @@ _HALF_CLOSED_REMOTE = int(State.HALF_CLOSED_REMOTE)
 class Http2Server(ServerConnection):
     """A client's connection over HTTP/2."""
 
-    __slots__ = ("_age_timer", "_blocked", "_codec", "_defer", "_draining", "_flushing", "_gone", "_host", "_looked",
-                 "_scheme", "_shared", "_timer", "counts_streams")  # fmt: skip
+    __slots__ = ("_age_timer", "_blocked", "_codec", "_defer", "_draining", "_eof", "_flushing", "_gone",
+                 "_host", "_looked", "_scheme", "_shared", "_timer", "counts_streams")  # fmt: skip
 
     version = "http2"
 
@@ -60,6 +60,7 @@ class Http2Server(ServerConnection):
         self._scheme = host.scheme
         self._blocked = False
         self._draining = False
+        self._eof = False
         self._flushing = False
         self._gone = False
         self._looked = 0.0
@@ -172,11 +173,13 @@ class Http2Server(ServerConnection):
 
     def receive_eof(self) -> None:
         """A client that has ended its side may still wait for responses; there will be no other request."""
-        self._draining = True
+        self._draining = self._eof = True
         for stream in list(self._codec.streams.values()):
             if not stream.remote_ended and stream.owner is not None:
                 self._codec.reset(stream, ErrorCode.CANCEL)
                 stream.owner.lose(StreamError("client_reset", "the client ended the connection", flag="DC"))
+        if self._codec.queued:
+            self.flush_soon()
         self._check_finished("eof")
 
     def _tick(self) -> None:
@@ -229,8 +232,24 @@ class Http2Server(ServerConnection):
         for stream in codec.drained():
             if stream.owner is not None and stream.owner.sink is not None:
                 stream.owner.sink.on_response_writable(True)
+        if codec.queued and not self._blocked:
+            self._wait_for_windows()
         if codec.finished or (self._draining and not codec.streams):
             self._check_finished("drain")
+
+    def _wait_for_windows(self) -> None:
+        """All has left that may. The rest waits for the client to open windows: not for ever, and of one that has ended
+        its side not at all."""
+        if not self._eof:
+            if self._timer is None:
+                self._timer = self._host.timers.call_later(_TICK, self._tick)
+            return
+        for stream in list(self._codec.streams.values()):
+            if stream.queue is not None:
+                self._codec.reset(stream, ErrorCode.CANCEL)
+                if stream.owner is not None:
+                    stream.owner.lose(StreamError("client_reset", "the client ended the connection", flag="DC"))
+        self.flush_soon()
 
     def stream_over(self) -> None:
         self._host.stream_done()

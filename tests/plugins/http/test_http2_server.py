@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 
-from clusters import run
+from clusters import run, until
 from http2_peers import h2_connect
 from http_peers import Seen, connect, http_proxy, ok, read_head, send, upstream
 from l4proxy.protocols.http2.codes import FrameType
 from l4proxy.protocols.http2.frames import frame
-from proxying import HOST
+from proxying import HOST, Proxy
 from services.certs import Certs
 from services.go import go_program
 from services.needs import needs, program
@@ -120,6 +121,44 @@ def test_a_tunnel_that_is_refused_takes_nothing_and_one_that_is_not_ends_with_tr
             assert not client.closed
 
     run(conversation)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_an_answer_does_not_wait_for_ever_for_a_window(leaves: bool) -> None:
+    """The client says nothing after its request; or ends its side, so that it cannot open windows any more."""
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def answer(_seen: Seen, _reader: object, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await answers.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def conversation() -> None:
+        route = {"prefix": "/", "cluster": "up", "idle_timeout": "30s"}
+        options: dict[str, Any] = {"routes": [route], "limits": {"stream_idle_timeout": "30s" if leaves else "0.5s"}}
+        async with upstream(answer) as up, http_proxy(up, **options) as proxy, h2_connect(proxy) as client:
+            client.opens_windows = False
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            stream = client.open("/")
+            await asked.wait()
+            if leaves:
+                client.writer.write_eof()
+            else:
+                await until(lambda: not looks_later(proxy))
+            answers.set()
+            await client.until(lambda: client.replies[stream].reset is not None)
+            assert (client.replies[stream].status, client.replies[stream].body) == (200, b"")
+            if leaves:
+                await client.until(lambda: client.closed)
+
+    run(conversation)
+
+
+def looks_later(proxy: Proxy) -> bool:
+    """Whether the only connection has a timer that looks at its time limits."""
+    (connection,) = proxy.server.listeners[0].connections.values()
+    http: Any = connection.filters[-1]
+    return http._connection._timer is not None
 
 
 @pytest.mark.parametrize("size", [1, 1000, 100_000, 3_000_000])
