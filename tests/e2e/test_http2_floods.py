@@ -112,6 +112,10 @@ def test_a_flood(silent: Proxy, name: str, kind: str, frames: Frames) -> None:
 class _Generous(socketserver.BaseRequestHandler):
     """Answers every request with a large body."""
 
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        request_queue_size = 1000  # a hundred connections come at once, and what overflows is only tried again later
+
     def handle(self) -> None:
         with contextlib.suppress(OSError):
             while self.request.recv(65536):
@@ -120,8 +124,7 @@ class _Generous(socketserver.BaseRequestHandler):
 
 @pytest.fixture
 def generous(tmp_path: Path) -> Iterator[Proxy]:
-    with socketserver.ThreadingTCPServer((HOST, 0), _Generous) as server:
-        server.daemon_threads = True
+    with _Generous.Server((HOST, 0), _Generous) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with tcp(tmp_path, server.server_address[1], command="http") as proxy:
             yield proxy
