@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable
 from typing import TypeVar, cast
 
 from l4proxy.histograms import Histogram
@@ -123,7 +123,7 @@ class StatsRegistry:
                 )
 
 
-def _family(cls: type[Stats], attribute: str, metric: Metric, groups: Iterable[Stats]) -> Family:
+def _family(cls: type[Stats], attribute: str, metric: Metric, groups: Collection[Stats]) -> Family:
     family: Family = {
         "kind": metric.kind,
         "help": metric.help,

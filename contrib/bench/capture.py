@@ -125,10 +125,9 @@ def made(protocol: str, size: int) -> tuple[Figures, int]:
     return figures, traffic.packets
 
 
-def live(protocol: str, rate: int, directory: Path) -> None:
+def live(protocol: str, rate: int, program: Path) -> None:
     """In a network namespace: send packets on one end of a pair of interfaces, capture them on the other."""
-    program, packets = directory / "packets", directory / f"{rate}.packets"
-    compile_program("packets.c", program)
+    packets = program.with_suffix(".file")
     with packets.open("wb") as file:
         for some in produce(rate * LIVE_SECONDS):
             file.writelines(part for packet in some for part in (struct.pack("=I", len(packet)), packet))
@@ -159,8 +158,10 @@ def in_namespace(protocol: str, rates: list[int]) -> None:
     for words in ("link add here type veth peer name there", "link set here up", "link set there up"):
         subprocess.run(["ip", *words.split()], check=True)
     with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory) / "packets"
+        compile_program("packets.c", program)
         for rate in rates:
-            live(protocol, rate, Path(directory))
+            live(protocol, rate, program)
 
 
 def produced(size: int) -> tuple[bytes, bytes]:

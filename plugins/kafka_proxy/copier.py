@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -237,9 +236,7 @@ class _Link:
     async def ask(self, api: Api, version: int, values: dict[str, Any]) -> dict[str, Any]:
         """Send a request, and return its response. Raises OSError and what a response that is none raises."""
         self._number += 1
-        header = struct.pack(">hhih", api.key, version, self._number, len(CLIENT)) + CLIENT
-        content = header + plain.encode(api.request, version, values)
-        frame = await self._line.ask(struct.pack(">i", len(content)) + content, TIMEOUT)
+        frame = await self._line.ask(plain.request(api, version, values, self._number, CLIENT), TIMEOUT)
         return plain.decode(api.response, version, frame, 4)
 
     def close(self) -> None:

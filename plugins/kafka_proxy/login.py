@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ TIMEOUT = 10.0
 HANDSHAKE_VERSION = 1
 """The first in which tokens are requests of their own."""
 AUTHENTICATE_VERSION = 0
-CLIENT = b"l4proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,5 @@ async def log_in(line: Line, login: KafkaLogin) -> None:
 
 
 async def _ask(line: Line, api: Api, version: int, values: dict[str, Any]) -> dict[str, Any]:
-    header = struct.pack(">hhih", api.key, version, 0, len(CLIENT)) + CLIENT
-    content = header + plain.encode(api.request, version, values)
-    answer = await line.ask(struct.pack(">i", len(content)) + content, TIMEOUT)
+    answer = await line.ask(plain.request(api, version, values), TIMEOUT)
     return plain.decode(api.response, version, answer, 4)

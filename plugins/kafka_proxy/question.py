@@ -6,13 +6,13 @@ has to do.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.kafka_proxy.asking import Line
+from l4proxy.protocols.kafka import plain
 from l4proxy.protocols.kafka.addresses import Broker, rewrite_of
 from l4proxy.protocols.kafka.declarations.cluster import METADATA
 from l4proxy.protocols.kafka.wire import UNREADABLE
@@ -26,7 +26,7 @@ OWN_ID = -1
 """The correlation id of what the proxy asks itself."""
 METADATA_VERSION = 1
 """The first in which an empty list of topics means none."""
-ASK_FOR_BROKERS = struct.pack(">ihhih7si", 21, METADATA.key, METADATA_VERSION, OWN_ID, 7, b"l4proxy", 0)
+ASK_FOR_BROKERS = plain.request(METADATA, METADATA_VERSION, {"topics": []}, OWN_ID)
 """A Metadata request for no topics."""
 TIMEOUT = 5.0
 ANSWER_LIMIT = 1024 * 1024

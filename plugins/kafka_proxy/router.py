@@ -29,6 +29,7 @@ from l4proxy.protocols.kafka.wire import UNREADABLE, skip_tags
 from l4proxy.turns import in_turns
 
 if TYPE_CHECKING:
+    from l4proxy.cluster import Cluster
     from l4proxy.plugins.kafka_proxy.session import ProxySession
 
 __all__ = ["Router", "marked"]
@@ -40,7 +41,6 @@ LEADER_NOT_AVAILABLE = 5
 REQUEST_TIMED_OUT = 7
 COORDINATOR_NOT_AVAILABLE = 15
 INVALID_REPLICA_ASSIGNMENT = 39
-FORBIDDEN = TOPIC_AUTHORIZATION_FAILED
 _CHANGES = {"AlterConfigs", "CreatePartitions", "CreateTopics", "DeleteTopics", "IncrementalAlterConfigs"}
 _UNREACHABLE = {"Metadata": LEADER_NOT_AVAILABLE, "FindCoordinator": COORDINATOR_NOT_AVAILABLE}
 _SIZE = 4
@@ -185,12 +185,12 @@ class Router:
 
     async def _ask(self, request: KafkaRequest, index: int, part: bytes) -> None:
         session, cluster = self._session, self._fleet.clusters[index]
-        login = session.shared.config.logins.get(cluster.name)
-        if login is not None and (why := self._not_in_our_name(request)):
-            self._add(request, index, self._no_answer(request, part, f"cluster {cluster.name}: {why}", FORBIDDEN))
+        if cluster.name in session.shared.config.logins and (why := self._not_in_our_name(request)):
+            text = f"cluster {cluster.name}: {why}"
+            self._add(request, index, self._no_answer(request, part, text, TOPIC_AUTHORIZATION_FAILED))
             return
         try:
-            answer = await lines_of(cluster, login).ask(part, session.shared.config.max_message, TIMEOUT)
+            answer = await self._answer_of(cluster, part)
             body = self._rewritten(request, index, answer)
         except (NoAnswer, *UNREADABLE) as error:
             session.shared.stats.unanswered_parts_total.add(cluster.name)
@@ -198,6 +198,11 @@ class Router:
                 session.conn.log.warning("%s of cluster %s: %s (%d times)", request.kind, cluster.name, error, times)
             body = self._no_answer(request, part, f"cluster {cluster.name}: {error}")
         self._add(request, index, body)
+
+    async def _answer_of(self, cluster: Cluster, question: bytes) -> bytes:
+        """Raises NoAnswer."""
+        config = self._session.shared.config
+        return await lines_of(cluster, config.logins.get(cluster.name)).ask(question, config.max_message, TIMEOUT)
 
     def _not_in_our_name(self, request: KafkaRequest) -> str:
         """Why a cluster that knows the proxy by a login of its own is not asked: what it answers is for the proxy, and
@@ -301,11 +306,8 @@ class Router:
         cluster = self._fleet.clusters[self._here]
         brokers = self._fleet.brokers[self._here]
         if not brokers.cluster_id:
-            head = struct.pack(">ihhih7s", 0, METADATA.key, VERSION_WITH_ID, 0, 7, b"l4proxy")
-            question = _sized(head, plain.encode(METADATA.request, VERSION_WITH_ID, {"topics": []}))
             try:
-                login = self._session.shared.config.logins.get(cluster.name)
-                answer = await lines_of(cluster, login).ask(question, self._session.shared.config.max_message, TIMEOUT)
+                answer = await self._answer_of(cluster, plain.request(METADATA, VERSION_WITH_ID, {"topics": []}))
                 told = plain.decode(METADATA.response, VERSION_WITH_ID, answer, 4)
                 brokers.cluster_id = _bytes(told["cluster_id"] or "")
             except (NoAnswer, *UNREADABLE):

@@ -126,13 +126,13 @@ class Keyed(Turn):
 class Batch(Turn):
     """A pipeline of one command, and its turn."""
 
-    __slots__ = ("_missing", "_session", "_shards", "_start", "_target", "_treatment", "shares")
+    __slots__ = ("_missing", "_shards", "_start", "_target", "_treatment", "session", "shares")
 
     def __init__(
         self, client: Receiver, session: RoutedSession, treatment: Treatment, start: bytes, target: Target
     ) -> None:
         super().__init__(client)
-        self._session = session
+        self.session = session
         self._treatment = treatment
         self._start = start
         self._target = target
@@ -151,7 +151,7 @@ class Batch(Turn):
                 divided[shard].append(command)
             else:
                 divided[shard] = [command]
-        reach, target, reads = self._session.reach, self._target, self._treatment.command.is_readonly
+        reach, target, reads = self.session.reach, self._target, self._treatment.command.is_readonly
         self.shares = {shard: Share(self, reach(target, shard, reads), those) for shard, those in divided.items()}
         self._missing = len(divided)
 
@@ -162,10 +162,6 @@ class Batch(Turn):
             count = len(commands)
             share.joined.outstanding += count
             share.joined.link.send(share, treatment, count, start + start.join(commands))
-
-    @property
-    def session(self) -> RoutedSession:
-        return self._session
 
     def share_done(self) -> None:
         """All replies of a server are there."""
@@ -178,11 +174,11 @@ class Batch(Turn):
         else:
             following = {shard: iter(share.split()) for shard, share in shares.items()}
             data = b"".join(map(next, map(following.__getitem__, self._shards)))
-        self._session.answer(self, data)
+        self.session.answer(self, data)
 
     def break_up(self) -> None:
         """From now on, each command has a turn of its own."""
-        session, reads = self._session, self._treatment.command.is_readonly
+        session, reads = self.session, self._treatment.command.is_readonly
         turns = [Turn(self.client) for _ in self._shards]
         session.replace(self, turns)
         of_share: dict[Shard, list[Turn]] = {shard: [] for shard in self.shares}

@@ -226,8 +226,9 @@ class DedicatedConnection(ServerConnection):
         if self._queued:
             self.stream.write(b"".join(self._queued))
             self._queued = []
+            now, queue_seconds = _now(), self.pool.endpoint_stats(self).queue_seconds
             for asked in self._asked:
-                self.pool.endpoint_stats(self).queue_seconds.record(_now() - asked.since)
+                queue_seconds.record(now - asked.since)
         if not self.stream.blocked:
             self._writable(True)
 

@@ -183,6 +183,10 @@ class Servers(Target):
         return Shard(self.name, None)
 
 
+def _key_hash(tag: bytes) -> int:
+    return crc32(tag) * SPREAD & ALL_BITS
+
+
 class HashTarget(Target):
     """Servers that know nothing of each other. The balancer (``ring_hash``, ``maglev``) divides the keys among them, by
     the CRC-32, spread over 64 bits, of what stands between ``{`` and ``}``, or of the whole key where nothing does."""
@@ -198,14 +202,14 @@ class HashTarget(Target):
     def shard(self, key: bytes) -> Shard:
         cluster = self.hub.clusters.find(self.name)
         tag = key if b"{" not in key else hash_tag(key)
-        endpoint = cluster.balancer.choose(crc32(tag) * SPREAD & ALL_BITS)
+        endpoint = cluster.balancer.choose(_key_hash(tag))
         if endpoint is None:
             raise cluster.no_endpoint()
         return self._shards.get(endpoint) or self._of(endpoint)
 
     def shards_of(self, keys: list[bytes]) -> list[Shard]:
         cluster = self.cluster
-        endpoints = cluster.balancer.choose_all([crc32(tag) * SPREAD & ALL_BITS for tag in hash_tags(keys)])
+        endpoints = cluster.balancer.choose_all(list(map(_key_hash, hash_tags(keys))))
         shards: dict[Endpoint | None, Shard] = {}
         for endpoint in set(endpoints):
             if endpoint is None:

@@ -20,7 +20,7 @@ from l4proxy.protocols.http1.chunks import ChunkReader, encode_chunk, encode_las
 from l4proxy.protocols.http1.errors import violation
 from l4proxy.protocols.http1.events import END, Data, End, Event, RequestHead, ResponseHead
 from l4proxy.protocols.http1.limits import Limits
-from l4proxy.protocols.http1.memory import SeenOnce
+from l4proxy.protocols.http1.memory import SeenOnce, remember
 from l4proxy.protocols.http1.section import Section, request_section, response_section
 from l4proxy.protocols.http1.start_line import StatusLine, request_line, status_line
 from l4proxy.protocols.http1.states import TRANSITIONS, Part, State
@@ -352,9 +352,7 @@ class ServerCodec(_Codec):
         section = request_section(lines, line.version)
         raw = head + b"\r\n\r\n"
         if line.version == "HTTP/1.1" and len(head) <= SECTION_LIMIT and _seen.again(raw[len(first) + 2 :]):
-            if len(_sections) >= TABLE_SIZE:
-                _sections.clear()
-            _sections[raw[len(first) + 2 :]] = section, len(lines)
+            remember(_sections, raw[len(first) + 2 :], (section, len(lines)), TABLE_SIZE)
         return self._begins(RequestHead(line, section, raw))
 
     def _one_head(self, data: bytes, end: int, rest: bytes) -> list[Event]:
@@ -367,9 +365,7 @@ class ServerCodec(_Codec):
         if section.plain is not None:
             section.plain.made_http1 = rest[:-2]
         if line.version == "HTTP/1.1" and _seen.again(rest):
-            if len(_sections) >= TABLE_SIZE:
-                _sections.clear()
-            _sections[rest] = section, len(lines)
+            remember(_sections, rest, (section, len(lines)), TABLE_SIZE)
         return self._begins(RequestHead(line, section, data))
 
     def _begins(self, head: RequestHead) -> list[Event]:
@@ -486,9 +482,7 @@ class ClientCodec(_Codec):
         section = response_section(lines, line.version)
         raw = head + b"\r\n\r\n"
         if len(raw) <= SECTION_LIMIT and _seen.again(raw):
-            if len(_heads) >= TABLE_SIZE:
-                _heads.clear()
-            _heads[raw] = line, section, len(lines)
+            remember(_heads, raw, (line, section, len(lines)), TABLE_SIZE)
         return self._begins(line, section, raw)
 
     def _check_first_line(self, line: bytes) -> None:

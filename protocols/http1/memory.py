@@ -6,7 +6,12 @@ id). What is seen for the first time leaves no more than its hash, so that what 
 
 from __future__ import annotations
 
-__all__ = ["SeenOnce"]
+from typing import TypeVar
+
+__all__ = ["SeenOnce", "remember"]
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class SeenOnce:
@@ -31,3 +36,10 @@ class SeenOnce:
         if len(self.hashes) >= self._limit:
             self.hashes.clear()
         self.hashes.add(hashed)
+
+
+def remember(table: dict[K, V], key: K, value: V, limit: int) -> None:
+    """Put it into a table; when that has ``limit`` entries already, all of them are forgotten."""
+    if len(table) >= limit:
+        table.clear()
+    table[key] = value

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from l4proxy.protocols.http1.errors import violation
-from l4proxy.protocols.http1.memory import SeenOnce
+from l4proxy.protocols.http1.memory import SeenOnce, remember
 
 __all__ = ["RequestLine", "StatusLine", "request_line", "status_line"]
 
@@ -65,9 +65,7 @@ def request_line(line: bytes) -> RequestLine:
     method, target, minor = found.groups()
     made = RequestLine(method.decode(), target.decode(), "HTTP/1.1" if minor == b"1" else "HTTP/1.0", line + b"\r\n")
     if len(line) <= LINE_LIMIT and _seen.again(line):
-        if len(_requests) >= TABLE_SIZE:
-            _requests.clear()
-        _requests[line] = made
+        remember(_requests, line, made, TABLE_SIZE)
     return made
 
 
@@ -116,7 +114,5 @@ def status_line(line: bytes) -> StatusLine:
     minor, status, reason = found.groups()
     made = StatusLine(int(status), (reason or b"").decode("latin-1"), f"HTTP/1.{minor.decode()}", line + b"\r\n")
     if len(line) <= LINE_LIMIT:
-        if len(_statuses) >= TABLE_SIZE:
-            _statuses.clear()
-        _statuses[line] = made
+        remember(_statuses, line, made, TABLE_SIZE)
     return made

@@ -23,7 +23,7 @@ __all__ = [
     "Producer",
     "Summary",
     "batches",
-    "lone_header",
+    "lone_summary",
     "stream_records",
     "summarise",
 ]
@@ -42,9 +42,7 @@ MESSAGE_SIZE = 18
 """Bytes of a message of format 0 or 1 up to its attributes."""
 
 _header = struct.Struct(">qiibIhiqqqhii").unpack_from
-lone_header = struct.Struct(">qi4xb4xhi16xqhii").unpack_from
-"""Of a batch of format 2: base offset, length, magic, attributes, last offset delta, producer's id, epoch and sequence,
-and how many records."""
+_lone = struct.Struct(">qi4xb4xhi16xqhii").unpack_from
 _identity = struct.Struct(">43xqhi").unpack_from
 _count = struct.Struct(">qi4xb4xhi30xi").unpack_from
 _message = struct.Struct(">qi4xbb").unpack_from
@@ -101,13 +99,19 @@ class Batch(NamedTuple):
         return self.magic > 1 and bool(self.attributes & CONTROL)
 
 
+def lone_summary(data: bytes, pos: int, size: int) -> Summary | None:
+    """Of ``size`` bytes, at least `HEADER_SIZE`, that are one batch of format 2 and nothing else, as producers send it.
+    None: they are not."""
+    base, length, magic, flags, last, producer, epoch, sequence, held = _lone(data, pos)
+    if magic != 2 or length + LOG_OVERHEAD != size or held < 0 or flags & CONTROL:
+        return None
+    return held, 1, 0, flags, base + last + 1, size, None if producer < 0 else (producer, epoch, sequence)
+
+
 def summarise(data: bytes, pos: int, stop: int) -> Summary:
     """Add up the batches in ``data[pos:stop]``. Raises what `wire.UNREADABLE` names."""
-    if stop - pos >= HEADER_SIZE:  # one batch and nothing else, as producers send it
-        base, length, magic, flags, last, producer, epoch, sequence, held = lone_header(data, pos)
-        if magic == 2 and pos + length + LOG_OVERHEAD == stop and held >= 0 and not flags & CONTROL:
-            identity = None if producer < 0 else (producer, epoch, sequence)
-            return held, 1, 0, flags, base + last + 1, stop - pos, identity
+    if stop - pos >= HEADER_SIZE and (summary := lone_summary(data, pos, stop - pos)) is not None:
+        return summary
     start = pos
     records = count = controls = attributes = 0
     next_offset = -1

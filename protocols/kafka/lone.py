@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from typing import Any, TypeVar
 
-from l4proxy.protocols.kafka.batches import CONTROL, HEADER_SIZE, LOG_OVERHEAD, Summary, lone_header
+from l4proxy.protocols.kafka.batches import HEADER_SIZE, Summary, lone_summary
 from l4proxy.protocols.kafka.declarations.records import PRODUCE
 from l4proxy.protocols.kafka.frames import COLLECT, MAX_FRAME, SIZE
 from l4proxy.protocols.kafka.plan import Plan, Plans
@@ -69,7 +69,7 @@ class Lone:
         self._rest = 0
         self._start = 0
         self._size = b""
-        self._length: int | None = None
+        self._length = 0
         self.answer_size = 0
         """Bytes of a response, with their size; 0 while none is known."""
         self.answer_head = self.answer_tail = b""
@@ -84,16 +84,9 @@ class Lone:
         rest = len(data) - self._behind
         if rest != self._rest:
             self._expect(rest)
-        try:
-            base, length, magic, flags, last, producer, epoch, sequence, held = lone_header(data, self._start)
-        except struct.error:
+        if self._length < HEADER_SIZE or not (data.startswith(self._size, self._at) and data.endswith(self._tail)):
             return None
-        if length != self._length or magic != 2 or held < 0 or flags & CONTROL:
-            return None
-        if not (data.startswith(self._size, self._at) and data.endswith(self._tail)):
-            return None
-        identity = None if producer < 0 else (producer, epoch, sequence)
-        return held, 1, 0, flags, base + last + 1, length + LOG_OVERHEAD, identity
+        return lone_summary(data, self._start, self._length)
 
     def _expect(self, rest: int) -> None:
         """Records, with the length in front of them, of ``rest`` bytes."""
@@ -107,7 +100,7 @@ class Lone:
                 if len(self._size) == taken:
                     break
         self._start = self._at + rest - size
-        self._length = size - LOG_OVERHEAD if size >= HEADER_SIZE else None
+        self._length = size
 
     def learn_answer(self, call: Call[P], data: bytes) -> None:
         """The response ``data`` was walked: the next one may be like it."""

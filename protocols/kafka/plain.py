@@ -14,10 +14,11 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from l4proxy.protocols.kafka.api import Api
 from l4proxy.protocols.kafka.schema import FIXED, Field, Schema
 from l4proxy.protocols.kafka.wire import Unreadable, decode_uvarint, encode_uvarint, negative
 
-__all__ = ["UNKNOWN_TAGS", "decode", "encode"]
+__all__ = ["UNKNOWN_TAGS", "decode", "encode", "request"]
 
 UNKNOWN_TAGS = "_tags"
 
@@ -35,6 +36,15 @@ def encode(schema: Schema, version: int, values: Mapping[str, Any]) -> bytes:
     """Encode; a field that is not among ``values`` is 0, empty, or null where it may be. Raises LookupError for a
     field that this version has not."""
     return _struct(schema.fields, version, schema.is_flexible(version), values, tags=schema.whole)
+
+
+def request(
+    api: Api, version: int, values: Mapping[str, Any], correlation_id: int = 0, client_id: bytes = b"l4proxy"
+) -> bytes:
+    """A whole frame, of a version whose header has no tagged fields: what the proxy asks a broker itself."""
+    head = struct.pack(">hhih", api.key, version, correlation_id, len(client_id)) + client_id
+    body = encode(api.request, version, values)
+    return struct.pack(">i", len(head) + len(body)) + head + body
 
 
 class _Reader:

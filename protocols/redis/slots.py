@@ -10,6 +10,7 @@ from binascii import crc_hqx
 __all__ = ["SLOTS", "hash_tag", "hash_tags", "slot_of", "slots_of"]
 
 SLOTS = 16384
+_MASK = SLOTS - 1
 
 
 def hash_tag(key: bytes) -> bytes:
@@ -28,9 +29,9 @@ def hash_tags(keys: list[bytes]) -> list[bytes]:
 
 
 def slots_of(keys: list[bytes]) -> list[int]:
-    return [crc_hqx(tag, 0) & 16383 for tag in hash_tags(keys)]
+    return [crc_hqx(tag, 0) & _MASK for tag in hash_tags(keys)]
 
 
 def slot_of(key: bytes) -> int:
     """The slot, 0 to 16383. (CRC-16/XMODEM, which the standard library knows as the checksum of BinHex files.)"""
-    return crc_hqx(key if b"{" not in key else hash_tag(key), 0) & 16383
+    return crc_hqx(key if b"{" not in key else hash_tag(key), 0) & _MASK

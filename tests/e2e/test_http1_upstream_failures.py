@@ -21,6 +21,7 @@ from clusters import listening, run
 from http_peers import Client, connect, http_proxy, upstream
 from proxying import HOST, Proxy
 from services.needs import needs, program
+from services.nginx_files import temporary_files
 from services.process import accepts, free_port, running
 from services.python_http import python_server
 
@@ -32,11 +33,7 @@ error_log stderr crit;
 events {{ worker_connections 64; }}
 http {{
     access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
+    {temporary}
     client_max_body_size 0;
     types {{ }}
     default_type text/plain;
@@ -84,7 +81,10 @@ def bad_server(name: str, port: int, directory: Path) -> Iterator[subprocess.Pop
     argv = [program("nginx"), "-p", str(directory), "-c", str(config), "-e", "stderr"]
     with listening() as silent:
         silent_port = silent.getsockname()[1]
-        config.write_text(NGINX.format(directory=directory, host=HOST, port=port, silent=silent_port))
+        temporary = temporary_files(directory)
+        config.write_text(
+            NGINX.format(directory=directory, temporary=temporary, host=HOST, port=port, silent=silent_port)
+        )
         with running(argv, log=directory / "nginx.log", ready=lambda: accepts(port)) as process:
             yield process
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.needs import program
+from services.nginx_files import temporary_files
 from services.process import HOST, accepts, free_port, running
 
 __all__ = ["HTTP_PROXIES", "start_http_proxy"]
@@ -23,11 +24,7 @@ error_log stderr crit;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
+    {temporary}
     server {{
         listen {host}:{port};
         location / {{ proxy_pass http://{host}:{upstream}; proxy_http_version 1.1; }}
@@ -62,7 +59,9 @@ def start_http_proxy(tmp_path: Path) -> Iterator[Callable[[str, int], int]]:
                 argv = ["-c", str(config), "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
             else:
                 text = _NGINX if name == "nginx" else _HAPROXY
-                config.write_text(text.format(directory=directory, host=HOST, port=port, upstream=upstream))
+                temporary = temporary_files(directory)
+                values = {"directory": directory, "temporary": temporary, "host": HOST, "port": port}
+                config.write_text(text.format(upstream=upstream, **values))
                 argv = ["-p", str(directory), "-e", "stderr", "-c", str(config)]
                 argv = argv if name == "nginx" else ["-db", "-f", str(config)]
             log = directory / "log"

@@ -10,6 +10,7 @@ import pytest
 
 from services.certs import Certs
 from services.needs import program
+from services.nginx_files import temporary_files
 from services.process import HOST, accepts, free_port, running
 
 __all__ = ["NginxServer", "nginx"]
@@ -23,11 +24,7 @@ events {{ worker_connections 1024; }}
 http {{
     access_log off;
     sendfile on;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
+    {temporary}
     root {root};
     server {{
         listen {host}:{port};
@@ -72,6 +69,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, certs: Certs) -> Iterator[Ng
     config.write_text(
         CONFIG.format(
             directory=directory,
+            temporary=temporary_files(directory),
             root=server.root,
             host=server.host,
             port=server.port,

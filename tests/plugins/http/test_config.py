@@ -6,18 +6,10 @@ from typing import Any
 
 import pytest
 
-from l4proxy import ConfigError
 from l4proxy.config.structure import structure
 from l4proxy.plugins.http.config import HttpConfig
 from l4proxy.registry import Registry
-
-
-def refusal(**options: Any) -> str:
-    """What is said of a configuration when it is read."""
-    with pytest.raises(ConfigError) as caught:
-        structure(HttpConfig, options, registry=Registry())
-    return str(caught.value)
-
+from refusals import refusal
 
 RESPOND: dict[str, Any] = {"respond": {}}
 
@@ -46,7 +38,7 @@ def hosts(*names: str) -> dict[str, Any]:
     ],
 )
 def test_options(options: dict[str, Any], words: str) -> None:
-    assert words in refusal(**options)
+    assert words in refusal(HttpConfig, **options)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +54,9 @@ def test_options(options: dict[str, Any], words: str) -> None:
 def test_routes_that_are_never_reached(first: dict[str, Any], second: dict[str, Any]) -> None:
     routes = [{**first, **RESPOND}, {**second, **RESPOND}]
     words = "routes[1]: never reached: routes[0] takes all of its requests"
-    assert words in refusal(routes=routes)
+    assert words in refusal(HttpConfig, routes=routes)
     assert f"virtual_hosts[0].{words.replace('routes[0]', 'virtual_hosts[0].routes[0]')}" in refusal(
-        virtual_hosts=[{"hosts": ["a"], "routes": routes}]
+        HttpConfig, virtual_hosts=[{"hosts": ["a"], "routes": routes}]
     )
 
 

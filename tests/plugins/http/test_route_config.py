@@ -6,17 +6,10 @@ from typing import Any
 
 import pytest
 
-from l4proxy import ConfigError
 from l4proxy.config.structure import structure
 from l4proxy.plugins.http.route_config import Route
 from l4proxy.registry import Registry
-
-
-def refusal(**options: Any) -> str:
-    """What is said of a configuration when it is read."""
-    with pytest.raises(ConfigError) as caught:
-        structure(Route, options, registry=Registry())
-    return str(caught.value)
+from refusals import refusal
 
 
 @pytest.mark.parametrize(
@@ -51,7 +44,7 @@ def refusal(**options: Any) -> str:
     ],
 )
 def test_routes(route: dict[str, Any], words: str) -> None:
-    assert words in refusal(**route)
+    assert words in refusal(Route, **route)
 
 
 def test_what_a_rewritten_path_may_have() -> None:
