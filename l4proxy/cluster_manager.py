@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.cluster import Cluster, Parts, Runtime
+from l4proxy.config.text import refusal
 from l4proxy.discovery import OnDemandDiscovery
 from l4proxy.endpoint import Target
 from l4proxy.errors import ConfigError, ConfigProblem, UpstreamError, did_you_mean
@@ -52,7 +53,8 @@ def make_parts(
                 where = f"clusters[{at}].{'health_check' if health_check else 'outlier_detection'}"
                 raise ValueError(f"the endpoints of {discovery.name} are chosen by connections, well or not")
         except (ValueError, LookupError, OSError) as error:
-            problems.append(ConfigProblem(where, str(error)))
+            part = getattr(config, where.rpartition(".")[2])
+            problems.append(ConfigProblem(*refusal(where, error, getattr(part, "config", part))))
         else:
             parts.append(Parts(config, discovery, known, tls, source, health_check, health_check_tls))
     if problems:

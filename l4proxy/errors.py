@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 
-__all__ = ["ConfigError", "ConfigProblem", "L4ProxyError", "PluginError", "UpstreamError", "did_you_mean"]
+__all__ = [
+    "ConfigError",
+    "ConfigProblem",
+    "L4ProxyError",
+    "PluginError",
+    "UpstreamError",
+    "cannot_read",
+    "did_you_mean",
+    "nearest_file",
+]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -15,6 +25,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f" (did you mean {near[0]!r}?)"
     return f" (known: {', '.join(words)})" if words else ""
+
+
+def cannot_read(path: str | os.PathLike[str], error: OSError | UnicodeError) -> str:
+    """Say why a file cannot be read, with the nearest name in its folder where there is no file of this one."""
+    reason = (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+    return f"cannot read {path}: {reason}{nearest_file(path) if isinstance(error, FileNotFoundError) else ''}"
+
+
+def nearest_file(path: str | os.PathLike[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` of a file that is not there, or nothing."""
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return f" (there is no folder {folder})"
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {os.path.join(folder, near[0])!r}?)" if near and near[0] != name else ""
 
 
 class L4ProxyError(Exception):
@@ -52,6 +79,18 @@ class ConfigError(L4ProxyError):
     def __init__(self, problems: list[ConfigProblem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+    def located(self, file: str, line: Callable[[str], int]) -> ConfigError:
+        """The same, with the file and the ``line`` of a path, for problems that were found when it was loaded."""
+        return ConfigError(
+            sorted(
+                (
+                    one if one.file else ConfigProblem(one.path, one.cause, file=file, line=line(one.path))
+                    for one in self.problems
+                ),
+                key=lambda one: one.line,
+            )
+        )
 
 
 class UpstreamError(L4ProxyError):

@@ -2,8 +2,8 @@
 
 The life of a filter, in order:
 
-1. ``provision(config, server)``: once per place in the configuration, when it is loaded. What it returns is
-   ``self.shared`` for every connection.
+1. ``provision(config, server)``: once per place in the configuration, when it is loaded, or only tried
+   (``l4proxy check``). What it returns is ``self.shared`` for every connection.
 2. an instance per connection; ``conn``, ``config`` and ``shared`` are set before the first call.
 3. ``on_connect()``: once. May be ``async``: until it is done, the next filter's ``on_connect`` and the client's bytes
 wait.
@@ -121,7 +121,8 @@ class Filter(Generic[C]):
     @classmethod
     def provision(cls, config: C, server: Server) -> Any:
         """Make what all connections of this configured use share (counters, pools, tables). Raise ValueError to refuse
-        it."""
+        it; the text may begin with the option that is wrong (``"file: cannot read ..."``). It may never be served
+        with: leave what has an effect on others to the first connection, or to the hook ``startup``."""
         return None
 
     @classmethod

@@ -7,6 +7,7 @@ When anything in the new one is wrong, it is dropped and nothing has happened.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from dataclasses import replace
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.access_log.logger import AccessLogStats
 from l4proxy.chain import FilterChain, FilterUse
+from l4proxy.config.text import refusal
 from l4proxy.errors import ConfigError, ConfigProblem, PluginError
 from l4proxy.listener import Listener
 from l4proxy.sockets import bound_address, change_options, open_listening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from l4proxy.access_log.logger import AccessLogger
     from l4proxy.address import Address
@@ -92,11 +94,17 @@ def _open_beside(
 
 
 class Generation:
-    """Built from a checked configuration. Raises ConfigError, with everything it had made taken back."""
+    """Built from a checked configuration. Raises ConfigError with all that is wrong, and with everything it had made
+    taken back.
 
-    def __init__(self, config: schema.Config, server: Server) -> None:
+    One that is on ``trial`` has no sockets and no logs, and so no effect on anything outside. It can only be retired.
+    """
+
+    def __init__(self, config: schema.Config, server: Server, *, trial: bool = False) -> None:
         self.config = config
         self.server = server
+        self._trial = trial
+        self._problems: list[ConfigProblem] = []
         self.listeners: list[Listener] = []
         self._uses: list[FilterUse] = []
         self._loggers: list[AccessLogger[Any]] = []
@@ -105,49 +113,64 @@ class Generation:
             defaults = self._make_loggers(config.access_log)
             for at, listener in enumerate(config.listeners):
                 self.listeners.append(self._make_listener(listener, f"listeners[{at}]", defaults))
+            if self._problems:
+                raise ConfigError(self._problems)
         except BaseException:
             self._cleanup()
             raise
 
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """What is refused inside is noted, and one goes on: there may be more that is wrong."""
+        try:
+            yield
+        except ConfigError as error:
+            self._problems += error.problems
+
     def _make_listener(self, config: schema.Listener, path: str, defaults: tuple[AccessLogger[Any], ...]) -> Listener:
         chains = [self._make_chain(chain, f"{path}{where}", config.name) for where, chain in config.chains_by_path()]
-        preambles = tuple(_make(use, use.cls, use.config) for use in config.preambles)
+        preambles = tuple(self._make_all(config.preambles))
         loggers = defaults if config.access_log is None else self._make_loggers(config.access_log)
         if self.config.admin is not None:
             loggers = (*loggers, self.server.recent)
         sockets: list[socket.socket] = []
-        for address in config.addresses:
+        for address in () if self._trial else config.addresses:
             try:
                 sockets += self.server.sockets.take(address, config, owner=config.name)
             except OSError as error:
-                raise ConfigError([ConfigProblem(f"{path}.address", str(error.strerror or error))]) from error
+                self._problems.append(ConfigProblem(f"{path}.address", str(error.strerror or error)))
         return Listener(config, sockets, chains, preambles, loggers, self.server)
 
     def _make_chain(self, config: schema.FilterChain, path: str, listener: str) -> FilterChain:
-        uses = [self._provision(use) for use in config.filters]
-        matchers = [_make(use, use.cls, use.config) for use in config.match]
+        uses: list[FilterUse] = []
+        for use in config.filters:
+            with self._noting():
+                uses.append(_make(use, FilterUse, use.cls, use.config, self.server, use.on_error == "bypass"))
+                self._uses.append(uses[-1])
+        matchers = self._make_all(config.match)
         tls = None
         if config.tls is not None:
             from l4proxy.tls import ServerTlsContext, TlsStats
 
             config_tls = config.tls
-            if not config_tls.alpn and (protocols := uses[-1].application_protocols()):
+            if not config_tls.alpn and uses and (protocols := uses[-1].application_protocols()):
                 config_tls = replace(config_tls, alpn=protocols)
             try:
                 tls = ServerTlsContext(config_tls, self.server.stats.group(TlsStats, listener=listener, cluster=""))
             except ValueError as error:
-                raise ConfigError([ConfigProblem(f"{path}.tls", str(error))]) from error
+                self._problems.append(ConfigProblem(*refusal(f"{path}.tls", error, config_tls)))
         return FilterChain(config.name, uses, matchers, tls)
 
-    def _provision(self, use: Use) -> FilterUse:
-        made: FilterUse = _make(use, FilterUse, use.cls, use.config, self.server, use.on_error == "bypass")
-        self._uses.append(made)
+    def _make_all(self, uses: tuple[Use, ...]) -> list[Any]:
+        made = []
+        for use in uses:
+            with self._noting():
+                made.append(_make(use, use.cls, use.config))
         return made
 
     def _make_loggers(self, uses: tuple[Use, ...]) -> tuple[AccessLogger[Any], ...]:
         made: list[AccessLogger[Any]] = []
-        for use in uses:
-            logger = _make(use, use.cls, use.config)
+        for logger in () if self._trial else self._make_all(uses):
             logger.stats = self.server.stats.group(AccessLogStats, logger=logger.name)
             self._loggers.append(logger)
             made.append(logger)
@@ -194,8 +217,10 @@ def _make(use: Use, make: Callable[..., Any], *arguments: Any) -> Any:
     """Instantiate a configured plugin; what it refuses is a problem at its place in the configuration."""
     try:
         return make(*arguments)
+    except ConfigError:
+        raise
     except (ValueError, LookupError, OSError) as error:
-        raise ConfigError([ConfigProblem(use.path, str(error))]) from error
+        raise ConfigError([ConfigProblem(*refusal(use.path, error, use.config))]) from error
     except Exception as error:
         log.exception("%s: %s could not be made", use.path, use.name)
         raise PluginError(f"{use.path}: {use.name} could not be made: {type(error).__name__}: {error}") from error

@@ -13,6 +13,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.chain import FilterStats
+from l4proxy.config.text import refusal
+from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.message import MessageFilter
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class MessageFilters:
     """The configured list, provisioned. ``cleanup`` gives back what that made."""
 
     def __init__(self, protocol: str, uses: Sequence[Use], server: Server) -> None:
-        """Raises ValueError when a filter speaks another protocol or refuses its options."""
+        """Raises ValueError when a filter speaks another protocol, ConfigError when it refuses its options."""
         self._protocol = protocol
         self._server = server
         self._made: list[MessageFilterUse] = []
@@ -70,7 +72,7 @@ class MessageFilters:
     def variant(self, uses: Sequence[Use], without: Collection[str] = ()) -> int:
         """The number of a variant that lacks the filters called ``without``, and has ``uses``: each takes the place of
         those of its name, or stands behind all others. Requests say it with ``select``. Raises ValueError when a filter
-        speaks another protocol or refuses its options."""
+        speaks another protocol, ConfigError when it refuses its options."""
         own = {each.name: self._make(each) for each in uses}
         replaced = set(own)
         places: list[MessageFilterUse | None] = []
@@ -85,7 +87,10 @@ class MessageFilters:
     def _make(self, use: Use) -> MessageFilterUse:
         if use.cls.protocol != self._protocol:
             raise ValueError(f"message filter {use.name!r} speaks {use.cls.protocol}, not {self._protocol}")
-        made = MessageFilterUse(use, self._server)
+        try:
+            made = MessageFilterUse(use, self._server)
+        except (ValueError, LookupError, OSError) as error:
+            raise ConfigError([ConfigProblem(*refusal(use.path, error, use.config))]) from error
         self._made.append(made)
         return made
 

@@ -8,15 +8,17 @@ sockets. The same is true of the successor that SIGUSR2 starts: a new program, n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from l4proxy.address import in_ranges
+from l4proxy.errors import ConfigError
 from l4proxy.handoff import configuration_from_environment, sockets_from_environment
 from l4proxy.poller import new_event_loop
 
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
     from l4proxy.config.schema import Config
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["Announce", "Launch", "log_addresses", "run_process"]
+__all__ = ["Announce", "Launch", "Locate", "log_addresses", "nowhere", "run_process"]
 
 log = logging.getLogger("l4proxy.process")
 
 Announce = Callable[["Mapping[str, list[Address]]", int], None]
 """Called once, when everything serves: with the addresses that each listener is bound to, and the number of workers."""
+Locate = Callable[[ConfigError, str], ConfigError]
+"""Says of what is found to be wrong after loading on which lines of the configuration's text it stands."""
 
 
 def log_addresses(addresses: Mapping[str, list[Address]], workers: int) -> None:
@@ -41,9 +45,14 @@ def log_addresses(addresses: Mapping[str, list[Address]], workers: int) -> None:
         log.info("listening on %s%s", at, "" if name == at else f" ({name})")
 
 
+def nowhere(error: ConfigError, _text: str) -> ConfigError:
+    """For a configuration that has no text."""
+    return error
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a process was asked to run. Both functions raise ConfigError."""
+    """What a process was asked to run. ``load`` and ``read`` raise ConfigError."""
 
     load: Callable[[str], Config]
     """Checks a configuration: the text that ``read`` returned, here or in another process."""
@@ -51,8 +60,17 @@ class Launch:
     read: Callable[[], str] = str
     """Reads the configuration's text, at start and for each reload. A supervisor does it once for all its workers;
     where the command line is the configuration there is no text."""
+    locate: Locate = nowhere
     json_log: bool = False
     announce: Announce = log_addresses
+
+    @contextlib.contextmanager
+    def locating(self, text: str) -> Iterator[None]:
+        """What is refused inside says where it stands in ``text``."""
+        try:
+            yield
+        except ConfigError as error:
+            raise self.locate(error, text) from error
 
     @property
     def ends_with_terminal(self) -> bool:
@@ -81,7 +99,7 @@ def run_process(launch: Launch) -> int:
 
     parent = supervisor_of_this()
     workers = worker_count(config)
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with launch.locating(text), asyncio.Runner(loop_factory=loop_factory) as runner:
         if parent is None and workers > 1:
             from l4proxy.supervisor import Supervisor
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from l4proxy.snapshot import Snapshot
     from l4proxy.tls import Certificate, Expiry
 
-__all__ = ["Server", "ServerStats", "serve"]
+__all__ = ["Server", "ServerStats", "serve", "try_out"]
 
 log = logging.getLogger("l4proxy.server")
 
@@ -76,8 +76,10 @@ class Server:
         *,
         sockets: SocketStore | None = None,
         supervised: bool = False,
+        trial: bool = False,
     ) -> None:
-        """``supervised``: a supervisor pushes the statistics of all its workers to ``stats_sinks``."""
+        """``supervised``: a supervisor pushes the statistics of all its workers to ``stats_sinks``. ``trial``: made to
+        see whether it can be made."""
         self.plugins = plugins
         self.loop = asyncio.get_running_loop()
         self.poller = poller_of(self.loop)
@@ -102,14 +104,14 @@ class Server:
         self._idle = asyncio.Event()
         self._idle.set()
         self.stats.on_collect(self._collect)
-        self._supervised = supervised
+        self._pushes = not supervised and not trial
         self._sinks = StatsPush(self._snapshot, self.stats)
         self._stopped = False
         self._expiry: Expiry | None = None
         try:
             change = self.clusters.prepare(config.clusters)
             sinks = self._prepare_sinks(config)
-            self._generation = Generation(config, self)
+            self._generation = Generation(config, self, trial=trial)
         except BaseException:
             self._release()
             raise
@@ -192,6 +194,11 @@ class Server:
             await self.clusters.stop()
             self.plugins.shutdown(self)
             self._release()
+
+    def discard(self) -> None:
+        """Give back what was made for a server that is never started."""
+        self._generation.retire()
+        self._release()
 
     def _release(self) -> None:
         """Give back what the server has taken from the process and the loop."""
@@ -287,7 +294,7 @@ class Server:
             self._old.remove(generation)
 
     def _prepare_sinks(self, config: Config) -> list[Feed]:
-        return self._sinks.prepare(() if self._supervised else config.stats_sinks)
+        return self._sinks.prepare(config.stats_sinks if self._pushes else ())
 
     async def _snapshot(self) -> Snapshot:
         return self.stats.snapshot()
@@ -306,6 +313,12 @@ def _connections_for_descriptors() -> int:
     if soft == resource.RLIM_INFINITY:
         return 1_000_000
     return max(16, (soft - RESERVED_DESCRIPTORS) * 9 // 20)
+
+
+async def try_out(config: Config, plugins: PluginManager) -> None:
+    """Make everything of a loaded configuration that has no effect on anything outside, and give it back: no socket is
+    opened, no log file, nobody is connected to. Raises ConfigError with all that cannot be made."""
+    Server(config, plugins, trial=True).discard()
 
 
 @contextlib.asynccontextmanager

@@ -37,6 +37,7 @@ from l4proxy.handoff import (
 from l4proxy.logging_setup import set_all_levels
 from l4proxy.process import Launch, own_command, worker_count
 from l4proxy.process_stats import collect_process_stats
+from l4proxy.server import try_out
 from l4proxy.sockets import bound_address
 from l4proxy.stats import Stats, counter, gauge
 from l4proxy.stats_push import StatsPush
@@ -121,6 +122,7 @@ class Supervisor:
                 slot.store.inherited.setdefault(address, []).append(sock)
 
     async def run(self) -> int:
+        await try_out(self._config, self._launch.plugins)
         self._open_sockets(self._config)
         self._close_unused(self._config)
         self._sinks.switch(self._sinks.prepare(self._config.stats_sinks))
@@ -312,7 +314,9 @@ class Supervisor:
         config = self._launch.load(text)
         sinks = self._sinks.prepare(config.stats_sinks)
         try:
-            self._open_sockets(config)
+            with self._launch.locating(text):
+                await try_out(config, self._launch.plugins)
+                self._open_sockets(config)
             await self._reload_workers(text)
         except ConfigError:
             self._close_unused(self._config)

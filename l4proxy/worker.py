@@ -169,7 +169,8 @@ class Worker:
     def reload(self, text: str) -> None:
         """Take over another configuration. Raises ConfigError, with the old one still at work."""
         config = self._launch.load(text)
-        self.server.reload(config)
+        with self._launch.locating(text):
+            self.server.reload(config)
         self._sockets.close_unused()
         if config.log_level != self._config.log_level:
             set_all_levels(config.log_level)

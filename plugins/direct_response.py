@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from l4proxy import CloseReason, Filter, Register, Side, hookimpl
 from l4proxy.config.types import Duration, FilePath, Range
+from l4proxy.errors import cannot_read
 from l4proxy.stats import Stats, counter
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _read(path: str) -> bytes:
             if os.fstat(file.fileno()).st_size <= MAX_FILE:
                 return file.read()
     except OSError as error:
-        raise ValueError(f"file: cannot read {path}: {error.strerror}") from None
+        raise ValueError(f"file: {cannot_read(path, error)}") from None
     raise ValueError(f"file: {path} is larger than {MAX_FILE >> 20} MiB")
 
 

@@ -12,7 +12,7 @@ from l4proxy.config.schema import EndpointConfig
 from l4proxy.config.types import Duration, FilePath, Range
 from l4proxy.discovery import Discovery, Update
 from l4proxy.endpoint import EndpointSpec
-from l4proxy.errors import ConfigError
+from l4proxy.errors import ConfigError, cannot_read
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.names import is_literal, literal_endpoints
 
@@ -98,7 +98,7 @@ class EndpointsFile(Discovery[EndpointsFileConfig]):
             endpoints = _parse(self.config.path)
         except OSError as error:
             self._version = None
-            self.report(f"cannot read {self.config.path}: {error.strerror or error}")
+            self.report(cannot_read(self.config.path, error))
             return False
         except ValueError as error:
             self.report(f"{self.config.path}: {error}")

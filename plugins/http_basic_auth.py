@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.config.types import FilePath, Secret
+from l4proxy.errors import cannot_read
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
 from l4proxy.stats import Stats, counter
@@ -151,8 +152,8 @@ def _read(path: str) -> dict[str, str]:
                     if not colon or not name:
                         raise ValueError(f"file: {path}:{number}: not name:hash")
                     users[name] = hashed
-    except OSError as error:
-        raise ValueError(f"file: cannot read {path}: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"file: {cannot_read(path, error)}") from None
     return users
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-from l4proxy.config.types import Range
+from l4proxy.config.types import ClusterName, Range
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
 
@@ -20,7 +20,7 @@ __all__ = ["HealthCheck", "HealthCheckConfig"]
 class HealthCheckConfig:
     path: str = "/healthz"
     """The path that is answered here."""
-    min_endpoints: Mapping[str, Annotated[int, Range(1)]] = field(default_factory=dict)
+    min_endpoints: Mapping[ClusterName, Annotated[int, Range(1)]] = field(default_factory=dict)
     """Clusters that have to have so many endpoints that are well: `{ app = 1 }`; else the answer is 503."""
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from l4proxy.errors import cannot_read
 from l4proxy.plugins.jwt_algorithms import JWT_ALGORITHMS, decode_base64url
 
 __all__ = ["Keys", "TokenError", "check_times", "claim", "read_jwks"]
@@ -143,7 +144,7 @@ def read_jwks(path: str) -> list[Mapping[str, Any]]:
         with open(path, encoding="utf-8") as file:
             raw = json.loads(file.read(MAX_FILE))
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+        raise ValueError(cannot_read(path, error)) from None
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is not JSON") from None
     keys = raw.get("keys", [raw]) if isinstance(raw, dict) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from l4proxy.config.types import FilePath, Secret
+from l4proxy.errors import cannot_read
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
 from l4proxy.protocols.redis.acl import AclUser, read_acl_file
@@ -92,8 +93,8 @@ class Users:
     def _add(self, file: FilePath, table: CommandTable) -> None:
         try:
             text = Path(file).read_text()
-        except OSError as error:
-            raise ValueError(f"file: cannot read {file}: {error.strerror}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"file: {cannot_read(file, error)}") from None
         try:
             self.by_name.update((user.name, user) for user in read_acl_file(text, table))
         except ValueError as error:

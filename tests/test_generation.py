@@ -27,6 +27,7 @@ from l4proxy.config import load_mapping
 from l4proxy.config.schema import Keepalive, Listener
 from l4proxy.config.types import Use
 from l4proxy.generation import SocketStore
+from l4proxy.server import try_out
 from l4proxy.sockets import bound_address
 
 said: list[str] = []
@@ -130,6 +131,17 @@ def test_one_that_is_refused_gives_back_what_it_had_made(plugins: PluginManager)
     asyncio.run(main())
 
 
+def test_all_that_is_wrong_is_said(plugins: PluginManager) -> None:
+    async def main() -> None:
+        async with serve(listening(), plugins=plugins) as server:
+            with pytest.raises(ConfigError) as caught:
+                server.reload(load_mapping(listening("refuses", "told", "refuses"), plugins.registry))
+            assert [one.path for one in caught.value.problems] == ["listeners[0].filters[0]", "listeners[0].filters[2]"]
+            assert said == ["provision", "cleanup 1"]
+
+    asyncio.run(main())
+
+
 def test_an_address_that_is_taken_is_a_problem_of_its_listener(plugins: PluginManager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = listening(address=f"127.0.0.1:{taken.getsockname()[1]}")
@@ -140,6 +152,19 @@ def test_an_address_that_is_taken_is_a_problem_of_its_listener(plugins: PluginMa
 
         with pytest.raises(ConfigError, match=r"listeners\[0\]\.address: cannot listen on .* in use"):
             asyncio.run(main())
+
+
+def test_a_trial_makes_everything_and_gives_it_back(plugins: PluginManager, tmp_path: Path) -> None:
+    log = {"access_log": [{"use": "file", "path": str(tmp_path / "a.log")}]}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = load_mapping({**listening("told", address=address), **log}, plugins.registry)
+        asyncio.run(try_out(config, plugins))
+    assert said == ["provision", "cleanup 1"]
+    assert not list(tmp_path.iterdir())
+    refused = load_mapping(listening("refuses"), plugins.registry)
+    with pytest.raises(ConfigError, match=r"listeners\[0\]\.filters\[0\]: not today"):
+        asyncio.run(try_out(refused, plugins))
 
 
 # Sockets

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from l4proxy.errors import ConfigError
 from l4proxy.filter import NoConfig
 from l4proxy.message import MessageFilter, Request, Response
 from l4proxy.message_filters import MessageFilters
@@ -64,7 +65,7 @@ def test_a_filter_of_another_protocol_is_refused(server: Any) -> None:
 
 
 def test_what_a_filter_refuses_is_given_back_to_the_others(server: Any) -> None:
-    with pytest.raises(ValueError, match="limit: must be positive"):
+    with pytest.raises(ConfigError, match="limit: must be positive"):
         MessageFilters("line", [use(Pool), use(Refuses)], server)
     assert Pool.log == ["provision", "cleanup shared"]
 
@@ -125,7 +126,7 @@ def test_what_a_variant_has_is_given_back_too(server: Any) -> None:
     filters = MessageFilters("line", [use(Pool)], server)
     assert filters
     filters.variant([use(Pool)])
-    with pytest.raises(ValueError, match="limit: must be positive"):
+    with pytest.raises(ConfigError, match="limit: must be positive"):
         filters.variant([use(Pool), use(Refuses)])
     filters.cleanup()
     assert Pool.log == ["provision"] * 3 + ["cleanup shared"] * 3

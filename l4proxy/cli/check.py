@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.cli.command import Command
@@ -15,7 +13,6 @@ from l4proxy.terminal import GREEN, painter
 
 if TYPE_CHECKING:
     from l4proxy.config import Config
-    from l4proxy.config.schema import FilterChain, Listener
     from l4proxy.plugin_manager import PluginManager
 
 __all__ = ["Check", "check_file", "dry_run"]
@@ -26,8 +23,9 @@ WRONG = 2
 class Check(Command):
     """Say everything that is wrong with a configuration file.
 
-    Certificates are loaded, too. No socket is opened, no log file, and no filter is made. The status is 0 where nothing
-    is wrong, else 2.
+    Everything is made that a start would make, and the files are read that are named: certificates, pages, passwords,
+    keys. But no socket is opened, no log file, and nobody is connected to. The status is 0 where nothing is wrong, else
+    2.
 
     With --json, one object: "ok", "file", "problems" (a list of objects with "path", "file", "line" and "cause"; the
     line is 0 where it is not known), and where nothing is wrong how many "listeners", "filter_chains" and "clusters"
@@ -71,51 +69,29 @@ def check_file(file: str, plugins: PluginManager, known: list[ConfigProblem]) ->
 
     try:
         config = load_file(file, plugins.registry, load_config=plugins.load_config)
+        try:
+            dry_run(config, plugins)
+        except ConfigError as error:
+            source = read_file(file, plugins.load_config)
+            raise error.located(source.file, source.line) from None
     except ConfigError as error:
         raise ConfigError([*known, *error.problems]) from error
-    found = list(dry_run(config, plugins))
-    if found:
-        source = read_file(file, plugins.load_config)
-        found = [ConfigProblem(one.path, one.cause, file=source.file, line=source.line(one.path)) for one in found]
-    if known or found:
-        raise ConfigError([*known, *sorted(found, key=lambda one: one.line)])
+    if known:
+        raise ConfigError(known)
     return config
 
 
-def dry_run(config: Config, plugins: PluginManager) -> Iterator[ConfigProblem]:
-    """Make everything that can be made without an effect on anything outside, and yield what cannot be."""
-    from l4proxy.cluster_manager import make_parts
+def dry_run(config: Config, plugins: PluginManager) -> None:
+    """Show plugins a configuration, and make everything that can be made without an effect on anything outside. Raises
+    ConfigError with all that is wrong."""
+    import asyncio
 
-    yield from _problems("", partial(plugins.config_loaded, config))
-    yield from _problems("", partial(make_parts, config.clusters))
-    for at, listener in enumerate(config.listeners):
-        yield from _try_listener(listener, f"listeners[{at}]")
+    from l4proxy.poller import new_event_loop
+    from l4proxy.server import try_out
 
-
-def _try_listener(listener: Listener, path: str) -> Iterator[ConfigProblem]:
-    for use in listener.preambles:
-        yield from _problems(use.path, partial(use.cls, use.config))
-    for where, chain in listener.chains_by_path():
-        yield from _try_chain(chain, f"{path}{where}")
-
-
-def _try_chain(chain: FilterChain, path: str) -> Iterator[ConfigProblem]:
-    for use in chain.match:
-        yield from _problems(use.path, partial(use.cls, use.config))
-    if chain.tls is not None:
-        from l4proxy.tls import ServerTlsContext
-
-        yield from _problems(f"{path}.tls", partial(ServerTlsContext, chain.tls))
-
-
-def _problems(path: str, make: Callable[[], Any]) -> list[ConfigProblem]:
-    try:
-        make()
-    except ConfigError as error:
-        return error.problems
-    except (ValueError, LookupError, OSError) as error:
-        return [ConfigProblem(path, str(error))]
-    return []
+    plugins.config_loaded(config)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(try_out(config, plugins))
 
 
 def _as_dict(problem: ConfigProblem) -> dict[str, Any]:

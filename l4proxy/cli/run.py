@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from l4proxy.cli.command import Command
 from l4proxy.config import Config, load_text
-from l4proxy.config.source import read_text
-from l4proxy.process import Announce, Launch, log_addresses, run_process
+from l4proxy.config.source import parse_text, read_text
+from l4proxy.errors import ConfigError
+from l4proxy.process import Announce, Launch, Locate, log_addresses, nowhere, run_process
 
 if TYPE_CHECKING:
     from l4proxy.plugin_manager import PluginManager
@@ -41,7 +42,11 @@ class Run(Command):
         def load(text: str) -> Config:
             return load_text(args.file, text, plugins.registry)
 
-        return serve_configuration(load, plugins, read=read, json_log=args.log_format == "json")
+        def locate(error: ConfigError, text: str) -> ConfigError:
+            source = parse_text(args.file, text)
+            return error.located(source.file, source.line)
+
+        return serve_configuration(load, plugins, read=read, locate=locate, json_log=args.log_format == "json")
 
 
 def serve_configuration(
@@ -49,6 +54,7 @@ def serve_configuration(
     plugins: PluginManager,
     *,
     read: Callable[[], str] = str,
+    locate: Locate = nowhere,
     json_log: bool = False,
     announce: Announce = log_addresses,
 ) -> int:
@@ -59,4 +65,4 @@ def serve_configuration(
         plugins.config_loaded(config)
         return config
 
-    return run_process(Launch(load_and_show, plugins, read, json_log, announce))
+    return run_process(Launch(load_and_show, plugins, read, locate, json_log, announce))

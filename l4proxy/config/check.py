@@ -8,7 +8,7 @@ from typing import Any
 
 from l4proxy.address import Address, AddressRange
 from l4proxy.config.hints import children, table_of
-from l4proxy.config.scalars import CLUSTER_NAME
+from l4proxy.config.scalars import CLUSTER_NAME, OWN_CLUSTER_NAME
 from l4proxy.config.schema import Cluster, Config, FilterChain, Listener
 from l4proxy.config.shapes import Shape
 from l4proxy.config.types import Use
@@ -46,8 +46,10 @@ def _repeated_names(path: str, named: Iterable[Any]) -> Iterator[Finding]:
 
 
 def _missing_clusters(config: Config) -> Iterator[Finding]:
+    everything = list(_everything(table_of(Config), config, ""))
     known = [cluster.name for cluster in config.clusters]
-    for shape, value, path in _everything(table_of(Config), config, ""):
+    known += [value for shape, value, _ in everything if shape is OWN_CLUSTER_NAME]
+    for shape, value, path in everything:
         if shape is CLUSTER_NAME and value and value not in known:
             yield path, f"there is no cluster {value!r}{did_you_mean(value, known)}"
 

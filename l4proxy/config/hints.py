@@ -25,7 +25,7 @@ from l4proxy.config.shapes import (
     member_for,
 )
 from l4proxy.config.text import join
-from l4proxy.config.types import Plugin, Range
+from l4proxy.config.types import ClusterName, Plugin, Range
 from l4proxy.errors import PluginError
 from l4proxy.filter import NoConfig
 from l4proxy.registry import Kind, options_of
@@ -48,8 +48,8 @@ def shape_of(hint: Any) -> Shape:
         return Array(shape_of(args[0]), tuple)
     if origin in (list, frozenset):
         return Array(shape_of(args[0]), origin)
-    if origin in (dict, Mapping) and args[0] is str:
-        return Map(shape_of(args[1]))
+    if origin in (dict, Mapping) and args[0] in (str, ClusterName):
+        return Map(shape_of(args[1]), SCALARS[args[0]])
     if hint in SCALARS:
         return SCALARS[hint]
     if isinstance(hint, type):
@@ -90,6 +90,7 @@ def children(shape: Shape, value: Any, path: str) -> Iterator[tuple[Shape, Any, 
                 yield shape.item, item, f"{path}[{index}]"
         case Map():
             for name, item in value.items():
+                yield shape.key, name, join(path, name)
                 yield shape.value, item, join(path, name)
         case UnionShape():
             yield member_for(shape, value), value, path

@@ -16,7 +16,7 @@ from l4proxy.config.shapes import Scalar
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CLUSTER_NAME", "SCALARS"]
+__all__ = ["CLUSTER_NAME", "OWN_CLUSTER_NAME", "SCALARS"]
 
 
 def _itself(value: Any) -> Any:
@@ -64,6 +64,7 @@ SCALARS: dict[Any, Scalar] = {
         "a percentage", "text integer float", float, units.parse_percent, units.format_percent, '"12.5%"',
         pattern="^[0-9.]+%?$", minimum=0, maximum=100,
     ),
+    types.OwnClusterName: Scalar("text", "text", str, str, _itself, '"..."'),
     types.PortRange: Scalar(
         "a port or a range of ports", "text integer", types.PortRange, types.PortRange.from_config, str, '"8000-8999"',
         pattern="^[0-9]+(-[0-9]+)?$", minimum=0, maximum=65535,
@@ -79,4 +80,4 @@ SCALARS: dict[Any, Scalar] = {
     ),
 }  # fmt: skip
 
-CLUSTER_NAME = SCALARS[types.ClusterName]
+CLUSTER_NAME, OWN_CLUSTER_NAME = SCALARS[types.ClusterName], SCALARS[types.OwnClusterName]

@@ -119,10 +119,11 @@ class Array(Shape):
 
 
 class Map(Shape):
-    """A table with keys of the user's choice."""
+    """A table with keys of the user's choice: any text, or the names of clusters."""
 
-    def __init__(self, value: Shape) -> None:
+    def __init__(self, value: Shape, key: Scalar) -> None:
         self.value = value
+        self.key = key
         self.forms = frozenset({"table"})
         self.name = "a table"
         self.example = f"{{ name = {value.example} }}"

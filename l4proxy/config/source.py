@@ -14,7 +14,7 @@ from typing import Any
 
 from l4proxy.config.structure import EnvironmentText
 from l4proxy.config.text import join
-from l4proxy.errors import ConfigError, ConfigProblem
+from l4proxy.errors import ConfigError, ConfigProblem, nearest_file
 
 __all__ = ["LoadConfig", "Source", "parse_text", "read_file", "read_text"]
 
@@ -102,20 +102,11 @@ def _read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _error(path, 0, f"cannot be read: {error.strerror}{_nearest_file(path)}") from None
+        raise _error(path, 0, f"cannot be read: {error.strerror}{nearest_file(path)}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _error(path, content.count(b"\n", 0, error.start) + 1, "is not UTF-8 text") from None
-
-
-def _nearest_file(path: Path) -> str:
-    try:
-        names = os.listdir(path.parent)
-    except OSError:
-        return ""
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f" (did you mean {str(path.with_name(near[0]))!r}?)" if near and near[0] != path.name else ""
 
 
 def _parse_toml(path: Path, text: str) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -28,7 +27,7 @@ from l4proxy.config.shapes import (
     form_of,
     member_for,
 )
-from l4proxy.config.text import join
+from l4proxy.config.text import join, refusal
 from l4proxy.config.types import Plugin, Use
 from l4proxy.config.wording import bounds_text, expectation, unexpected
 from l4proxy.errors import ConfigError, ConfigProblem, PluginError, did_you_mean
@@ -191,10 +190,7 @@ class _Reader:
         try:
             return table.cls(**given)
         except ValueError as error:
-            name, colon, cause = str(error).partition(": ")
-            if colon and re.split(r"[.\[]", name, maxsplit=1)[0] in table.fields:
-                return self.problem(f"{path}.{name}" if path else name, cause)
-            return self.problem(path, str(error))
+            return self.problem(*refusal(path, error, table.cls))
 
     def _nearest_key(self, key: str) -> str:
         """The classic mistake in TOML is a key of the outer table that stands behind the header of an inner one."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["join", "toml_text"]
+import dataclasses
+import re
+from typing import Any
+
+__all__ = ["join", "refusal", "toml_text"]
 
 
 def join(path: str, key: str) -> str:
@@ -10,6 +14,16 @@ def join(path: str, key: str) -> str:
     bare = key.isascii() and key.replace("-", "a").replace("_", "a").isalnum()
     step = key if bare else toml_text(key)
     return f"{path}.{step}" if path else step
+
+
+def refusal(path: str, error: Exception, options: Any) -> tuple[str, str]:
+    """Where what was refused stands, and why. The text of an error may begin with one of the ``options`` (a dataclass)
+    at ``path``, or with what is inside one: ``"file: cannot read a.html"``."""
+    where, colon, cause = str(error).partition(": ")
+    names = [field.name for field in dataclasses.fields(options)] if dataclasses.is_dataclass(options) else []
+    if colon and re.split(r"[.\[]", where, maxsplit=1)[0] in names:
+        return f"{path}.{where}" if path else where, cause
+    return path, str(error)
 
 
 def toml_text(value: object) -> str:

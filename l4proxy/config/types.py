@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NewType
 
+from l4proxy.errors import cannot_read
 from l4proxy.registry import Kind
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "ListenAddress",
     "MatchTable",
     "Network",
+    "OwnClusterName",
     "Percent",
     "Plugin",
     "PortRange",
@@ -53,6 +55,8 @@ FilePath = NewType("FilePath", str)
 """A file; in a configuration file relative to that file's folder, after loading ready to be opened."""
 ClusterName = NewType("ClusterName", str)
 """The name of a cluster; that it exists is checked when the configuration is loaded, also in a plugin's options."""
+OwnClusterName = NewType("OwnClusterName", str)
+"""What a plugin calls a cluster that it makes for itself; options may name it like those of the configuration."""
 
 if TYPE_CHECKING:
     ListenAddress = Address | AddressRange
@@ -163,7 +167,7 @@ def _read_secret(path: Path) -> str:
     try:
         return path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
+        raise ValueError(cannot_read(path, error)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from l4proxy.errors import cannot_read
 from l4proxy.tls.certificate import Certificate, read_certificates
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _read(path: str, where: str) -> list[Certificate]:
     try:
         return read_certificates(path)
     except OSError as error:
-        raise ValueError(f"{where}: cannot read {path}: {error.strerror}") from None
+        raise ValueError(f"{where}: {cannot_read(path, error)}") from None
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
@@ -113,7 +114,7 @@ def _check_key_file(path: str, where: str) -> None:
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise ValueError(f"{where}: cannot read {path}: {error.strerror}") from None
+        raise ValueError(f"{where}: {cannot_read(path, error)}") from None
     if b"PRIVATE KEY-----" not in content:
         instead = "it is a certificate" if b"-----BEGIN CERTIFICATE-----" in content else "it is not PEM"
         raise ValueError(f"{where}: there is no private key in {path}: {instead}")

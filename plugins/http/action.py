@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from l4proxy.balancer import stable_hash
-from l4proxy.errors import UpstreamError
+from l4proxy.errors import UpstreamError, cannot_read
 from l4proxy.plugins.http.action_config import Retry
 from l4proxy.plugins.http.conditions import cookie, query_parameter
 from l4proxy.plugins.http.field_changes import compile_changes
@@ -238,11 +238,11 @@ class _Responder:
                 status = os.fstat(file.fileno())
                 if status.st_mtime_ns != self._changed:
                     if status.st_size > MAX_FILE:
-                        raise ValueError(f"file: {path} is larger than {MAX_FILE >> 20} MiB")
+                        raise ValueError(f"respond.file: {path} is larger than {MAX_FILE >> 20} MiB")
                     self._body, self._changed = file.read(), status.st_mtime_ns
         except OSError as error:
             if not self._changed:
-                raise ValueError(f"file: cannot read {path}: {error.strerror}") from None
+                raise ValueError(f"respond.file: {cannot_read(path, error)}") from None
 
     def answer(self, exchange: Exchange) -> HttpResponse:
         config = self._config

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from l4proxy.address import Address
-from l4proxy.config.types import ClusterName, Duration, FilePath, Range, Size
+from l4proxy.config.types import ClusterName, Duration, FilePath, OwnClusterName, Range, Size
 from l4proxy.plugins.host_files import check_servers
 from l4proxy.plugins.http.field_config import FieldMatch
 from l4proxy.plugins.name_patterns import NamePattern
@@ -137,7 +137,7 @@ class Forward:
     """Name servers to ask (`192.0.2.53:53`) instead of the system's."""
     max_names: Annotated[int, Range(1)] = 1024
     """Names of which the addresses are kept."""
-    name: str = "forward"
+    name: OwnClusterName = OwnClusterName("forward")
     """What logs and statistics show as the cluster, and `upstreams` calls it."""
 
     def __post_init__(self) -> None:

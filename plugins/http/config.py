@@ -93,7 +93,7 @@ class HttpConfig:
     """What clients may send."""
     upstream: Upstream = Upstream()
     """Connections to endpoints."""
-    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    upstreams: Mapping[ClusterName, Upstream] = field(default_factory=dict)
     """Other settings for some clusters, by name."""
 
     http2: Http2Options = Http2Options()

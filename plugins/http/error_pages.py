@@ -8,10 +8,12 @@ from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from l4proxy.errors import cannot_read
 from l4proxy.plugins.http.message import HttpResponse
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.http.message import HttpRequest
+    from l4proxy.errors import cannot_read
+from l4proxy.plugins.http.message import HttpRequest
 
 __all__ = ["ErrorPages"]
 
@@ -29,8 +31,7 @@ class ErrorPages:
                 with open(path, encoding="utf-8") as file:
                     self._pages[key] = file.read(MAX_PAGE)
             except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-                raise ValueError(f"error_pages: cannot read {path}: {reason}") from None
+                raise ValueError(f"error_pages.{key}: {cannot_read(path, error)}") from None
 
     def response(self, request: HttpRequest, status: int, details: str) -> HttpResponse:
         """``details`` go to the client: they say nothing of what is behind."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from l4proxy.config.types import ClusterName
 from l4proxy.plugins.dns_resolver import DnsResolver
 from l4proxy.plugins.host_files import is_ip
 from l4proxy.plugins.http.pool import cluster_pool
@@ -57,7 +58,7 @@ class ForwardHosts:
             refresh=5.0,
         )
         self._cluster = host_cluster(config.name, config.connect_timeout, config.max_connections, server)
-        options = layer.config.upstreams.get(config.name, layer.config.upstream)
+        options = layer.config.upstreams.get(ClusterName(config.name), layer.config.upstream)
         self._pool = cluster_pool(self._cluster, options, server)
         self._tunnels = cluster_pool(self._cluster, options, server, tunnels=True)
         self._stats = server.stats.group(HttpForwardStats, name=config.name)

@@ -6,6 +6,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from l4proxy.config.types import ClusterName
 from l4proxy.message_filters import MessageFilters
 from l4proxy.networks import NetworkSet
 from l4proxy.plugins.http.action import Action
@@ -51,7 +52,7 @@ class Layer:
         self.filters = MessageFilters("http", config.filters, server)
         try:
             self.hosts = VirtualHostTable(route_tables(config, self._action))
-        except ValueError:
+        except Exception:
             self.filters.cleanup()
             raise
         self._only = self.hosts.only
@@ -104,7 +105,7 @@ class Layer:
     def pool(self, name: str) -> ClusterPool:
         """The connections to a cluster, as this filter wants them. Raises NoSuchCluster."""
         cluster = self.server.clusters.find(name)
-        return cluster_pool(cluster, self.config.upstreams.get(name, self.config.upstream), self.server)
+        return cluster_pool(cluster, self.config.upstreams.get(ClusterName(name), self.config.upstream), self.server)
 
     # For each request
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from l4proxy.config.text import refusal
 from l4proxy.plugins.http.conditions import MAX_SUBJECT, Condition, compile_conditions, safe_regex
 from l4proxy.plugins.http.patterns import path_segments
 from l4proxy.plugins.http.route_config import Route
@@ -121,7 +122,7 @@ def _compile(
             if make_action is not None:
                 route.action = make_action(config, route.name)
         except ValueError as error:
-            raise ValueError(f"{path}[{at}]: {error}") from None
+            raise ValueError(": ".join(refusal(f"{path}[{at}]", error, config))) from None
         routes.append(route)
     return routes
 

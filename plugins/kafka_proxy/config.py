@@ -29,7 +29,7 @@ class KafkaProxyConfig:
     routes: tuple[KafkaRoute, ...] = ()
     """Topics, groups and transactional ids that are at other clusters, which clients see as one with this. The first
     route that has a name says where it is."""
-    logins: Mapping[str, KafkaLogin] = field(default_factory=dict)
+    logins: Mapping[ClusterName, KafkaLogin] = field(default_factory=dict)
     """Who the proxy is to brokers that it asks itself, where there are routes and brokers want to know (SASL), by
     cluster: `{ logs = { username = "l4proxy", password = { env = "LOGS_PASSWORD" } } }`."""
     filters: tuple[UseKafkaFilter, ...] = ()
@@ -64,9 +64,10 @@ class KafkaProxyConfig:
 
     def __post_init__(self) -> None:
         clusters = [self.cluster, *(route.cluster for route in self.routes)]
-        for name in self.logins:
-            if name not in clusters:
-                raise ValueError(f"logins: no route leads to a cluster {name!r}{did_you_mean(name, clusters)}")
+        for login in self.logins:
+            if login not in clusters:
+                wrong = f"no route leads to a cluster {login!r}{did_you_mean(login, clusters)}"
+                raise ValueError(f"logins.{login}: {wrong}")
         if self.broker_names and (problem := problem_of(self.broker_names)):
             raise ValueError(f"broker_names: {problem}")
         for node in self.broker_ports:
@@ -74,11 +75,11 @@ class KafkaProxyConfig:
                 raise ValueError(f"broker_ports: {node!r} is not the id of a broker")
         if self.broker_ports and self.broker_names:
             raise ValueError("broker_ports: brokers are told apart by port or by name; not both")
-        for name in self.deny:
+        for at, name in enumerate(self.deny):
             if name not in BY_NAME:
-                raise ValueError(f"deny: there is no API {name!r}{did_you_mean(name, BY_NAME)}")
+                raise ValueError(f"deny[{at}]: there is no API {name!r}{did_you_mean(name, BY_NAME)}")
             if name in NEEDED:
-                raise ValueError(f"deny: no client can do without {name}")
+                raise ValueError(f"deny[{at}]: no client can do without {name}")
 
 
 NEEDED = ("ApiVersions", "Metadata", "SaslHandshake", "SaslAuthenticate")

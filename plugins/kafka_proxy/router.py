@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from l4proxy.codec import LocalProtocolError, RemoteProtocolError
+from l4proxy.config.types import ClusterName
 from l4proxy.logging_setup import once_per
 from l4proxy.plugins.kafka_proxy.asking import NoAnswer, lines_of
 from l4proxy.plugins.kafka_proxy.message import BadMessage, KafkaRequest, KafkaResponse
@@ -202,7 +203,8 @@ class Router:
     async def _answer_of(self, cluster: Cluster, question: bytes) -> bytes:
         """Raises NoAnswer."""
         config = self._session.shared.config
-        return await lines_of(cluster, config.logins.get(cluster.name)).ask(question, config.max_message, TIMEOUT)
+        login = config.logins.get(ClusterName(cluster.name))
+        return await lines_of(cluster, login).ask(question, config.max_message, TIMEOUT)
 
     def _not_in_our_name(self, request: KafkaRequest) -> str:
         """Why a cluster that knows the proxy by a login of its own is not asked: what it answers is for the proxy, and

@@ -139,6 +139,107 @@ def test_what_clusters_are_made_of_is_tried(l4proxy: Any, file: Any, tmp_path: P
     assert "clusters[0].tls" in err
 
 
+LISTENER = """
+[[listeners]]
+address = "127.0.0.1:0"
+[[listeners.filters]]
+use = "{}"
+{}
+
+[[clusters]]
+name = "backend"
+endpoints = ["127.0.0.1:1"]
+"""
+NAMED = {
+    "http": [
+        ('upstreams = { bakend = { protocol = "http2" } }', "upstreams.bakend"),
+        ('filters = [{ use = "health_check", min_endpoints = { bakend = 1 } }]', "filters[0].min_endpoints.bakend"),
+        ('filters = [{ use = "mirror", cluster = "bakend" }]', "filters[0].cluster"),
+        ('filters = [{ use = "ext_authz", cluster = "bakend" }]', "filters[0].cluster"),
+        ('filters = [{ use = "grpc_health", services = { "a.B" = "bakend" } }]', 'filters[0].services."a.B"'),
+        ('routes = [{ prefix = "/", clusters = [{ cluster = "bakend" }] }]', "routes[0].clusters[0].cluster"),
+        (
+            'routes = [{ prefix = "/", cluster_header = "x", allowed_clusters = ["bakend"] }]',
+            "routes[0].allowed_clusters[0]",
+        ),
+    ],
+    "redis_proxy": [
+        ('read_cluster = "bakend"', "read_cluster"),
+        ('mirrors = [{ cluster = "bakend" }]', "mirrors[0].cluster"),
+        ('routes = [{ prefix = "a", cluster = "bakend" }]', "routes[0].cluster"),
+    ],
+    "kafka_proxy": [
+        ('routes = [{ topics = ["a"], cluster = "bakend" }]', "routes[0].cluster"),
+        ('filters = [{ use = "mirror", topics = ["a"], cluster = "bakend" }]', "filters[0].cluster"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("use", "options", "where"), [(use, *one) for use, several in NAMED.items() for one in several]
+)
+def test_a_cluster_that_is_not_there(l4proxy: Any, file: Any, use: str, options: str, where: str) -> None:
+    path = file(LISTENER.format(use, f'cluster = "backend"\n{options}'))
+    status, out, err = l4proxy("check", path)
+    cause = "there is no cluster 'bakend' (did you mean 'backend'?)"
+    assert (status, out) == (2, "")
+    assert err == f"error: {path}:7: listeners[0].filters[0].{where}: {cause}\n"
+    assert l4proxy("run", path) == (status, out, err)
+
+
+def test_a_cluster_that_a_filter_makes_for_itself_has_a_name_too(l4proxy: Any, file: Any) -> None:
+    forward = 'routes = [{ prefix = "/", forward = { allow = ["a.test"], name = "out" } }]'
+    for name, status in (("out", 0), ("outt", 2)):
+        upstreams = f'upstreams = {{ {name} = {{ idle_timeout = "1s" }} }}'
+        assert l4proxy("check", file(LISTENER.format("http", f"{upstreams}\n{forward}"))).status == status
+
+
+@pytest.mark.parametrize(
+    ("use", "options", "where"),
+    [
+        ("http", 'error_pages = { 503 = "page.htm" }', "error_pages.503"),
+        ("http", 'routes = [{ prefix = "/", respond = { file = "page.htm" } }]', "routes[0].respond.file"),
+        ("http", 'filters = [{ use = "basic_auth", file = "page.htm" }]', "filters[0].file"),
+        (
+            "http",
+            'routes = [{ prefix = "/", cluster = "backend", filters = [{ use = "basic_auth", file = "page.htm" }] }]',
+            "routes[0].filters[0].file",
+        ),
+        ("http", 'filters = [{ use = "jwt_authn", jwks = "page.htm" }]', "filters[0].jwks"),
+        ("redis_proxy", 'filters = [{ use = "auth", file = "page.htm" }]', "filters[0].file"),
+    ],
+)
+def test_a_file_that_is_not_there(l4proxy: Any, file: Any, tmp_path: Path, use: str, options: str, where: str) -> None:
+    (tmp_path / "page.html").touch()
+    path = file(LISTENER.format(use, f'cluster = "backend"\n{options}'))
+    status, out, err = l4proxy("check", path)
+    cause = f"cannot read {tmp_path}/page.htm: No such file or directory (did you mean '{tmp_path}/page.html'?)"
+    assert (status, out) == (2, "")
+    assert err == f"error: {path}:7: listeners[0].filters[0].{where}: {cause}\n"
+
+
+def test_every_filter_is_tried(l4proxy: Any, file: Any) -> None:
+    path = file(
+        LISTENER.format("direct_response", 'file = "a.txt"')
+        + LISTENER.partition("[[clusters]]")[0]
+        .format("direct_response", 'file = "b.txt"')
+        .replace('address = "', 'name = "b"\naddress = "')
+    )
+    status, _out, err = l4proxy("check", path)
+    assert status == 2
+    assert [line.partition(": cannot read")[0] for line in err.splitlines()] == [
+        f"error: {path}:6: listeners[0].filters[0].file",
+        f"error: {path}:17: listeners[1].filters[0].file",
+    ]
+
+
+def test_what_stands_in_files_is_read(l4proxy: Any, file: Any, tmp_path: Path) -> None:
+    (tmp_path / "users.acl").write_text("user ann on +@raed\n")
+    path = file(LISTENER.format("redis_proxy", 'cluster = "backend"\nfilters = [{ use = "auth", file = "users.acl" }]'))
+    assert "filters[0].filters[0].file: " in (err := l4proxy("check", path).err)
+    assert "users.acl: line 1: there is no category @raed" in err
+
+
 def test_nothing_outside_is_touched(l4proxy: Any, file: Any, tmp_path: Path) -> None:
     """No socket is made, no log opened."""
     path = file(

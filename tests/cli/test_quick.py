@@ -191,7 +191,7 @@ def test_errors_speak_of_options(l4proxy: Any, plugin_dir: str, words: list[str]
         (["[::1:80", "a:1"], "LISTEN: "),
         (["192.0.2.1:80", "127.0.0.1:1"], "LISTEN: cannot listen on 192.0.2.1:80: Cannot assign requested address."),
         (["unix:/nix/there", "127.0.0.1:1"], "LISTEN: cannot listen on unix:/nix/there: No such file or directory"),
-        (["127.0.0.1:0", "127.0.0.1:1", "--access-log", "/"], "--access-log: path: cannot open /: Is a directory"),
+        (["127.0.0.1:0", "127.0.0.1:1", "--access-log", "/"], "--access-log: cannot open /: Is a directory"),
     ],
 )
 def test_wrong_places(l4proxy: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:

@@ -63,6 +63,16 @@ def test_a_file_that_is_wrong(l4proxy: Any, tmp_path: Path) -> None:
     assert err == f"error: {file}:4: listeners[0].filters[0]: unknown filter 'ehco' (did you mean 'echo'?)\n"
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_found_when_it_is_made_says_the_line_and_ends_the_start(tmp_path: Path, workers: int) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(f"workers = {workers}\n" + ECHO.replace('"echo"', '{ use = "direct_response", file = "nix" }'))
+    done = subprocess.run([sys.executable, "-m", "l4proxy", "run", str(file)], capture_output=True, text=True)
+    cause = f"cannot read {tmp_path}/nix: No such file or directory"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {file}:5: listeners[0].filters[0].file: {cause}\n"
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, form: str) -> None:
     file = tmp_path / "a.toml"

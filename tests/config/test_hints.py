@@ -156,5 +156,10 @@ def test_what_stands_in_a_value() -> None:
         ((Tree("b"),), "t.branches"),
     ]
     assert [path for _, _, path in children(shape_of(tuple[Tree, ...]), tree.branches, "t")] == ["t[0]"]
-    assert [path for _, _, path in children(shape_of(dict[str, int]), {"x": 1, "y z": 2}, "m")] == ["m.x", 'm."y z"']
+    assert [(value, path) for _, value, path in children(shape_of(dict[str, int]), {"x": 1, "y z": 2}, "m")] == [
+        ("x", "m.x"),
+        (1, "m.x"),
+        ("y z", 'm."y z"'),
+        (2, 'm."y z"'),
+    ]
     assert list(children(shape_of(int), 5, "n")) == []

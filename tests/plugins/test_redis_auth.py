@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from l4proxy.errors import ConfigError
 from l4proxy.plugins.redis.proxy import RedisProxy
 from l4proxy.plugins.redis_auth import RedisAuth
 from l4proxy.protocols.redis.request import encode_command
@@ -100,7 +101,7 @@ def test_a_file(redis_memory: RedisMemory, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_refused(options: dict[str, Any], problem: str, redis_memory: RedisMemory) -> None:
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(ConfigError, match=problem):
         redis_memory.start(use(RedisAuth, **options))
 
 

@@ -84,7 +84,7 @@ def test_a_route_alone_may_have_filters() -> None:
         ({"without": ["cosr"]}, r"routes\[0\]\.without\[0\]: 'cosr' is not in filters \(did you mean 'cors'\?\)"),
         ({"filters": [*CORS, *CORS]}, r"routes\[0\]\.filters\[1\]: a route has each filter once"),
         ({"filters": CORS, "without": ["cors"]}, r"routes\[0\]\.without: 'cors' is in the route's filters"),
-        ({"filters": [{"use": "basic_auth", "file": "/nowhere"}]}, r"routes\[0\]: file: cannot read /nowhere"),
+        ({"filters": [{"use": "basic_auth", "file": "/nowhere"}]}, r"routes\[0\]\.filters\[0\]\.file: cannot read"),
     ],
 )
 def test_what_is_wrong_is_said(route: dict[str, Any], words: str) -> None:
