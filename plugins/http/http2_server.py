@@ -101,7 +101,7 @@ class Http2Server(ServerConnection):
                     self._begin(event)
             else:
                 self._take(event)
-        if not self._flushing:
+        if not self._flushing and (codec.has_output or self._draining or codec.ending):
             self._flush_soon()
         if self._timer is None and codec.waiting:
             self._timer = self._host.timers.call_later(_TICK, self._tick)

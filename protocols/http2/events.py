@@ -79,6 +79,13 @@ class DataReceived:
         self.size += size
         self.end = end
 
+    def add_all(self, parts: list[memoryview], size: int) -> None:
+        """The same of several frames, none of which was the last."""
+        if self._more is None:
+            self._more = []
+        self._more += parts
+        self.size += size
+
     @property
     def data(self) -> bytes:
         data = self._first

@@ -97,6 +97,11 @@ class Output:
             self._out_size = 0
         return out
 
+    @property
+    def has_output(self) -> bool:
+        """``parts_to_send``, or ``drained``, may have something to say."""
+        return bool(self._out or self._ready or self._drained)
+
     def drained(self) -> list[Http2Stream]:
         """Streams that were full and, since this was last asked, are not any more."""
         if not self._drained:

@@ -174,6 +174,40 @@ def test_padding_counts_and_is_not_data() -> None:
     assert (event.data, event.size) == (b"hello", 11)
 
 
+_LARGE = st.tuples(st.sampled_from([1, 1, 1, 3]), st.sampled_from([5000, 5000, 16384, 3, 0]), st.integers(1, 9))
+
+
+@given(st.lists(_LARGE, max_size=8), st.sampled_from([20_000, 50_000, 1 << 20]), st.sampled_from([None, 30_000]))
+def test_frames_that_are_alike_are_read_together_as_they_are_one_by_one(
+    runs: list[tuple[int, int, int]], window: int, length: int | None
+) -> None:
+    limits = Limits(stream_window=window, connection_window=100_000)
+    said = [*POST, *([] if length is None else [("content-length", str(length))])]
+    outcomes: list[Any] = []
+    frames = [data(at, bytes([count]) * size) for at, size, count in runs for _ in range(count)]
+    whole = b"".join(frames)
+    for reads in (frames, [whole], [whole[at : at + 40_000] for at in range(0, len(whole), 40_000)]):
+        connection = server(limits)
+        connection.receive_data(headers(1, said, end=False) + headers(3, said, end=False))
+        got: dict[int, bytes] = {1: b"", 3: b""}
+        faults = []
+        try:
+            for read in reads:
+                for event in connection.receive_data(read):
+                    if isinstance(event, DataReceived):
+                        got[event.stream.id] += event.data
+                        assert event.size == len(event.data)
+                    else:
+                        assert isinstance(event, StreamReset)
+                        faults.append((event.stream.id, event.detail))
+        except Http2Error as error:
+            outcomes.append((error.code,))  # events of the read that broke it are dropped
+            continue
+        left = [(at, stream.recv_window, stream.expected) for at, stream in connection.streams.items()]
+        outcomes.append((got, faults, left, connection._recv_window, connection.guard.work))
+    assert outcomes[1] == outcomes[2] == outcomes[0]
+
+
 def test_headers_with_all_that_flags_can_add() -> None:
     connection = server()
     wire = frame(FrameType.HEADERS, 0x2D, 1, b"\3" + b"\0\0\0\0\x10" + block(GET) + bytes(3))

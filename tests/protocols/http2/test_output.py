@@ -44,6 +44,19 @@ def test_a_small_answer_is_two_frames_in_one_write() -> None:
     assert stream.closed
 
 
+def test_it_says_whether_there_may_be_anything_to_send() -> None:
+    connection = server()
+    (stream,) = streams(connection, 1)
+    said = [connection.has_output]
+    connection.send_data(stream, bytes(2 * connection.send_window), False)
+    said.append(connection.has_output)
+    everything(connection)
+    connection.drained()
+    said.append(connection.has_output)  # what is left waits for windows
+    connection.receive_data(window_update_frame(1, 10) + window_update_frame(0, 10))
+    assert [*said, connection.has_output] == [False, True, False, True]
+
+
 def test_a_body_is_cut_at_the_frame_size() -> None:
     connection = server()
     (stream,) = streams(connection, 1)
