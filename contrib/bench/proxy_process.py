@@ -34,10 +34,18 @@ class ProxyProcess:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of this host that nobody else is given while the bench runs.
+
+    A socket is bound to it with SO_REUSEADDR and does not listen. The kernel then gives the port to no one who asks for
+    any, and still to a server that asks for this one with SO_REUSEADDR, as all do. Without it another program could
+    listen there before the proxy does: the load would meet that one, and its resets.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    port: int = keeper.getsockname()[1]
+    keeper.detach()
+    return port
 
 
 @contextmanager

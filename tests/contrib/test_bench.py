@@ -100,6 +100,27 @@ def test_what_is_counted_has_no_errors_in_it(load: Path) -> None:
     assert done.stderr.startswith("load: cannot connect")
 
 
+PORTS = """
+import socket, sys
+sys.path.insert(0, sys.argv[1])
+from proxy_process import free_port
+
+port = free_port()
+with socket.socket() as anybody:
+    try:
+        anybody.bind(("127.0.0.1", port))
+    except OSError as error:
+        print(error.strerror)
+with socket.create_server(("127.0.0.1", port)):
+    print("a server has it")
+"""
+
+
+def test_the_port_of_a_proxy_is_given_to_nobody_else() -> None:
+    done = subprocess.run([sys.executable, "-c", PORTS, str(BENCH)], capture_output=True, text=True)
+    assert done.stdout == "Address already in use\na server has it\n", done.stderr
+
+
 def test_a_proxy_against_itself(tmp_path: Path) -> None:
     file = tmp_path / "small.json"
     done = bench("--case", "small", "--peers", "l4proxy,l4proxy", "--json", str(file))
