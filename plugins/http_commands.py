@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.cli.quick import Draft, QuickCommand, add_shared_options
 from l4proxy.errors import ConfigError, ConfigProblem
 from l4proxy.hookspecs import hookimpl
-from l4proxy.registry import Kind
 
 if TYPE_CHECKING:
     from l4proxy.hookspecs import Register
@@ -45,38 +44,11 @@ class Http(_Requests):
     """
 
     name = "http"
+    protocol = "http"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--http",
-            metavar="NAME[:key=value,...]",
-            action="append",
-            default=[],
-            help="use an HTTP filter; may be repeated (l4proxy explain lists them)",
-        )
         parser.add_argument("--quiet", action="store_true", help="no line per request")
-
-    def run(self, args: argparse.Namespace, plugins: PluginManager) -> int:
-        names = plugins.registry.names
-        for text in args.use:
-            name = text.partition(":")[0]
-            if name in names(Kind.MESSAGE_FILTER, "http") and name not in names(Kind.FILTER):
-                raise ConfigError([ConfigProblem(f"--use {text}", f"an HTTP filter is used by --http {text}")])
-        return super().run(args, plugins)
-
-    def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
-        from l4proxy.cli.use import parse_use
-
-        filters = [parse_use(text) for text in args.http]
-        return {**super().terminal(args), **({"filters": filters} if filters else {})}
-
-    def draft(self, args: argparse.Namespace) -> Draft:
-        draft = super().draft(args)
-        last = len(args.use)
-        for at, text in enumerate(args.http):
-            draft.options[f"listeners[0].filters[{last}].filters[{at}]"] = f"--http {text}"
-        return draft
 
 
 class ForwardCommand(_Requests):

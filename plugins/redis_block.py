@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
+from l4proxy.protocols.redis.commands import check_names
 from l4proxy.stats import Stats, labelled_counter
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class RedisBlockConfig:
     """Block these, too: `["GETSET", "CLIENT|KILL"]`."""
     allow: tuple[str, ...] = ("ACL|WHOAMI", "ACL|CAT", "ACL|GENPASS")
     """Let these pass all the same: `["CONFIG|GET"]`."""
+
+    def __post_init__(self) -> None:
+        check_names("commands", self.commands)
+        check_names("allow", self.allow)
 
     def blocked(self) -> frozenset[str]:
         """The names, in capitals."""

@@ -10,6 +10,7 @@ from l4proxy.config.types import Duration, Percent, Range
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.delays import Delays
 from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
+from l4proxy.protocols.redis.commands import check_names
 from l4proxy.stats import Stats, counter, gauge
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class RedisFaultConfig:
             raise ValueError("delay: write delay, or error, or both")
         if "\r" in self.error or "\n" in self.error:
             raise ValueError("error: is one line")
+        check_names("commands", self.commands)
 
 
 class RedisFaultStats(Stats, subsystem="redis_fault"):

@@ -10,6 +10,7 @@ from l4proxy.config.types import Duration, Range
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.local_ratelimit import LocalRatelimitStats, TokenBuckets
 from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
+from l4proxy.protocols.redis.commands import check_names
 
 if TYPE_CHECKING:
     from l4proxy.server import Server
@@ -45,6 +46,7 @@ class RedisLocalRatelimitConfig:
     def __post_init__(self) -> None:
         if self.per == "key_prefix" and not self.delimiter:
             raise ValueError("delimiter: a prefix has to end somewhere")
+        check_names("commands", self.commands)
 
 
 class RedisLocalRatelimit(RedisFilter[RedisLocalRatelimitConfig]):

@@ -64,6 +64,9 @@ class QuickCommand(Command):
 
     terminal_filter: ClassVar[str]
     """The filter that ends the chain, and has an option ``cluster``."""
+    protocol: ClassVar[str] = ""
+    """What the terminal filter speaks, where it has an option ``filters`` for message filters: they have an option of
+    this name (``--redis NAME:key=value``)."""
     more_ports: ClassVar[int] = 0
     """Ports behind that of LISTEN that are listened on, too, unless LISTEN is a range: for a terminal filter that tells
     servers apart by them."""
@@ -81,17 +84,30 @@ class QuickCommand(Command):
             help="where to connect to: host:port or unix:/path; several share the load",
         )
         add_shared_options(parser)
+        if self.protocol:
+            parser.add_argument(
+                f"--{self.protocol}",
+                dest="message_filters",
+                metavar="NAME[:key=value,...]",
+                action="append",
+                default=[],
+                help=f"use a message filter of {self.protocol}; may be repeated (l4proxy explain lists them)",
+            )
 
     def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
         """The last filter with its options, as a file would hold it."""
-        return {"use": self.terminal_filter, "cluster": CLUSTER}
+        filters = [parse_use(text) for text in getattr(args, "message_filters", ())]
+        return {"use": self.terminal_filter, "cluster": CLUSTER, **({"filters": filters} if filters else {})}
 
     def draft(self, args: argparse.Namespace) -> Draft:
         """The configuration that the arguments ask for. Raises ConfigError."""
         args.listen = widened(args.listen, self.more_ports)
         draft = shared_draft(args)
         filters = draft.config["listeners"][0]["filters"]
-        draft.options[f"listeners[0].filters[{len(filters)}]"] = self.terminal_filter
+        last = f"listeners[0].filters[{len(filters)}]"
+        draft.options[last] = self.terminal_filter
+        for at, text in enumerate(getattr(args, "message_filters", ())):
+            draft.options[f"{last}.filters[{at}]"] = f"--{self.protocol} {text}"
         filters.append(self.terminal(args))
         return draft
 
@@ -99,6 +115,10 @@ class QuickCommand(Command):
         from l4proxy.cli.run import serve_configuration
 
         draft = self.draft(args)
+        if self.protocol:
+            from l4proxy.cli.place import check_places
+
+            check_places(self.protocol, args.use, args.message_filters, plugins.registry)
 
         def load(_text: str) -> Config:
             return load_mapping(draft.config, plugins.registry)

@@ -31,17 +31,10 @@ class Redis(QuickCommand):
 
     name = "redis"
     terminal_filter = "redis_proxy"
+    protocol = "redis"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--redis",
-            metavar="NAME[:key=value,...]",
-            action="append",
-            default=[],
-            help="use a message filter of Redis; may be repeated (l4proxy explain lists them)",
-        )
-
         parser.add_argument(
             "--topology",
             choices=get_args(Topology),
@@ -50,15 +43,9 @@ class Redis(QuickCommand):
         )
 
     def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
-        filters = [parse_use(text) for text in args.redis]
-        own = {"filters": filters} if filters else {}
-        return {**super().terminal(args), "topology": args.topology, **own}
+        return {**super().terminal(args), "topology": args.topology}
 
     def draft(self, args: argparse.Namespace) -> Draft:
         if args.admin and not any(parse_use(text)["use"] == WATCH for text in args.use):
             args.use.insert(0, WATCH)  # somebody is there to look
-        draft = super().draft(args)
-        last = len(args.use)
-        for at, text in enumerate(args.redis):
-            draft.options[f"listeners[0].filters[{last}].filters[{at}]"] = f"--redis {text}"
-        return draft
+        return super().draft(args)

@@ -7,6 +7,7 @@ it does not know is a command all the same, only one of which nothing is known.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -16,7 +17,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.command_data import COMMANDS
 from l4proxy.protocols.redis.keys import KeySpec, find_keys, read_key_specs
 
-__all__ = ["BUILT_IN", "Command", "CommandTable", "Head", "Row"]
+__all__ = ["BUILT_IN", "Command", "CommandTable", "Head", "Row", "check_names"]
 
 MAX_HEADS = 4096
 """Beginnings of commands that are remembered; when there are more, all are found out again."""
@@ -72,6 +73,15 @@ class Command:
     def key_uses(self, arguments: Sequence[bytes]) -> list[tuple[bytes, KeySpec]]:
         """The keys, each with what the command does with it."""
         return [(arguments[at], spec) for at, spec in find_keys(self.name, self.key_specs, arguments)]
+
+
+def check_names(option: str, names: Iterable[str]) -> None:
+    """Raises ValueError for a name that no command has, and that is nearly one's (``flushal``, ``CONFIG GET``). All
+    others may be a module's."""
+    for at, name in enumerate(names):
+        if name.upper() not in COMMANDS and "." not in name:
+            for near in difflib.get_close_matches(name.upper(), COMMANDS, n=1, cutoff=0.8):
+                raise ValueError(f"{option}[{at}]: there is no command {name!r} (did you mean {near!r}?)")
 
 
 UNKNOWN: Final = Command("")

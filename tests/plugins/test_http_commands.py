@@ -57,11 +57,6 @@ def test_forward_says_what_is_wrong(arguments: list[str], message: str, capsys: 
     assert message in capsys.readouterr().err
 
 
-def test_http_says_how_http_filters_are_used(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["http", "127.0.0.1:0", "127.0.0.1:1", "--use", "cors:origins=[a]"]) == 2
-    assert "--use cors:origins=[a]: an HTTP filter is used by --http cors:origins=[a]" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "logs"),
     [([], ["http_lines"]), (["--quiet"], []), (["--access-log", "-"], ["file"])],

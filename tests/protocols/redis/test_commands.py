@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis import commands
-from l4proxy.protocols.redis.commands import BUILT_IN, UNKNOWN, Command, CommandTable
+from l4proxy.protocols.redis.commands import BUILT_IN, UNKNOWN, Command, CommandTable, check_names
 from l4proxy.protocols.redis.keys import read_key_specs
 from l4proxy.protocols.redis.request import encode_command
 from services.needs import needs
@@ -113,3 +114,15 @@ def test_http_is_refused(name: bytes) -> None:
 
 def test_the_script_says_where_it_writes() -> None:
     assert str(TABLE.relative_to(ROOT)) in Path(SCRIPT).read_text()
+
+
+@pytest.mark.parametrize(("name", "near"), [("flushal", "FLUSHALL"), ("CONFIG GET", "CONFIG|GET"), ("GETT", "GET")])
+def test_a_misspelt_name(name: str, near: str) -> None:
+    with pytest.raises(
+        ValueError, match=re.escape(f"commands[1]: there is no command {name!r} (did you mean {near!r}?)")
+    ):
+        check_names("commands", ["get", name])
+
+
+def test_names_that_can_be_meant() -> None:
+    check_names("commands", ["flushall", "CLIENT|KILL", "JSON.GET", "FLUSHALL.", "my-own-command"])
