@@ -115,6 +115,7 @@ class Grpc(HttpFilter[GrpcConfig]):
         wanted = None if value is None else read_timeout(value)
         if most and (wanted is None or wanted > most):
             request.headers["Grpc-Timeout"] = encode_timeout(most)
+            call.exchange.call_limit = most
             call.timer = self.conn.call_later(most, lambda: self._too_late(call))
 
     def on_response(self, response: HttpResponse) -> HttpResponse | None:
@@ -136,7 +137,7 @@ class Grpc(HttpFilter[GrpcConfig]):
             _record(stats, call)
 
     def _too_late(self, call: _Call) -> None:
-        call.exchange.fail(504, "deadline", "the deadline of the call is over (grpc-timeout)")
+        call.exchange.fail(504, "deadline", "the deadline of the call is over (grpc-timeout)", "DT")
 
     def _done(self, call: _Call, why: str) -> None:
         if call.timer is not None:
@@ -146,7 +147,8 @@ class Grpc(HttpFilter[GrpcConfig]):
         stats = self.shared.of(exchange.request.path, status)
         stats.calls_total.add(status)
         stats.call_seconds.record(time.monotonic() - exchange.started)
-        stats.deadlines_total += why == "deadline"
+        response = exchange.response
+        stats.deadlines_total += (why or (response.details if response is not None else "")) == "deadline"
         _record(stats, call)
 
 

@@ -145,6 +145,11 @@ class MessageReader:
         self._head = b""
         self._left = 0
 
+    @property
+    def between(self) -> bool:
+        """What was fed ends with a whole message, or is nothing."""
+        return not self._left and not self._head
+
     def feed(self, data: bytes) -> None:
         at, end = 0, len(data)
         while at < end:

@@ -39,6 +39,7 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             "FailLate": grpc.unary_stream_rpc_method_handler(self.fail_late),
             "Flaky": grpc.unary_unary_rpc_method_handler(self.flaky),
             "Slow": grpc.unary_unary_rpc_method_handler(self.slow),
+            "Begin": grpc.stream_stream_rpc_method_handler(self.begin),
         }
         return handlers.get(method)
 
@@ -63,6 +64,11 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         if self.fails >= 0:
             context.abort(grpc.StatusCode.UNAVAILABLE, "try again")
         return message
+
+    def begin(self, messages: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        """Answer the first message, and then nothing for as long as somebody waits."""
+        yield next(messages)
+        yield self.slow(b"", context)
 
     def slow(self, message: bytes, context: Any) -> bytes:
         while context.is_active():

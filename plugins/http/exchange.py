@@ -38,7 +38,7 @@ from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
 from l4proxy.plugins.http.flow import RequestFlow, ResponseFlow
-from l4proxy.plugins.http.grpc_answers import as_grpc
+from l4proxy.plugins.http.grpc_answers import as_grpc, follow, last_words
 from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
 from l4proxy.plugins.http.hedging import Hedging
 from l4proxy.plugins.http.log_operators import PROBLEM
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.http.layer import Layer
     from l4proxy.plugins.http.pool import ClusterPool, Wait
     from l4proxy.plugins.http.routes import CompiledRoute
+    from l4proxy.protocols.grpc import MessageReader
     from l4proxy.splice import BoundedSplicer
 
 __all__ = ["Exchange"]
@@ -72,9 +73,10 @@ class Exchange:
     __slots__ = (
         "_held_client", "_held_upstream", "_kept", "_request_flow", "_response_flow", "_wait", "action", "attempts",
         "bucket", "call_limit", "client", "connection", "cookie", "endpoint", "finished", "first_byte_at", "flags",
-        "hedging", "host", "layer", "moved", "moved_at", "notes", "pool", "received", "request", "request_done_at",
-        "request_ended", "request_full", "responded", "response", "response_full", "retrying", "route", "seen_moved",
-        "sent", "sent_at", "splicer", "started", "stream", "tried", "try_at", "tunnel", "upstream", "watchers",
+        "hedging", "host", "layer", "messages", "moved", "moved_at", "notes", "pool", "received", "request",
+        "request_done_at", "request_ended", "request_full", "responded", "response", "response_full", "retrying",
+        "route", "seen_moved", "sent", "sent_at", "splicer", "started", "stream", "tried", "try_at", "tunnel",
+        "upstream", "watchers",
     )  # fmt: skip
 
     def __init__(self, host: Http, layer: Layer, stream: ServerStream, request: HttpRequest) -> None:
@@ -116,6 +118,8 @@ class Exchange:
         """When the present try began, where tries have a limit."""
         self.call_limit: float = 0.0
         """Seconds that its client gives a gRPC call (``grpc-timeout``); 0: no limit."""
+        self.messages: MessageReader | None = None
+        """Where a response ends that is a gRPC call's and may have to end early."""
         self.first_byte_at: float = 0.0
         self.flags: tuple[str, ...] = ()
         self.bucket: set[Any] | None = None
@@ -408,6 +412,10 @@ class Exchange:
         self.response = response
         if response.tunnel:
             self.tunnel = True
+        elif self.call_limit or action.max_duration:
+            self.messages = follow(response)
+            if self.messages is not None:
+                self.messages.feed(data)
         chain = self.host.chain
         if chain is None and response._body is None:
             self.layer.finish_response(self, response)
@@ -436,6 +444,7 @@ class Exchange:
             return
         if response is not self.response:  # a filter's own: the endpoint's is not wanted
             self.stop_trying()
+            self.messages = None
             as_grpc(self.request, response)
             self.response = response
             if response.flags:
@@ -479,6 +488,8 @@ class Exchange:
         if self.finished:
             return
         self.moved += 1
+        if self.messages is not None:
+            self.messages.feed(data)
         if end and self._request_is_sent():
             self.upstream = None
         if self._response_flow is not None:
@@ -685,8 +696,9 @@ class Exchange:
         return chain is not None and chain.is_forwarded(self.request)
 
     def fail(self, status: int, details: str, message: str, flag: str = "") -> None:
-        """Answer with an error of the proxy's own, or break off a response that has begun. ``message`` is for logs, and
-        for who may have a request explained: it may name what is behind."""
+        """Answer with an error of the proxy's own, or break off a response that has begun; a gRPC call ends with a
+        status all the same, where its time is over between two messages. ``message`` is for logs, and for who may have
+        a request explained: it may name what is behind."""
         if self.finished:
             return
         self.request.state[PROBLEM] = message
@@ -694,8 +706,9 @@ class Exchange:
             self.flags = (*self.flags, flag)
         self.stop_trying()
         if self.responded:
-            self.stream.reset(StreamError(details, message))
-            self._done(details)
+            if status != 504 or not self._end_call(status, details):
+                self.stream.reset(StreamError(details, message))
+                self._done(details)
             return
         chain = self.host.chain
         forwarded = self._is_forwarded()
@@ -706,6 +719,19 @@ class Exchange:
             self.reply(response)
         else:
             self.deliver(response)
+
+    def _end_call(self, status: int, details: str) -> bool:
+        """As if the endpoint had ended its response with a status, behind what it has sent already."""
+        response, messages = self.response, self.messages
+        self.messages = None  # if its client takes not even this in time, it is reset
+        if response is None or messages is None or not messages.between:
+            return False
+        trailers = last_words(self.request, response, status, details)
+        if trailers is None:
+            return False
+        response.details = details
+        self.on_response_trailers(trailers)
+        return True
 
     # Time
 

@@ -1,4 +1,9 @@
-"""What the layer does for gRPC without any filter: it hears deadlines, and its own answers have a status of gRPC."""
+"""What the layer does for gRPC without any filter: it hears deadlines, and its own answers have a status of gRPC.
+
+A call may also have to be ended when its response has begun. As a service does it, that is trailers with a status, so
+that its client knows why; but only between two messages, because what a client makes of half a message and a status is
+anybody's guess (a reset of the stream is none). So calls that have a time limit are followed: where do messages end?
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,21 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from l4proxy.plugins.http.message import HttpResponse
-from l4proxy.protocols.grpc import GrpcStatus, encode_message, is_grpc, is_grpc_web, read_timeout, status_of_http
+from l4proxy.protocols.grpc import (
+    GrpcStatus,
+    MessageReader,
+    encode_message,
+    is_grpc,
+    is_grpc_web,
+    read_timeout,
+    status_of_http,
+)
+from l4proxy.protocols.http_fields import FieldBlock
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.message import HttpRequest
 
-__all__ = ["as_grpc", "call_limit", "grpc_response"]
+__all__ = ["as_grpc", "call_limit", "follow", "grpc_response", "last_words"]
 
 
 def grpc_response(status: GrpcStatus, message: str, *, details: str = "", flags: tuple[str, ...] = ()) -> HttpResponse:
@@ -35,6 +49,28 @@ def call_limit(request: HttpRequest) -> float:
     if not (is_grpc(kind) or is_grpc_web(kind)):
         return 0.0
     return read_timeout(request.field("grpc-timeout") or "") or 0.0
+
+
+def follow(response: HttpResponse) -> MessageReader | None:
+    """What is to be fed with the body of a call's response, as the endpoint sends it; None for what is no call, or has
+    said its status already."""
+    if not is_grpc(response.field("content-type")) or response.field("grpc-status") is not None:
+        return None
+    return MessageReader(_ignore)
+
+
+def last_words(request: HttpRequest, response: HttpResponse, status: int, message: str) -> FieldBlock | None:
+    """The trailers that end a response which has begun and was followed, between two of its messages; None where its
+    client would not see them, or not as trailers."""
+    kind = response.field("content-type")  # what filters have made of it: gRPC-Web has trailers in its body
+    if not (is_grpc_web(kind) or (is_grpc(kind) and request.version == "HTTP/2")):
+        return None
+    said = (("grpc-status", str(int(status_of_http(status)))), ("grpc-message", encode_message(message)))
+    return FieldBlock(said)
+
+
+def _ignore(_size: int) -> None:
+    """Messages that nobody counts."""
 
 
 def _make_trailers_only(response: HttpResponse, status: GrpcStatus, message: str) -> None:

@@ -182,6 +182,65 @@ def test_no_call_has_longer_than_the_proxy_allows() -> None:
     run(conversation)
 
 
+def begun(port: int) -> tuple[list[bytes], str, str]:
+    """The messages of a response that begins and does not end, the status, and its message."""
+    got: list[bytes] = []
+    with Calls(port) as client:
+        call = client.channel.stream_stream(f"/{SERVICE}/Begin")(iter([b"a"]), timeout=10)
+        with pytest.raises(grpc.RpcError) as caught:
+            got.extend(call)
+    return got, caught.value.code().name, caught.value.details()
+
+
+@pytest.mark.parametrize("filters", [[], [{"use": "grpc"}]])
+def test_a_response_that_has_begun_ends_with_a_status_when_its_time_is_over(filters: list[Any]) -> None:
+    async def conversation() -> None:
+        routes = [{"prefix": "/", "cluster": "up", "max_duration": "0.3s"}]
+        options: dict[str, Any] = {"upstream": {"protocol": "http2"}, "filters": filters, "routes": routes}
+        async with grpc_service() as (port, _), http_proxy(f"{HOST}:{port}", **options) as proxy:
+            assert await in_thread(lambda: begun(proxy.port)) == ([b"a"], "DEADLINE_EXCEEDED", "max_duration")
+            assert proxy.value("l4proxy_http_timeouts_total", http="http", limit="max_duration") == 1
+            assert proxy.value("l4proxy_http_requests_active", http="http") == 0
+            if filters:
+                labels = {"service": SERVICE, "method": "Begin", "status": "DEADLINE_EXCEEDED"}
+                assert proxy.value("l4proxy_grpc_calls_total", **labels) == 1
+
+    run(conversation)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind", "ends"),
+    [
+        (b"", "application/grpc", True),
+        (b"\0\0\0\0\1x", "application/grpc+proto", True),
+        (b"\0\0\0\0\1x\0", "application/grpc", False),
+        (b"\0\0\0\0\2x", "application/grpc", False),
+        (b"\0\0\0\0\1x", "text/plain", False),
+    ],
+)
+def test_only_between_messages_is_there_room_for_a_status(sent: bytes, kind: str, ends: bool) -> None:
+    async def begin(connection: H2Connected, request: Received) -> None:
+        connection.respond(request, [("content-type", kind)])
+        for at in range(len(sent)):
+            await connection.send_body(request.stream_id, sent[at : at + 1], end=False)
+        await connection.until(lambda: request.reset is not None)
+
+    async def conversation() -> None:
+        options = {"upstream": {"protocol": "http2"}, "filters": [{"use": "grpc", "max_timeout": "0.3s"}]}
+        async with h2_upstream(begin) as up, http_proxy(f":{up.port}", **options) as proxy, h2_connect(proxy) as client:
+            stream = client.open("/a.B/C", ("content-type", "application/grpc"), method="POST", end=False)
+            reply = await client.reply(stream)
+            assert reply.body == sent
+            assert dict(reply.trailers).get("grpc-status") == ("4" if ends else None)
+            await until(lambda: reply.reset is not None and up.seen[0].reset is not None)
+            assert reply.reset == (0 if ends else 2)  # NO_ERROR: what is left of the request nobody wants
+            labels = {"service": "a.B", "method": "C"}
+            assert proxy.value("l4proxy_grpc_deadlines_total", **labels) == 1
+            assert proxy.value("l4proxy_grpc_calls_total", **labels, status="DEADLINE_EXCEEDED") == 1
+
+    run(conversation)
+
+
 def test_errors_of_the_proxy_are_grpc_statuses() -> None:
     async def conversation() -> None:
         async with grpc_service() as (port, _):

@@ -29,9 +29,9 @@ def frames(body: bytes) -> list[tuple[int, bytes]]:
 
 
 @asynccontextmanager
-async def web_proxy(port: int) -> AsyncIterator[Proxy]:
+async def web_proxy(port: int, **options: object) -> AsyncIterator[Proxy]:
     filters = [{"use": "grpc_web"}, {"use": "grpc"}]
-    async with http_proxy(f"{HOST}:{port}", upstream={"protocol": "http2"}, filters=filters) as proxy:
+    async with http_proxy(f"{HOST}:{port}", upstream={"protocol": "http2"}, filters=filters, **options) as proxy:
         yield proxy
 
 
@@ -56,6 +56,18 @@ def test_trailers_are_the_last_frame_of_the_body() -> None:
             assert b"grpc-status: 0\r\n" in trailers
             assert "x-grpc-web" not in service.seen[0][1]
             assert proxy.value("l4proxy_grpc_calls_total", service=SERVICE, method="Repeat", status="OK") == 1
+
+    run(conversation)
+
+
+def test_a_response_that_has_begun_ends_with_a_status_when_its_time_is_over() -> None:
+    async def conversation() -> None:
+        routes = [{"prefix": "/", "cluster": "up", "max_duration": "0.3s"}]
+        async with grpc_service() as (port, _), web_proxy(port, routes=routes) as proxy:
+            reply = await call(proxy, "Begin", b"x")
+            (_, message), (flag, trailers) = frames(reply.body)
+            assert (message, flag) == (b"x", 0x80)
+            assert b"grpc-status: 4\r\n" in trailers
 
     run(conversation)
 

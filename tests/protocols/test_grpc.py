@@ -99,6 +99,15 @@ def test_messages_are_counted_however_the_bytes_come(sizes: list[int], rng: rand
     assert seen == sizes
 
 
+def test_where_a_message_ends() -> None:
+    reader = MessageReader(lambda _size: None)
+    said = [reader.between]
+    for octet in b"\0\0\0\0\2ab" + b"\0\0\0\0\0":
+        reader.feed(bytes([octet]))
+        said.append(reader.between)
+    assert [at for at, between in enumerate(said) if between] == [0, 7, 12]
+
+
 def test_the_last_frame_of_grpc_web() -> None:
     assert web_trailers([("grpc-status", "0"), ("x", "y")]) == b"\x80\0\0\0\x16grpc-status: 0\r\nx: y\r\n"
     with pytest.raises(ValueError, match="not the value"):
