@@ -59,9 +59,8 @@ def add_options(parser: argparse.ArgumentParser, inspector: type[Inspector[Any]]
     _add_inspector_options(parser, inspector)
     proxy = parser.add_argument_group("the proxy in front of UPSTREAM")
     behind = f", and the {inspector.more_ports} ports behind it" if inspector.more_ports else ""
-    proxy.add_argument(
-        "--listen", metavar="ADDR", help=f"where it listens (default: 10000 above the server's port{behind})"
-    )
+    usual = f"10000 above the server's port, or below where that is too high{behind}"
+    proxy.add_argument("--listen", metavar="ADDR", help=f"where it listens (default: {usual})")
     add_shared_options(proxy, workers=False)
 
 

@@ -24,10 +24,11 @@ from l4proxy.server import Server, serve
 if TYPE_CHECKING:
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["ProxySource", "with_port"]
+__all__ = ["ProxySource", "usual_places", "with_port"]
 
 PORT_DISTANCE = 10_000
-"""Where the proxy listens unless it is told: that much above the server's port, on loopback."""
+"""Where the proxy listens unless it is told: that much above the server's port, on loopback; or below it, where ports
+end before."""
 TRIES = 50
 """Places that are tried where neighbouring ports are needed."""
 
@@ -59,7 +60,7 @@ class ProxySource(Source):
     async def _serve(self, inspector: type[Inspector[Any]]) -> Server:
         usual = not self._args.listen
         more = inspector.more_ports
-        tries = _usual_places(self._args.upstream[0], more) if usual else [self._args.listen]
+        tries = usual_places(self._args.upstream[0], more) if usual else [self._args.listen]
         while True:
             self._args.listen = widened(tries.pop(0), more)
             draft = shared_draft(self._args)
@@ -131,13 +132,14 @@ def with_port(upstream: str, inspector: type[Inspector[Any]]) -> str:
     return upstream
 
 
-def _usual_places(upstream: str, more: int) -> list[str]:
+def usual_places(upstream: str, more: int) -> list[str]:
     """Where to listen when nobody says: predictable, but any port is better than none. Of neighbouring ports some may
     be taken."""
     found = []
     with contextlib.suppress(ValueError):
         port = Address.parse(upstream).port
-        for at in range(port + PORT_DISTANCE, 65535 - more, more + 1) if port else ():
+        first = port + (PORT_DISTANCE if port + PORT_DISTANCE + more <= 65535 else -PORT_DISTANCE)
+        for at in range(first, 65535 - more + 1, more + 1) if port else ():
             found.append(f"127.0.0.1:{at}")
             if not more or len(found) == TRIES:
                 break

@@ -10,7 +10,7 @@ import pytest
 
 from l4proxy.errors import ConfigError
 from l4proxy.plugins.sniff.options import add_options
-from l4proxy.plugins.sniff.proxy import ProxySource, with_port
+from l4proxy.plugins.sniff.proxy import ProxySource, usual_places, with_port
 from l4proxy.plugins.sniff.sight import Sight
 from line_inspector import LineInspector
 from services.process import neighbouring_ports
@@ -91,6 +91,29 @@ def test_it_listens_where_one_can_guess_and_elsewhere_if_that_is_taken() -> None
                 assert ports[1] != port + 10_000
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("port", "more", "first", "count"),
+    [
+        (6379, 0, 16379, 1),
+        (55535, 0, 65535, 1),
+        (55536, 0, 45536, 1),
+        (9092, 100, 19092, 50),
+        (55435, 100, 65435, 1),
+        (55436, 100, 45436, 50),
+        (65535, 100, 55535, 50),
+    ],
+)
+def test_where_it_tries_to_listen(port: int, more: int, first: int, count: int) -> None:
+    places = [int(place.rpartition(":")[2]) for place in usual_places(f"a.test:{port}", more)]
+    assert places[:count] == list(range(first, 65536, more + 1))[:count]
+    assert places[count:] == ([] if more else [0])
+    assert all(place + more <= 65535 and not place <= port <= place + more for place in places)
+
+
+def test_any_port_where_the_server_has_none() -> None:
+    assert usual_places("unix:/run/a", 0) == ["127.0.0.1:0"]
 
 
 class Spread(LineInspector):
