@@ -65,7 +65,7 @@ class HttpLimits:
     idle_timeout: Timeout = Duration(75.0)
     """How long a connection without a request stays open."""
     half_close_timeout: Timeout = Duration(5.0)
-    """How long a client that has ended its side of an HTTP/1 connection is waited for to get the head of a response.
+    """How long a client that has ended its side of the connection is waited for to get the heads of its responses.
     Hardly any client does that and goes on reading; most are gone, and their requests would keep an endpoint busy for
     nobody. 0: as long as other limits allow."""
     stream_idle_timeout: Timeout = Duration(300.0)

@@ -92,6 +92,9 @@ class StreamError(Exception):
 class RequestSink(Protocol):
     """Who takes a client's request: the exchange, as a `ServerStream` sees it."""
 
+    responded: bool
+    """The head of the response has been sent."""
+
     def on_request_data(self, data: bytes, end: bool) -> None:
         """A piece of the request's body."""
 

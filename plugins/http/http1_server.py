@@ -130,6 +130,7 @@ class Http1Server(ServerConnection, ServerStream):
     def _half_closed_for_long(self) -> None:
         """Nothing but sending would tell whether such a client is still there."""
         if self._busy and self.codec.sending is State.IDLE:
+            self._host.layer.stats.timeouts_total.add("half_close_timeout")
             self._host.finish(EOF)
 
     def _take(self, events: list[Event]) -> None:

@@ -172,7 +172,8 @@ class Http2Server(ServerConnection):
             owner.lose(error)
 
     def receive_eof(self) -> None:
-        """A client that has ended its side may still wait for responses; there will be no other request."""
+        """A client that has ended its side may still wait for responses, for a while; there will be no other
+        request."""
         self._draining = self._eof = True
         for stream in list(self._codec.streams.values()):
             if not stream.remote_ended and stream.owner is not None:
@@ -181,6 +182,19 @@ class Http2Server(ServerConnection):
         if self._codec.queued:
             self.flush_soon()
         self._check_finished("eof")
+        if not self._gone and (limit := self._host.config.limits.half_close_timeout):
+            self._host.timers.call_later(limit, self._half_closed_for_long)
+
+    def _half_closed_for_long(self) -> None:
+        """Nothing but sending would tell whether such a client is still there: what has no response yet is given up."""
+        late = [one for one in self._codec.streams.values() if one.owner is not None and one.owner.waits]
+        for stream in late:
+            self._codec.reset(stream, ErrorCode.CANCEL)
+            text = "the client ended the connection, and no response came in time (half_close_timeout)"
+            stream.owner.lose(StreamError("client_reset", text, flag="DC"))
+        if late:
+            self._host.layer.stats.timeouts_total.add("half_close_timeout")
+            self.flush_soon()
 
     def _tick(self) -> None:
         self._timer = None
@@ -235,7 +249,7 @@ class Http2Server(ServerConnection):
         if codec.queued and not self._blocked:
             self._wait_for_windows()
         if codec.finished or (self._draining and not codec.streams):
-            self._check_finished("drain")
+            self._check_finished("eof" if self._eof else "drain")
 
     def _wait_for_windows(self) -> None:
         """All has left that may. The rest waits for the client to open windows: not for ever, and of one that has ended
@@ -313,6 +327,11 @@ class _Stream(ServerStream):
         """It has said that it has no body (``content-length: 0``), before its end: nothing of it is waited for."""
         self.over = False
         """Nothing more is to be told to the sink."""
+
+    @property
+    def waits(self) -> bool:
+        """No response has begun."""
+        return self.sink is not None and not self.sink.responded
 
     def take(self, data: bytes, size: int, end: bool) -> None:
         """Some of the request's body, or of what goes through the tunnel; ``size`` is what the windows know of it."""

@@ -341,6 +341,7 @@ def test_a_client_that_has_ended_its_side_is_waited_for_for_a_while() -> None:
             await asyncio.wait_for(gone.wait(), 10)
             assert proxy.value("l4proxy_http_requests_active", http="http") == 0
             assert proxy.value("l4proxy_http_resets_total", http="http", reason="client_reset") == 1
+            assert proxy.value("l4proxy_http_timeouts_total", http="http", limit="half_close_timeout") == 1
 
     run(conversation)
 

@@ -44,6 +44,7 @@ class Host:
     def __init__(self) -> None:
         self.config: Any = SimpleNamespace(limits=HttpLimits(), underscores="drop")
         self.timers: Any = SimpleNamespace(call_later=self._call_later)
+        self.layer: Any = SimpleNamespace(stats=SimpleNamespace(timeouts_total=SimpleNamespace(add=self._over)))
         self.timer: Any = None
         self.out = b""
         self.requests: list[tuple[HttpRequest, bytes, bool]] = []
@@ -54,6 +55,9 @@ class Host:
     def _call_later(self, _seconds: float, callback: Any) -> Any:
         self.timer = callback
         return SimpleNamespace(cancel=lambda: setattr(self, "timer", None))
+
+    def _over(self, limit: str) -> None:
+        self.log.append(f"over {limit}")
 
     def write(self, data: bytes) -> None:
         self.out += data
@@ -236,7 +240,7 @@ def test_a_client_that_ends_its_side_is_not_waited_for_for_ever(host: Host, serv
     server.receive(GET % 1)
     server.receive_eof()
     host.timer()
-    assert host.log == ["finish eof"]
+    assert host.log == ["over half_close_timeout", "finish eof"]
 
 
 def test_a_response_that_has_begun_is_finished_for_a_client_that_has_ended_its_side(

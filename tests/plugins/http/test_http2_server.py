@@ -154,6 +154,36 @@ def test_an_answer_does_not_wait_for_ever_for_a_window(leaves: bool) -> None:
     run(conversation)
 
 
+def test_a_client_that_has_ended_its_side_is_waited_for_for_a_while() -> None:
+    """All that the system says of most clients that are gone is that they send nothing more."""
+    begin, gone = asyncio.Event(), asyncio.Event()
+
+    async def answer(seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if "/never" in seen.line:
+            assert await reader.read() == b""
+            gone.set()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        begin.set()
+        await gone.wait()
+        writer.write(b"k")
+
+    async def conversation() -> None:
+        options: dict[str, Any] = {"limits": {"half_close_timeout": "50ms"}}
+        async with upstream(answer) as up, http_proxy(up, **options) as proxy, h2_connect(proxy) as client:
+            begun, never = client.open("/begun"), client.open("/never")
+            await begin.wait()
+            await client.until(lambda: client.replies[begun].headers)
+            client.writer.write_eof()
+            assert (await client.reply(never)).reset == ErrorCodes.CANCEL
+            assert (await client.reply(begun)).body == b"ok"
+            await client.until(lambda: client.closed)
+            assert proxy.value("l4proxy_http_resets_total", http="http", reason="client_reset") == 1
+            assert proxy.value("l4proxy_http_timeouts_total", http="http", limit="half_close_timeout") == 1
+
+    run(conversation)
+
+
 def looks_later(proxy: Proxy) -> bool:
     """Whether the only connection has a timer that looks at its time limits."""
     (connection,) = proxy.server.listeners[0].connections.values()
