@@ -23,7 +23,11 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str | bytes]]] = []
         self.fails = 0
-        """How many calls of ``Flaky`` are still to fail."""
+        """How many calls of ``Flaky`` are still to fail,"""
+        self.status = grpc.StatusCode.UNAVAILABLE
+        """how,"""
+        self.pushback: str | None = None
+        """and what they say of when to try again (``grpc-retry-pushback-ms``)."""
 
     def service(self, call: Any) -> Any:
         _, service, method = call.method.split("/")
@@ -62,7 +66,9 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     def flaky(self, message: bytes, context: Any) -> bytes:
         self.fails -= 1
         if self.fails >= 0:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "try again")
+            if self.pushback is not None:
+                context.set_trailing_metadata([("grpc-retry-pushback-ms", self.pushback)])
+            context.abort(self.status, "try again")
         return message
 
     def begin(self, messages: Iterator[bytes], context: Any) -> Iterator[bytes]:

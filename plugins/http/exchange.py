@@ -38,7 +38,7 @@ from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
 from l4proxy.plugins.http.flow import RequestFlow, ResponseFlow
-from l4proxy.plugins.http.grpc_answers import as_grpc, follow, last_words
+from l4proxy.plugins.http.grpc_answers import as_grpc, count_attempt, follow, last_words, retry_pushback
 from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
 from l4proxy.plugins.http.hedging import Hedging
 from l4proxy.plugins.http.log_operators import PROBLEM
@@ -579,16 +579,17 @@ class Exchange:
 
     # Trying again
 
-    def retry(self, why: str, safe: bool, free: bool = False) -> bool:
+    def retry(self, why: str, safe: bool, free: bool = False, pause: float | None = None) -> bool:
         """Try again, if the policy (``free``: without one), the method, the limits and the body allow it. ``safe``: the
-        endpoint has certainly not acted on the request."""
+        endpoint has certainly not acted on the request. ``pause``: after so many seconds, whatever the policy says."""
         free = free and self.attempts == 1
         if not self._may_repeat(why, safe, free):
             return False
         self.stop_trying()
         self._repeat(why)
         retry = self.action.retry if self.action is not None else None
-        pause = 0.0 if free or retry is None else retry.pause(self.attempts)
+        if pause is None:
+            pause = 0.0 if free or retry is None else retry.pause(self.attempts)
         if pause:
             self.host.conn.call_later(pause, self._retry_now)
         else:
@@ -633,6 +634,7 @@ class Exchange:
         assert self.pool is not None
         self.pool.stats.retries_total.add(why)
         self.layer.note_attempt(self, why)
+        count_attempt(self.request)
         if self.endpoint is not None:
             self.tried = [*(self.tried or ()), self.endpoint]
         body, kept, flow = self.request._body, self._kept, self._request_flow
@@ -661,7 +663,16 @@ class Exchange:
         if retry is None or response.tunnel:
             return False
         why = retry.reason(response)
-        return bool(why) and self.retry(why, False)
+        if not why:
+            return False
+        pause = retry_pushback(response)
+        if pause is not None and not 0 <= pause < self._time_left():
+            return False  # what its client had better know
+        return self.retry(why, False, pause=pause)
+
+    def _time_left(self) -> float:
+        """Seconds that a call has by its deadline."""
+        return self.started + self.call_limit - _monotonic() if self.call_limit else float("inf")
 
     @property
     def waits_for_connection(self) -> bool:

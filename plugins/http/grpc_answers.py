@@ -25,7 +25,7 @@ from l4proxy.protocols.http_fields import FieldBlock
 if TYPE_CHECKING:
     from l4proxy.plugins.http.message import HttpRequest
 
-__all__ = ["as_grpc", "call_limit", "follow", "grpc_response", "last_words"]
+__all__ = ["as_grpc", "call_limit", "count_attempt", "follow", "grpc_response", "last_words", "retry_pushback"]
 
 
 def grpc_response(status: GrpcStatus, message: str, *, details: str = "", flags: tuple[str, ...] = ()) -> HttpResponse:
@@ -49,6 +49,23 @@ def call_limit(request: HttpRequest) -> float:
     if not (is_grpc(kind) or is_grpc_web(kind)):
         return 0.0
     return read_timeout(request.field("grpc-timeout") or "") or 0.0
+
+
+def count_attempt(request: HttpRequest) -> None:
+    """A call is about to be tried again: say so to the service, as gRPC's own clients do, and behind what its client
+    has said of tries of its own."""
+    if is_grpc(request.field("content-type")):
+        before = request.field("grpc-previous-rpc-attempts") or ""
+        count = int(before) + 1 if before.isdecimal() and len(before) < 5 else 1
+        request.headers["Grpc-Previous-Rpc-Attempts"] = str(count)
+
+
+def retry_pushback(response: HttpResponse) -> float | None:
+    """Seconds for which a service wants no further try; below 0: for ever. None: it does not say."""
+    wish = response.field("grpc-retry-pushback-ms")
+    if wish is None:
+        return None
+    return int(wish) / 1000 if wish.isdecimal() and len(wish) < 12 else -1.0
 
 
 def follow(response: HttpResponse) -> MessageReader | None:

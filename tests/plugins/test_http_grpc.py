@@ -276,6 +276,61 @@ def test_retries_by_status() -> None:
     run(conversation)
 
 
+@pytest.mark.parametrize("status", ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"])
+def test_retries_by_each_status_are_told_to_the_service(status: str) -> None:
+    async def conversation() -> None:
+        routes = [{"prefix": "/", "cluster": "up", "retry": {"on": [status], "attempts": 2, "backoff": "1ms"}}]
+        async with grpc_service() as (port, service), grpc_proxy(port, routes=routes) as proxy:
+            service.status = grpc.StatusCode[status.upper().replace("-", "_")]
+            service.fails = 2
+            with Calls(proxy.port) as client:
+                assert (await in_thread(lambda: client.unary("Flaky")))[0] == b"hello"
+            tries = [metadata.get("grpc-previous-rpc-attempts") for _, metadata in service.seen]
+            assert tries == [None, "1", "2"]
+            service.fails, service.status = 1, grpc.StatusCode.ABORTED
+            with Calls(proxy.port) as client:
+                assert (await in_thread(lambda: client.failure("Flaky")))[0] == "ABORTED"
+                # The first message is with the client: another try could not take it back.
+                assert await in_thread(lambda: client.failure("FailLate")) == ("DATA_LOSS", "lost")
+
+    run(conversation)
+
+
+@pytest.mark.parametrize(("pushback", "tries"), [("0", 2), ("20", 2), ("-1", 1), ("soon", 1), ("60000", 1)])
+def test_a_service_may_put_off_or_forbid_the_next_try(pushback: str, tries: int) -> None:
+    async def conversation() -> None:
+        routes = [
+            {"prefix": "/", "cluster": "up", "retry": {"on": ["unavailable"], "backoff": "5s", "backoff_max": "5s"}}
+        ]
+        async with grpc_service() as (port, service), grpc_proxy(port, routes=routes) as proxy:
+            service.fails, service.pushback = 1, pushback
+            with Calls(proxy.port) as client:
+                status, _ = await in_thread(lambda: client.failure("Flaky"))
+            assert (status, len(service.seen)) == ("OK" if tries == 2 else "UNAVAILABLE", tries)
+
+    run(conversation)
+
+
+def test_what_is_no_count_of_tries_is_not_counted_on() -> None:
+    async def conversation() -> None:
+        async def refuse_once(connection: H2Connected, request: Received) -> None:
+            await connection.whole(request)
+            said = [("content-type", "application/grpc"), ("grpc-status", "14" if len(up.seen) % 2 else "0")]
+            connection.respond(request, said, end=True)
+
+        routes = [{"prefix": "/", "cluster": "up", "retry": {"on": ["unavailable"], "backoff": "1ms"}}]
+        options: dict[str, Any] = {"upstream": {"protocol": "http2"}, "routes": routes}
+        async with h2_upstream(refuse_once) as up, http_proxy(f":{up.port}", **options) as proxy:
+            async with h2_connect(proxy) as client:
+                for said in ("3", "-1", "many", "1" * 100):
+                    head = [("content-type", "application/grpc"), ("grpc-previous-rpc-attempts", said)]
+                    reply = await client.get("/a.B/C", *head, method="POST", body=b"\0\0\0\0\0")
+                    assert reply.field("grpc-status") == "0"
+            assert [seen.field("grpc-previous-rpc-attempts") for seen in up.seen[1::2]] == ["4", "1", "1", "1"]
+
+    run(conversation)
+
+
 def test_a_call_that_is_cancelled_is_counted_so_and_ends_everywhere() -> None:
     async def conversation() -> None:
         async with grpc_service() as (port, service), grpc_proxy(port) as proxy:
