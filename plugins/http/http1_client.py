@@ -155,6 +155,15 @@ class Http1Client(ClientConnection, ClientStream):
         if codec.reading is BODY and sink is not None and codec.passes(len(data)):
             sink.on_response_data(data, False)
             return
+        if sink is not None and (whole := codec.receive_whole(data)) is not None:
+            head, data = whole
+            try:
+                if codec.sending is DONE:
+                    self._free()
+                sink.on_response(_response(head), data, True)
+            except Exception:
+                self._failed(sink)
+            return
         try:
             events = codec.receive_data(data)
         except RemoteProtocolError as error:

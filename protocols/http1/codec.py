@@ -40,8 +40,11 @@ _seen = SeenOnce()
 _sections: dict[bytes, tuple[Section, int]] = {}
 """Of requests, by the bytes of a header section with the empty line behind it: what it says, and how many lines it
 has."""
-_heads: dict[bytes, tuple[StatusLine, Section, int]] = {}
-"""Of responses, by the bytes of a whole head with the empty line."""
+_heads: dict[bytes, tuple[StatusLine, Section, int, ResponseHead | None]] = {}
+"""Of responses, by the bytes of a whole head with the empty line; the last one is for ``receive_whole``."""
+
+_BODILESS = frozenset({"CONNECT", "HEAD"})
+"""Methods whose responses have no body, whatever their fields say."""
 
 _IDLE, _BODY, _DONE, _ERROR, _TUNNEL = State.IDLE, State.BODY, State.DONE, State.ERROR, State.TUNNEL
 
@@ -462,6 +465,22 @@ class ClientCodec(_Codec):
             raise LocalProtocolError("a client sends no responses")
         return self._send_rest(event)
 
+    def receive_whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """A head that is known and all of the body that it tells of, in one read: most responses, without events. None:
+        it is something else, of which nothing was taken, and ``receive_data`` says what."""
+        if self.reading is not _IDLE or self.sending is _IDLE or self.buffer or self._method in _BODILESS:
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        known = _heads.get(data[:end])
+        if known is None or end > self.limits.max_head or known[2] > self.limits.max_fields:
+            return None
+        head = known[3]
+        if head is None or head.content_length != len(data) - end:
+            return None
+        self._last = False
+        self.reading = _DONE  # Part.HEAD, DATA, END
+        return head, data[end:]
+
     def _receive_head(self, data: bytes) -> list[Event]:
         if self.sending is _IDLE:
             violation("unexpected_response", repr(data[:80]))
@@ -482,7 +501,7 @@ class ClientCodec(_Codec):
         section = response_section(lines, line.version)
         raw = head + b"\r\n\r\n"
         if len(raw) <= SECTION_LIMIT and _seen.again(raw):
-            remember(_heads, raw, (line, section, len(lines)), TABLE_SIZE)
+            remember(_heads, raw, (line, section, len(lines), _usual(line, section, raw)), TABLE_SIZE)
         return self._begins(line, section, raw)
 
     def _check_first_line(self, line: bytes) -> None:
@@ -549,3 +568,10 @@ class ClientCodec(_Codec):
         super()._body_ends()
         if self._last or self.buffer:  # what comes behind the end belongs to nobody
             self._read(Part.LAST)
+
+
+def _usual(line: StatusLine, section: Section, raw: bytes) -> ResponseHead | None:
+    """The head as that of every response that is whole when its body has so many bytes; None where it takes more."""
+    if line.status < 200 or line.status in (204, 304) or section.content_length is None or not section.persists:
+        return None
+    return ResponseHead(line, section, raw, section.content_length)
