@@ -27,9 +27,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -72,17 +71,17 @@ class Peer:
     local_host: str = ""
     local_port: int = 0
     direct_host: str = ""
+    text: str = field(init=False, repr=False, compare=False)
+    """Host and port as they are written; ``str`` of it. Made once, because access logs print it for each request."""
+
+    def __post_init__(self) -> None:
+        text = self.host or "unix"
+        if self.port:
+            text = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        object.__setattr__(self, "text", text)
 
     def __str__(self) -> str:
-        return _peer_text(self.host, self.port)
-
-
-@lru_cache(1024)
-def _peer_text(host: str, port: int) -> str:
-    """Every access log prints it, for each request of a connection."""
-    if not port:
-        return host or "unix"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)

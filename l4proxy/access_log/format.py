@@ -106,7 +106,7 @@ def compile_text(format: str, operators: OperatorTable = OPERATORS) -> Callable[
         raise ValueError(f"the format {format!r} has no operator in it (such as %DURATION%)")
 
     fill = _fill(template, readers)
-    plain_template = _is_plain(template)
+    printable_ascii = _PRINTABLE_ASCII if template.isascii() and template.isprintable() else b""
 
     def line(record: AccessRecord) -> str:
         try:
@@ -114,7 +114,8 @@ def compile_text(format: str, operators: OperatorTable = OPERATORS) -> Callable[
         except AttributeError:  # a record of another type
             pass
         else:
-            if plain_template and _is_plain(text):  # one look for all of them: they hardly ever are not
+            # One look at all of it, which is much faster than ``isprintable``: it hardly ever has anything else in it.
+            if text.isascii() and not text.encode().translate(None, printable_ascii):
                 return text
         return template % tuple([_text(read(record)) for read in readers])
 
@@ -135,7 +136,8 @@ def _fill(template: str, readers: list[Reader]) -> Callable[[AccessRecord], str]
         at = next(numbers)
         read = readers[at]
         if isinstance(read, Attribute):
-            value = " or ".join(f"record.{path}" for path in read.paths)
+            *others, last = read.paths
+            value = " or ".join([*map(_if_there, others), f"record.{last}"])
             if read.show is not None:
                 names[f"show_{at}"] = read.show
                 value = f"show_{at}({value})"
@@ -147,9 +149,10 @@ def _fill(template: str, readers: list[Reader]) -> Callable[[AccessRecord], str]
     return fill
 
 
-def _is_plain(text: str) -> bool:
-    """Whether it is printable ASCII: asked for every line, and found out much faster than ``isprintable``."""
-    return text.isascii() and not text.encode().translate(None, _PRINTABLE_ASCII)
+def _if_there(path: str) -> str:
+    """The source of an attribute whose owner the record may not have."""
+    owner, _, _ = path.rpartition(".")
+    return f"(record.{owner} and record.{path})" if owner else f"record.{path}"
 
 
 def compile_json(

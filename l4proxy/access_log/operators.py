@@ -74,7 +74,7 @@ def _host_port(host: str, port: int) -> str | None:
     return format_host_port(host, port) if host else None
 
 
-_add("DOWNSTREAM_REMOTE_ADDRESS", Attribute("client", show=str), "The client's address and port.")
+_add("DOWNSTREAM_REMOTE_ADDRESS", Attribute("client.text"), "The client's address and port.")
 _add("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", lambda r: r.client.host or None, "The client's address.")
 _add("DOWNSTREAM_REMOTE_PORT", lambda r: r.client.port or None, "The client's port.")
 _add(
@@ -103,7 +103,7 @@ def _upstream(attribute: str) -> Reader:
 
 _add(
     "UPSTREAM_HOST",
-    Attribute("upstream", "endpoint", show=str, text=True),
+    Attribute("upstream.text", "endpoint", text=True),
     "The endpoint's address and port; where none was reached, the last one tried.",
 )
 _add("UPSTREAM_HOST_NAME", Attribute("endpoint", text=True), "The endpoint as the configuration or discovery names it.")

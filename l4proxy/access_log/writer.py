@@ -49,6 +49,7 @@ class LineWriter:
         self.name = name
         self._outlet = outlet
         self._capacity = capacity
+        self._half = capacity // 2
         self._interval = interval
         self._on_dropped = on_dropped
         self._lines: deque[bytes] = deque()
@@ -58,6 +59,8 @@ class LineWriter:
         self._gone = 0
         """Bytes of these that were written or lost, counted in the writer's."""
         self._awake = threading.Event()
+        self._woken = False
+        """``_awake`` is set, or its thread has not looked at the queue since."""
         self._reopening = threading.Event()
         self._hurry = threading.Event()
         self._closing = False
@@ -65,15 +68,19 @@ class LineWriter:
 
     def put(self, line: bytes) -> None:
         """Queue a line, or drop it when the queue is full. Never blocks."""
-        waiting = self._queued + len(line) - self._gone
-        if waiting <= self._capacity:
-            self._lines.append(line)
-            self._queued += len(line)
-            if not self._awake.is_set():
-                self._wake()
-            if waiting * 2 > self._capacity:
-                self._hurry.set()
+        queued = self._queued + len(line)
+        waiting = queued - self._gone
+        if waiting > self._capacity:
+            self._drop()
             return
+        self._lines.append(line)
+        self._queued = queued
+        if not self._woken:
+            self._wake()
+        if waiting > self._half:
+            self._hurry.set()
+
+    def _drop(self) -> None:
         self._on_dropped("full", 1)
         if times := once_per(60, f"{self.name} full"):
             log.warning("%s does not keep up, lines are dropped (%d times)", self.name, times)
@@ -95,8 +102,8 @@ class LineWriter:
         if self._thread is None:  # only now, so that a proxy that never logs has no thread, and none is lost by a fork
             self._thread = threading.Thread(target=self._run, name=f"l4proxy {self.name}", daemon=True)
             self._thread.start()
-        if not self._awake.is_set():
-            self._awake.set()
+        self._woken = True
+        self._awake.set()
 
     def _run(self) -> None:
         closing = False
@@ -105,6 +112,7 @@ class LineWriter:
             self._hurry.wait(self._interval)
             self._hurry.clear()
             self._awake.clear()
+            self._woken = False
             closing = self._closing
             if self._reopening.is_set():
                 self._reopening.clear()
