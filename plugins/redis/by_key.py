@@ -17,6 +17,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.receivers import Receiver
 from l4proxy.plugins.redis.router import Single
 from l4proxy.plugins.redis.sent import Sent, Turn
 from l4proxy.protocols.redis.reply import split_replies
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.routed import RoutedSession
     from l4proxy.plugins.redis.sent import Joined
     from l4proxy.plugins.redis.session import Task
-    from l4proxy.plugins.redis.shared import Receiver
     from l4proxy.plugins.redis.target import Shard, Target
     from l4proxy.plugins.redis.treatment import Treatment
-    from l4proxy.stream import Stream
 
 __all__ = ["send_by_key"]
 
@@ -56,9 +55,9 @@ def send_by_key(session: RoutedSession, receiver: Receiver, treatment: Treatment
         joined.outstanding += 1
         joined.link.send(keyed, treatment, 1, data)
         return True
-    keys = data.split(b"\r\n")[4 :: 2 * head.argc + 1]  # arguments of a run have no CR
     commands = data.split(head.start)
     del commands[0]
+    keys = b"".join(commands).split(b"\r\n")[1 :: 2 * (head.argc - 1)]  # arguments of a run have no CR
     batches: list[Batch] = []
     try:
         shards = target.shards_of(keys)
@@ -75,7 +74,7 @@ def send_by_key(session: RoutedSession, receiver: Receiver, treatment: Treatment
     return True
 
 
-class Keyed(Turn):
+class Keyed(Turn, Receiver):
     """One command, its turn, and the receiver of its reply."""
 
     __slots__ = ("_joined", "_session", "_single", "_treatment")
@@ -109,9 +108,6 @@ class Keyed(Turn):
 
     def part(self, data: bytes) -> None:
         self._session.turn_part(self, data, self._joined.link)
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         self._sent().failed(error, count, sent=sent)
@@ -166,26 +162,22 @@ class Batch(Turn):
     def share_done(self) -> None:
         """All replies of a server are there."""
         self._missing -= 1
-        if self._missing:
-            return
-        shares = self.shares
-        if len(shares) == 1:
-            data = b"".join(shares[self._shards[0]].replies)
-        else:
-            following = {shard: iter(share.split()) for shard, share in shares.items()}
-            data = b"".join(map(next, map(following.__getitem__, self._shards)))
-        self.session.answer(self, data)
+        if not self._missing:
+            following = {shard: iter(share.replies) for shard, share in self.shares.items()}
+            self.shares = {}  # they have the batch: so that both are freed now, and not when the collector comes
+            self.session.answer(self, b"".join(map(next, map(following.__getitem__, self._shards))))
 
     def break_up(self) -> None:
         """From now on, each command has a turn of its own."""
         session, reads = self.session, self._treatment.command.is_readonly
         turns = [Turn(self.client) for _ in self._shards]
         session.replace(self, turns)
-        of_share: dict[Shard, list[Turn]] = {shard: [] for shard in self.shares}
+        shares, self.shares = self.shares, {}
+        of_share: dict[Shard, list[Turn]] = {shard: [] for shard in shares}
         for shard, turn in zip(self._shards, turns, strict=True):
             of_share[shard].append(turn)
-        for shard, share in self.shares.items():
-            replies = share.split()
+        for shard, share in shares.items():
+            replies = share.replies
             share.sent = deque(
                 Sent(
                     session,
@@ -206,10 +198,11 @@ def _key_of(rest: bytes) -> bytes:
     return rest.split(b"\r\n", 2)[1]
 
 
-class Share:
+class Share(Receiver):
     """The commands of a batch that one server gets, and the receiver of their replies."""
 
-    __slots__ = ("_batch", "_received", "commands", "joined", "replies", "sent")
+    __slots__ = ("_batch", "commands", "joined", "replies", "sent")
+    wants_each = True
 
     def __init__(self, batch: Batch, joined: Joined, commands: list[bytes]) -> None:
         self._batch = batch
@@ -217,28 +210,28 @@ class Share:
         self.commands = commands
         """Without what all of them begin with."""
         self.replies: list[bytes] = []
-        """As they came, some of them together."""
-        self._received = 0
+        """Those that are there."""
         self.sent: deque[Sent] | None = None
         """Those that wait for a reply, once the batch is broken up."""
 
-    def replied(self, data: bytes, count: int) -> None:
-        if self.sent is None and not (data[0] == MINUS or b"\r\n-" in data):
-            self.joined.outstanding -= count
-            self.replies.append(data)
-            self._received += count
-            if self._received == len(self.commands):
+    def replied_each(self, replies: list[bytes]) -> None:
+        if self.sent is None:
+            self.joined.outstanding -= len(replies)
+            self.replies += replies
+            if len(self.replies) == len(self.commands):
                 self._batch.share_done()
-            return
-        waiting = self._each()
-        for reply in split_replies(data, count) if count > 1 else (data,):
-            waiting.popleft().replied(reply, 1)
+        else:
+            for reply in replies:
+                self.sent.popleft().replied(reply, 1)
+
+    def replied(self, data: bytes, count: int) -> None:
+        replies = split_replies(data, count) if count > 1 else [data]
+        if any(reply[0] == MINUS for reply in replies):
+            self._each()
+        self.replied_each(replies)
 
     def part(self, data: bytes) -> None:
         self._each()[0].part(data)
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         waiting = self._each()
@@ -247,10 +240,6 @@ class Share:
 
     def broken(self) -> None:
         self._batch.session.broken()
-
-    def split(self) -> list[bytes]:
-        """The replies that are there, each by itself."""
-        return split_replies(b"".join(self.replies), self._received)
 
     def _each(self) -> deque[Sent]:
         if self.sent is None:

@@ -61,9 +61,10 @@ class ClusterTarget(WatchedTarget):
 
     def shards_of(self, keys: list[bytes]) -> list[Shard]:
         shards = list(map(self._slots.__getitem__, slots_of(keys)))
-        if all(shard is not None and shard.primary is not None for shard in set(shards)):
-            return cast("list[Shard]", shards)
-        return super().shards_of(keys)
+        for shard in set(shards):
+            if shard is None or shard.primary is None:
+                return super().shards_of(keys)
+        return cast("list[Shard]", shards)
 
     # The map
 

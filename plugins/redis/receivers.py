@@ -1,18 +1,53 @@
-"""Who receives replies in a client's place."""
+"""Who receives replies: clients, or somebody in their place."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.session import Session
     from l4proxy.stream import Stream
 
-__all__ = ["NOBODY", "Filtered", "Nobody", "Unheard"]
+__all__ = ["NOBODY", "Filtered", "Nobody", "Receiver", "Unheard"]
 
 
-class Nobody:
+class Receiver:
+    """For each command that was sent, exactly one of ``replied`` and ``failed`` is told, in order."""
+
+    __slots__ = ()
+
+    wants_each: ClassVar[bool] = False
+    """Short replies that are no errors, it is given by ``replied_each``."""
+
+    def replied(self, data: bytes, count: int) -> None:
+        """``count`` whole replies, or the end of one of which ``part`` has had the beginning."""
+        raise NotImplementedError
+
+    def replied_each(self, replies: list[bytes]) -> None:
+        """Whole replies, each by itself."""
+        raise NotImplementedError
+
+    def part(self, data: bytes) -> None:
+        """A part of a reply that goes on."""
+        raise NotImplementedError
+
+    def move(self, stream: Stream, size: int) -> bool:
+        """Let the kernel move the next ``size`` bytes of that reply from the server's stream to the client's. False:
+        they have to be read."""
+        return False
+
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        """There is no reply, ``count`` times; ``error`` is one to give instead. Unless they were ``sent``, the server
+        cannot have done them."""
+        raise NotImplementedError
+
+    def broken(self) -> None:
+        """The reply of which ``part`` has had the beginning will not be completed. Then ``failed`` is told, too."""
+        raise NotImplementedError
+
+
+class Nobody(Receiver):
     """Receives what nobody has asked for."""
 
     def replied(self, data: bytes, count: int) -> None:
@@ -20,9 +55,6 @@ class Nobody:
 
     def part(self, data: bytes) -> None:
         pass
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         pass
@@ -53,7 +85,7 @@ class Unheard(Nobody):
         self.replied(error, count)
 
 
-class Filtered:
+class Filtered(Receiver):
     """Receives the reply to a command that message filters have seen."""
 
     __slots__ = ("_request", "_session")
@@ -70,9 +102,6 @@ class Filtered:
 
     def part(self, data: bytes) -> None:
         self._session.filters.respond_part(self._request, data)
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         self.replied(error, count)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.by_key import send_by_key
 from l4proxy.plugins.redis.lanes import Lanes
-from l4proxy.plugins.redis.receivers import NOBODY, Unheard
+from l4proxy.plugins.redis.receivers import NOBODY, Receiver, Unheard
 from l4proxy.plugins.redis.replies import (
     ABORTED,
     CROSS_SLOT,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.router import Mirror
     from l4proxy.plugins.redis.session import Task
-    from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+    from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.plugins.redis.target import Advice, Shard, Target
     from l4proxy.reason import CloseReason
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
-from l4proxy.plugins.redis.receivers import NOBODY
+from l4proxy.plugins.redis.receivers import NOBODY, Receiver
 from l4proxy.plugins.redis.replies import MOVED_AWAY, NOT_SETTLED, UNREADABLE, of_upstream_error
 from l4proxy.plugins.redis.target import Advice
 from l4proxy.protocols.redis.reply import split_replies
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.lanes import Lane
     from l4proxy.plugins.redis.routed import RoutedSession
     from l4proxy.plugins.redis.router import Scatter, Single
-    from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+    from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.plugins.redis.treatment import Treatment
-    from l4proxy.stream import Stream
 
 __all__ = ["ASKING", "MAX_TRIES", "PAUSE", "Block", "Gather", "Joined", "Sent", "Turn"]
 
@@ -67,7 +66,7 @@ class Turn:
         """What is not read on before it is."""
 
 
-class Sent:
+class Sent(Receiver):
     """One command on its way to a server: receives its reply, and sends it elsewhere where that is what it says."""
 
     __slots__ = ("_done", "_joined", "_parts", "_session", "_treatment", "_tries", "_turn", "lane", "single")
@@ -157,9 +156,6 @@ class Sent:
         else:
             self._parts.append(data)
 
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
-
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         """What the server cannot have done, or what changes nothing, may be asked again."""
         target, by = self.single.target, self._left()
@@ -229,7 +225,7 @@ class Gather:
             self._session.answer(self._turn, encode(value, self._session.identity.protocol))
 
 
-class Block:
+class Block(Receiver):
     """A whole transaction, sent in one piece to the one server that has its keys. Where that says that they are
     elsewhere it has done nothing, and all of it is sent there."""
 
@@ -268,9 +264,6 @@ class Block:
 
     def part(self, data: bytes) -> None:
         self._data += data
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         self.replied(error * count, count)

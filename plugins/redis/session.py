@@ -24,7 +24,7 @@ from l4proxy.errors import UpstreamError
 from l4proxy.filter import Side
 from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
 from l4proxy.plugins.redis.front import Front
-from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Unheard
+from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Receiver, Unheard
 from l4proxy.plugins.redis.replies import TOO_LONG, of_upstream_error
 from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler, request_of, send_to_own
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.identity import Identity
     from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.pool import Pool
-    from l4proxy.plugins.redis.shared import Receiver, SharedConnection
+    from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.protocols.redis.commands import Head
     from l4proxy.stream import Stream
 
@@ -71,7 +71,7 @@ class Next(Enum):
     WAIT = "wait"
 
 
-class Session:
+class Session(Receiver):
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
     __slots__ = ("_attention", "_client", "_closely", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",

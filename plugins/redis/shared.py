@@ -17,21 +17,23 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.redis.connection import ServerConnection, log
 from l4proxy.plugins.redis.replies import BUSY, UNREADABLE
+from l4proxy.protocols.redis.patterns import find_replies
 from l4proxy.protocols.redis.request import split_first
 from l4proxy.stats import SECONDS
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.pool import Pool
+    from l4proxy.plugins.redis.receivers import Receiver
     from l4proxy.plugins.redis.stats import Tally
     from l4proxy.plugins.redis.treatment import Treatment
-    from l4proxy.stream import Stream
 
-__all__ = ["Receiver", "SharedConnection"]
+__all__ = ["SharedConnection"]
 
 HELD = 256
 """Why the stream is not read: a client does not take its reply."""
@@ -46,27 +48,6 @@ KEPT = 16 * 1024
 
 _now = time.monotonic
 PUSH = ord(">")
-
-
-class Receiver(Protocol):
-    """Who gets replies. For each command that was sent, exactly one of ``replied`` and ``failed`` is told, in order."""
-
-    def replied(self, data: bytes, count: int) -> None:
-        """``count`` whole replies, or the end of one of which ``part`` has had the beginning."""
-
-    def part(self, data: bytes) -> None:
-        """A part of a reply that goes on."""
-
-    def move(self, stream: Stream, size: int) -> bool:
-        """Let the kernel move the next ``size`` bytes of that reply from the server's stream to the client's. False:
-        they have to be read."""
-
-    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
-        """There is no reply, ``count`` times; ``error`` is one to give instead. Unless they were ``sent``, the server
-        cannot have done them."""
-
-    def broken(self) -> None:
-        """The reply of which ``part`` has had the beginning will not be completed. Then ``failed`` is told, too."""
 
 
 Entry: TypeAlias = "tuple[Receiver, int, Tally | None, float, bytes]"
@@ -219,6 +200,10 @@ class SharedConnection(ServerConnection):
 
     def _read(self, data: bytes) -> None:
         """Give each receiver its replies; those in a row for the same one are given together. The hot path."""
+        if self._pending and not (self._rest or self._passed):
+            whose, count, _, _, _ = self._pending[0]
+            if (count == 1 or whose.wants_each) and not (data := self._read_each(data)):
+                return
         chunk: bytes | bytearray = data
         if self._rest:
             self._rest += data
@@ -277,6 +262,46 @@ class SharedConnection(ServerConnection):
             self._keep(chunk, start)
         elif self._rest:
             self._rest = bytearray()
+
+    def _read_each(self, data: bytes) -> bytes:
+        """The same for the short replies that ``data`` begins with, which are found all at once. Return what follows
+        them: for commands that came one by one, and those who want each reply by itself."""
+        pending, now = self._pending, _now()
+        replies = find_replies(data)
+        ends = list(accumulate(map(len, replies)))
+        whole = len(replies) if replies[-1] else len(replies) - 1
+        receiver: Receiver | None = None
+        first = at = start = 0
+        while pending:
+            whose, count, stats, since, answer = pending[0]
+            if stats is None or count <= whole - at:
+                pending.popleft()
+            elif at < whole:
+                pending[0] = (whose, count - (whole - at), stats, since, answer)
+                count = whole - at
+            else:
+                break
+            self._waiting -= count
+            if whose is not receiver or stats is None:
+                if receiver is not None:
+                    _give(receiver, replies[first:at])
+                receiver, first = whose, at
+            if stats is None:
+                whose.replied(answer, count)
+                receiver = None
+                continue
+            at += count
+            end = ends[at - 1]
+            took = now - since
+            stats.commands_total += count
+            stats.seconds.counts[bisect_left(SECONDS, took)] += count
+            stats.seconds.sum += took * count
+            stats.reply_bytes_total += end - start
+            start = end
+        self._replies += at
+        if receiver is not None:
+            _give(receiver, replies[first:at])
+        return data[start:]
 
     def _read_and_translate(self, data: bytes) -> None:
         """The same where clients speak another version of the protocol: reply by reply."""
@@ -367,3 +392,12 @@ class SharedConnection(ServerConnection):
     def _break(self, error: RemoteProtocolError) -> None:
         log.warning("endpoint %s broke the protocol: %s", self.endpoint_name, error)
         self.lose(UNREADABLE)
+
+
+def _give(receiver: Receiver, replies: list[bytes]) -> None:
+    if receiver.wants_each:
+        receiver.replied_each(replies)
+    elif len(replies) == 1:
+        receiver.replied(replies[0], 1)
+    else:
+        receiver.replied(b"".join(replies), len(replies))

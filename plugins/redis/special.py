@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.change import Change, change_of, is_client_name
+from l4proxy.plugins.redis.receivers import Receiver
 from l4proxy.plugins.redis.replies import (
     BAD_NAME,
     NO_HELLO_NOW,
@@ -117,7 +118,7 @@ PLAIN_AFTER_ALL: dict[Role, Callable[[Session, Treatment, Task], bool]] = {
 }
 
 
-class ScriptCall:
+class ScriptCall(Receiver):
     """Receives the reply to ``EVALSHA``. When the server has no such script, but we do, and the client has sent nothing
     since that would now be done before it, the server is given the script and asked again."""
 
@@ -192,7 +193,7 @@ def become_another(session: Session, treatment: Treatment, run: Task) -> None:
     link.send(ChangeAnswer(session, run, change, link, says_hello), treatment, 1, command)
 
 
-class ChangeAnswer:
+class ChangeAnswer(Receiver):
     """Receives the answer to a command that makes its client somebody else, if the server agrees.
 
     A server that is not spoken to in the client's version of the protocol cannot be asked ``HELLO``. The answer is then
@@ -230,9 +231,6 @@ class ChangeAnswer:
 
     def part(self, data: bytes) -> None:
         """Such an answer is too short for this."""
-
-    def move(self, stream: Stream, size: int) -> bool:
-        return False
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         self._answer(error)

@@ -8,13 +8,13 @@ replicas. The last two can change at any time, and have to be watched (``watched
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
-from zlib import crc32
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from l4proxy.errors import UpstreamError
-from l4proxy.protocols.redis.slots import hash_tag, hash_tags
+from l4proxy.protocols.redis.slots import SLOTS, slot_of, slots_of
 
 if TYPE_CHECKING:
+    from l4proxy.balancer import LoadBalancer
     from l4proxy.cluster import Cluster
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.redis.config import Upstream
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice", "HashTarget", "Servers", "Shard", "Target", "choose_node", "unserved"]
 
-ALL_BITS = 0xFFFFFFFFFFFFFFFF
-SPREAD = 0x9E3779B97F4A7C15
-"""2^64 divided by the golden ratio: multiples of it are far from each other (Knuth, The Art of Computer Programming,
-volume 3, 6.4)."""
 LOOK_AGAIN = 0.1
 """Seconds between two looks at whether a cluster's endpoints are known by now."""
 
@@ -183,17 +179,16 @@ class Servers(Target):
         return Shard(self.name, None)
 
 
-def _key_hash(tag: bytes) -> int:
-    return crc32(tag) * SPREAD & ALL_BITS
-
-
 class HashTarget(Target):
-    """Servers that know nothing of each other. The balancer (``ring_hash``, ``maglev``) divides the keys among them, by
-    the CRC-32, spread over 64 bits, of what stands between ``{`` and ``}``, or of the whole key where nothing does."""
+    """Servers that know nothing of each other. The balancer (``ring_hash``, ``maglev``) divides the slots of keys among
+    them, which are those of a Redis Cluster (hash tags count)."""
 
     def __init__(self, hub: Hub, config: Upstream) -> None:
         super().__init__(hub, config)
         self._shards: dict[Endpoint, Shard] = {}
+        self._balancer: LoadBalancer[Any] | None = None
+        self._slots: list[Shard | None] = []
+        """As ``_balancer`` has divided them: it is asked once, as it never changes its mind."""
 
     def shards(self) -> list[Shard]:
         endpoints = sorted(self.cluster.endpoints.choosable(), key=lambda endpoint: endpoint.name)
@@ -201,21 +196,27 @@ class HashTarget(Target):
 
     def shard(self, key: bytes) -> Shard:
         cluster = self.hub.clusters.find(self.name)
-        tag = key if b"{" not in key else hash_tag(key)
-        endpoint = cluster.balancer.choose(_key_hash(tag))
-        if endpoint is None:
+        if cluster.balancer is not self._balancer:
+            self._divide(cluster.balancer)
+        shard = self._slots[slot_of(key)]
+        if shard is None:
             raise cluster.no_endpoint()
-        return self._shards.get(endpoint) or self._of(endpoint)
+        return shard
 
     def shards_of(self, keys: list[bytes]) -> list[Shard]:
         cluster = self.cluster
-        endpoints = cluster.balancer.choose_all(list(map(_key_hash, hash_tags(keys))))
-        shards: dict[Endpoint | None, Shard] = {}
-        for endpoint in set(endpoints):
-            if endpoint is None:
-                raise cluster.no_endpoint()
-            shards[endpoint] = self._shards.get(endpoint) or self._of(endpoint)
-        return list(map(shards.__getitem__, endpoints))
+        if cluster.balancer is not self._balancer:
+            self._divide(cluster.balancer)
+        shards = list(map(self._slots.__getitem__, slots_of(keys)))
+        if None in shards:
+            raise cluster.no_endpoint()
+        return cast("list[Shard]", shards)
+
+    def _divide(self, balancer: LoadBalancer[Any]) -> None:
+        self._balancer = balancer
+        endpoints = balancer.choose_all(range(0, 1 << 64, (1 << 64) // SLOTS))
+        shards = {one: self._of(one) for one in set(endpoints) if one is not None}
+        self._slots = [None if one is None else shards[one] for one in endpoints]
 
     def _of(self, endpoint: Endpoint) -> Shard:
         shard = self._shards.get(endpoint)

@@ -122,11 +122,11 @@ def _replies(count: int) -> Match:
 
 @cache
 def _each_reply() -> Callable[[bytes], list[bytes]]:
-    return re.compile(b"(?s)%b" % _one_reply()).findall
+    return re.compile(b"(?s)(%b)|.+" % _one_reply()).findall
 
 
 def find_replies(data: bytes) -> list[bytes]:
-    """What looks like short replies. They are the replies if, together, they are all of ``data``."""
+    """The short replies that ``data`` begins with, each by itself; and something empty, unless they are all of it."""
     return _each_reply()(data)
 
 

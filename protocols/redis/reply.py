@@ -227,7 +227,7 @@ def _no_end() -> RemoteProtocolError:
 def split_replies(data: bytes, count: int) -> list[bytes]:
     """``count`` whole replies, each by itself."""
     replies = find_replies(data)
-    if len(replies) == count and sum(map(len, replies)) == len(data):
+    if len(replies) == count and replies[-1]:
         return replies
     scanner, at, replies = ReplyScanner(), 0, []
     for _ in range(count):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from typing import Any
 
 import pytest
 
+from l4proxy.plugins.redis.by_key import Batch, Share
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.values import Failure
 from redis_memory import Client, RedisMemory, memory_cluster, redis_memory
@@ -57,6 +59,35 @@ def test_one_server_after_the_other(redis_memory: RedisMemory) -> None:
     second.say(10)
     assert client.replies() == []
     second.say()
+    assert client.replies() == own_words(b"GET", [*keys, b"last"])
+
+
+@pytest.mark.parametrize("error", [b"", b"!"])
+def test_nothing_is_left_to_the_collector(error: bytes, redis_memory: RedisMemory) -> None:
+    """What a pipeline was made of is freed with its last reply."""
+    client = start(redis_memory)
+    gc.disable()
+    try:
+        client.end.send(pipeline(b"STRLEN", [b"key:%d" % number for number in range(31)] + [b"last" + error]))
+        redis_memory.serve()
+        assert len(client.replies()) == 32
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, Batch | Share)]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("size", [1, 7, 45, 200])
+def test_replies_that_come_in_pieces(size: int, redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    keys = [b"key:%d" % number + b"x" * (number % 5 * 40) for number in range(60)]
+    client.end.send(pipeline(b"GET", keys))
+    client.send(b"GET", b"last")
+    servers = redis_memory.look()
+    for server in servers:
+        server.work()
+    while any(server.replies for server in servers):
+        for server in servers:
+            server.say(size)
     assert client.replies() == own_words(b"GET", [*keys, b"last"])
 
 

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from l4proxy.protocols.redis.patterns import RUNS, SHORT, one_command, run_of_commands, skip_bulks, skip_replies
+from l4proxy.protocols.redis.patterns import (
+    RUNS,
+    SHORT,
+    find_replies,
+    one_command,
+    run_of_commands,
+    skip_bulks,
+    skip_replies,
+)
 from l4proxy.protocols.redis.request import encode_command
 
 SIZES = [0, 1, 9, 10, 11, 99, 100, SHORT - 1, SHORT]
@@ -59,3 +67,11 @@ def test_one_command_up_to_its_long_argument() -> None:
     match = one_command()(encode_command(b"MGET", *[b"x"] * 100), 0)
     assert match is not None
     assert match.groups() == (b"*101\r\n$4\r\nMGET\r\n", b"101", None)
+
+
+@pytest.mark.parametrize("rest", [b"-ERR no\r\n", b"$3\r\nab", b"+OK\r", b"*1\r\n:1\r\n", b"$-10\r\n", b"\n:1\r\n"])
+def test_replies_are_found_up_to_what_is_none(rest: bytes) -> None:
+    replies = [b"+OK\r\n", b"$5\r\n\r\n:1\r\r\n", b":-7\r\n", b"$-1\r\n", b"_\r\n"]
+    assert find_replies(b"".join(replies)) == replies
+    assert find_replies(b"".join([*replies, rest, b":1\r\n"])) == [*replies, b""]
+    assert find_replies(rest) == [b""]
