@@ -80,7 +80,7 @@ class Http2ClientStream(ClientStream):
 
     def _over(self, http2: Http2Stream) -> None:
         """The response is complete. What is left of the request nobody wants."""
-        self.sink = None
+        self.sink = http2.owner = None
         connection = self._connection
         if http2.state != _CLOSED:
             connection.codec.reset(http2, ErrorCode.NO_ERROR)
@@ -107,6 +107,7 @@ class Http2ClientStream(ClientStream):
         self.sink = None
         connection = self._connection
         if self.http2 is not None:
+            self.http2.owner = None
             connection.codec.reset(self.http2, ErrorCode.CANCEL)
             connection.flush_soon()
         else:
@@ -125,5 +126,7 @@ class Http2ClientStream(ClientStream):
     def lose(self, error: StreamError) -> None:
         """The stream is over, and not by us."""
         sink, self.sink = self.sink, None
+        if self.http2 is not None:
+            self.http2.owner = None
         if sink is not None:
             sink.on_response_reset(error)

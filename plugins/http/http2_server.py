@@ -358,7 +358,7 @@ class _Stream(ServerStream):
             connection = self._connection
             if http2.state >= _HALF_CLOSED_REMOTE:  # as ``_ended``, without the calls
                 self.over = True
-                self.sink = None
+                self.sink = http2.owner = None
                 if connection.counts_streams:
                     connection.stream_over()
             else:
@@ -422,7 +422,7 @@ class _Stream(ServerStream):
     def _finish(self) -> None:
         if not self.over:
             self.over = True
-            self.sink = None
+            self.sink = self._http2.owner = None
             if self.early:
                 self._decided(False)
             if self._connection.counts_streams:

@@ -157,7 +157,7 @@ class Http2Connection(Output):
 
     name = "http2"
 
-    __slots__ = ("_batch", "_block", "_client", "_decoder", "_delivered", "_ending", "_failed",
+    __slots__ = ("_block", "_client", "_data_events", "_decoder", "_delivered", "_ending", "_failed",
                  "_fixed_heads", "_goaway_last", "_head_limits", "_heads", "_last_id", "_needed",
                  "_next_id", "_now", "_parts", "_parts_since", "_parts_size", "_preface", "_priorities",
                  "_seen", "_settings_sent", "_shutdown_sent", "_skipped", "_trailers", "goaway_received",
@@ -187,7 +187,8 @@ class Http2Connection(Output):
         self._seen: set[int] = set()
         self._block: _OpenBlock | None = None
         # Streams.
-        self._batch = 0
+        self._data_events: dict[int, DataReceived] = {}
+        """Of the read under way, by stream."""
         self._last_id = 0
         """The highest that the peer has opened."""
         self._delivered = 0
@@ -293,7 +294,6 @@ class Http2Connection(Output):
                 frame, pos = b"".join((*self._parts, data[:missing])), missing
             self._parts = []
         events: list[Event] = []
-        self._batch += 1
         try:
             if frame:
                 self._read_frames(frame, 0, events)
@@ -312,6 +312,8 @@ class Http2Connection(Output):
         else:
             self._parts_since = None
         self._delivered = self._last_id
+        if self._data_events:
+            self._data_events.clear()
         return events
 
     def _keep(self, rest: bytes) -> None:
@@ -632,12 +634,11 @@ class Http2Connection(Output):
         if length:
             self.guard.work += 1
         part = data[start:stop] if length < _VIEWED else memoryview(data)[start:stop]
-        event = stream.data_event
-        if event is not None and stream.batch == self._batch:
+        event = self._data_events.get(stream_id)
+        if event is not None:
             event.add(part, size, bool(end))
         else:
-            stream.batch = self._batch
-            stream.data_event = event = DataReceived(stream, part, size, bool(end))
+            self._data_events[stream_id] = event = DataReceived(stream, part, size, bool(end))
             events.append(event)
         if end:
             stream.state = state
@@ -670,10 +671,9 @@ class Http2Connection(Output):
         if stream.expected >= 0:
             stream.expected -= size
         self.guard.work += len(parts)
-        event = stream.data_event
-        if event is None or stream.batch != self._batch:
-            stream.batch = self._batch
-            stream.data_event = event = DataReceived(stream, b"", 0, False)
+        event = self._data_events.get(stream_id)
+        if event is None:
+            self._data_events[stream_id] = event = DataReceived(stream, b"", 0, False)
             events.append(event)
         event.add_all(parts, size)
         return pos

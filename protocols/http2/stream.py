@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from l4proxy.protocols.http2.events import DataReceived
 from l4proxy.protocols.http2.priority import DEFAULT_URGENCY
 from l4proxy.protocols.http2.stream_state import State
 from l4proxy.protocols.http_fields import FieldBlock
@@ -16,7 +15,7 @@ __all__ = ["Http2Stream"]
 class Http2Stream:
     """Made by a connection. What is not documented here is the connection's own."""
 
-    __slots__ = ("abandoned", "batch", "body_allowed", "data_event", "ends", "expected", "full", "has_head", "held",
+    __slots__ = ("abandoned", "body_allowed", "ends", "expected", "full", "has_head", "held",
                  "id", "moved", "moved_at", "owner", "queue", "queued", "recv_target", "recv_window", "scheduled",
                  "send_window", "sequential", "state", "trailers", "unacked", "urgency", "withheld")  # fmt: skip
 
@@ -24,7 +23,7 @@ class Http2Stream:
         self.id = stream_id
         self.state = state
         self.owner: Any = None
-        """Whatever the owner of the connection keeps here."""
+        """Whatever the owner of the connection keeps here: until the stream is over, where that leads back to it."""
         self.recv_window = recv_window
         self.recv_target = recv_window
         """What the receive window is opened to; grows while the reader keeps up."""
@@ -57,8 +56,6 @@ class Http2Stream:
         self.urgency = DEFAULT_URGENCY
         self.sequential = False
         """`priority` has what these two mean."""
-        self.batch = 0
-        self.data_event: DataReceived | None = None
 
     @property
     def remote_ended(self) -> bool:
