@@ -28,6 +28,8 @@ from l4proxy.plugins.redis_watch.asked import Asked, Plan, commands_of
 from l4proxy.plugins.redis_watch.exchange import MessageExchange, RedisExchange
 from l4proxy.plugins.redis_watch.state import CONFIRMATIONS, MESSAGES, ConnectionState, word_of
 from l4proxy.protocols.redis.limits import RedisLimits
+from l4proxy.protocols.redis.openings import LAST_BULKS, LENGTH_OF_NAME, LF, TO_OPENING
+from l4proxy.protocols.redis.patterns import COMMON_REPLIES, SINGLE, WHOLE_BULKS
 from l4proxy.protocols.redis.reply import ReplyScanner
 from l4proxy.protocols.redis.request import RequestSplitter
 from l4proxy.stats import SECONDS
@@ -54,6 +56,8 @@ BEGIN = 512
 """Bytes of a frame by which it is told what it is."""
 EARLY = 64 * 1024
 """Bytes that a server may be heard to say before its client."""
+UNKNOWN: tuple[Plan | None, int] = (None, SINGLE)
+"""Stands for what is known of an opening that is not: behind the end of what is looked up."""
 LIMITS = RedisLimits(stream_from=16 * 1024)
 PUSH = ord(">")
 
@@ -62,16 +66,17 @@ _begins_like_a_reply = re.compile(rb"[-+:$*_,#(!=%~>|][^\r\n]*\r?").match
 
 
 class RedisConversation(Conversation):
-    __slots__ = ("_begin", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector", "_limit", "_missing",
-                 "_part", "_part_size", "_passed", "_plain", "_reply_size", "_rest", "_roles", "_scanner", "_scanning",
-                 "_seeks_command", "_seeks_reply", "_splitter", "buckets", "client", "commands", "errors", "link",
-                 "now", "quick", "reply_bytes", "request_bytes", "room", "seconds", "state", "steady", "view",
-                 "waiting")  # fmt: skip
+    __slots__ = ("_begin", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector", "_limit",
+                 "_missing", "_openings", "_part", "_part_size", "_passed", "_plain", "_reply_size", "_rest",
+                 "_roles", "_scanner", "_scanning", "_seeks_command", "_seeks_reply", "_splitter", "buckets",
+                 "client", "commands", "errors", "link", "now", "quick", "reply_bytes", "request_bytes", "room",
+                 "seconds", "state", "steady", "view", "waiting")  # fmt: skip
 
     def __init__(self, inspector: RedisInspector, link: Link) -> None:
         self._inspector = inspector
         self._limit = inspector.config.max_in_flight
         self.view = view = inspector.view
+        self._openings = view.openings
         self.link = link
         self.state = ConnectionState(link.state)
         self.client = view.enter(link.client.host or str(link.client), link.client.host, view.now)
@@ -130,6 +135,17 @@ class RedisConversation(Conversation):
     # What the client says
 
     def client_data(self, data: bytes, at: float) -> int | None:
+        size = len(data)
+        if self.steady and LENGTH_OF_NAME < size < SINGLE:
+            plan, last = self._openings.get(data[: data[LENGTH_OF_NAME] + TO_OPENING], UNKNOWN)
+            if not data.startswith(LAST_BULKS[size - last], last) or data[-1] != LF:
+                plan = self.view.plain(data)
+            if plan is not None and len(self.waiting) < self.room:
+                stats = plan.stats
+                stats.commands_total += 1
+                stats.request_bytes_total += size
+                self.waiting.append((plan, 1, at, data, size))
+                return None
         self.now = at
         spare = self._client_data(data, at)
         self.steady = self._plain and not (self._splitter.unfinished or self._early)
@@ -207,6 +223,10 @@ class RedisConversation(Conversation):
         self.now = at
         waiting = self.waiting
         if self.quick and waiting and waiting[0][1] == 1 and data[0] != PUSH:
+            size = len(data)
+            if (size < SINGLE and data.startswith(WHOLE_BULKS[size]) and data[-1] == LF) or data in COMMON_REPLIES:
+                self._answered(waiting.popleft(), size, at)
+                return None
             end = self._scanner.end(data, 0)
             if end == len(data):
                 self._answered(waiting.popleft(), end, at)

@@ -19,6 +19,9 @@ from l4proxy.plugins.redis_watch.stats import (
 )
 from l4proxy.plugins.shared_view import SharedView
 from l4proxy.protocols.redis.commands import CommandTable, Head
+from l4proxy.protocols.redis.openings import opening_of
+from l4proxy.protocols.redis.patterns import SINGLE
+from l4proxy.protocols.redis.request import whole_command
 from l4proxy.stats import OTHER
 from l4proxy.stats_registry import StatsRegistry
 
@@ -32,6 +35,8 @@ LOOKS = 1000
 """Commands in a second whose keys are looked at. Where there are more, each that is looked at stands for several."""
 MAX_ENDPOINTS = 1000
 """Servers that a table shows."""
+MAX_OPENINGS = 4096
+"""Openings that are remembered; when there are more, all are found out again."""
 MAX_CLIENTS = 10_000
 """Clients that are told apart at a time; the others are one."""
 LONGEST_KEY = 128
@@ -73,6 +78,8 @@ class View(SharedView):
         self.name = name
         self.stats = registry.group(RedisWatchStats, name=name)
         self.table = CommandTable()
+        self.openings: dict[bytes, tuple[Plan, int]] = {}
+        """Of plain commands that were seen: what they are, and what `openings` says."""
         self.plans: dict[str, Plan] = {}
         self.endpoints: dict[str, EndpointStats] = {}
         self.clients: dict[str, Client] = {}
@@ -88,12 +95,12 @@ class View(SharedView):
         self.prefix_end = config.prefix_end.encode()
         self.until_look: float = 0 if config.hot_keys else float("inf")
         """Commands with keys that need not be looked at. The hot path counts it down; below 0, one is."""
-        self._stride, self._looks, self._pace_until = 1, 0, 0.0
+        self._stride, self._looks, self._pace_since = 1, 0, 0.0
         self._chance = Random().random
         self.hot, self.hot_before = HotKeys(config.hot_keys), HotKeys(0)
         self.hot_since = self.hot_before_since = self.hot_until = 0.0
         self.big = BigKeys(config.big_keys, config.big_from)
-        self.big_floor = self.big.floor
+        self._set_floor()
         self.slow: deque[SlowCommand] = deque(maxlen=config.slow_log_length)
 
     def plan(self, head: Head) -> Plan:
@@ -104,6 +111,19 @@ class View(SharedView):
             stats = self.registry.group(CommandStats, name=self.name, command=name)
             plan = self.plans[name] = Plan(name, head.command, stats)
         head.note = plan
+        return plan
+
+    def plain(self, data: bytes) -> Plan | None:
+        """What a chunk is, if it is one plain command."""
+        head = whole_command(self.table.heads, data)
+        plan: Plan | None = head.note if head is not None else None
+        if head is None or plan is None or plan.role:
+            return None
+        opening = opening_of(head, data)
+        if opening is not None:
+            if len(self.openings) >= MAX_OPENINGS:
+                self.openings.clear()
+            self.openings[opening[0]] = (plan, opening[1])
         return plan
 
     def endpoint(self, address: str) -> EndpointStats:
@@ -122,12 +142,12 @@ class View(SharedView):
         if size > self.big_floor or reply_size > self.big_floor:
             if len(keys) == 1:
                 self.big.offer(keys[0][:LONGEST_KEY], BigKey(max(size, reply_size), plan.name, at))
-                self.big_floor = self.big.floor
+                self._set_floor()
             if self.until_look >= 0:
                 return
         if at >= self.hot_until:
             self.turn(at)
-        if at >= self._pace_until:
+        if self._looks >= LOOKS or at >= self._pace_since + 1.0:
             self._set_pace(at)
         stride, times = self._stride, 0
         while self.until_look < 0:
@@ -160,11 +180,17 @@ class View(SharedView):
         return self._stride == 1 and self.config.hot_keys > 0
 
     def _set_pace(self, at: float) -> None:
-        """Once a second: look at so many commands that it stays within `LOOKS`, and count each for several then."""
-        elapsed = at - self._pace_until + 1.0
+        """Once a second, and when so many were looked at before: look at so many commands that it stays within `LOOKS`,
+        and count each for several then."""
+        elapsed = max(at - self._pace_since, 0.001)
         seen = self._looks * self._stride / elapsed
         self._stride = max(1, ceil(seen / LOOKS)) if elapsed < 2.0 else 1
-        self._looks, self._pace_until = 0, at + 1.0
+        self._looks, self._pace_since = 0, at
+
+    def _set_floor(self) -> None:
+        self.big_floor = self.big.floor
+        self.quick_below = min(SINGLE, self.big_floor)
+        """Replies that are as long are looked at more closely."""
 
     def _new_prefix(self, begin: bytes) -> PrefixStats:
         """One that is not known. There are as many as have metrics of their own; the others are one."""

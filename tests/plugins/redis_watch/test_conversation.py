@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from l4proxy.config.types import Duration, Size
 from l4proxy.exchange import Exchange
 from l4proxy.filter import Peer, Side
 from l4proxy.inspector import Link, StopWatching
@@ -341,3 +343,69 @@ def test_pipelines_in_pieces(seed: int) -> None:
     )  # fmt: skip
     assert first.request_bytes == len(asked)
     assert first.reply_bytes == len(answered)
+
+
+CONFIG = RedisWatchConfig(hot_keys=100, big_from=Size(1024), slow_log=Duration(0.5))
+EXCHANGES: list[tuple[bytes, bytes]] = [
+    (encode_command(b"GET", b"user:1"), b"$5\r\nvalue\r\n"),
+    (encode_command(b"get", b"user:2"), b"$-1\r\n"),
+    (encode_command(b"SET", b"user:3", b"x" * 64), b"+OK\r\n"),
+    (encode_command(b"SET", b"user:3", b"a\r\nb"), b"+OK\r\n"),
+    (encode_command(b"SET", b"big:1", b"x" * 1500), b"+OK\r\n"),
+    (encode_command(b"GET", b"big:1"), b"$1500\r\n" + b"x" * 1500 + b"\r\n"),
+    (encode_command(b"GET", b"big:2"), b"$9000\r\n" + b"x" * 9000 + b"\r\n"),
+    (encode_command(b"GET", b"list:1"), b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+    (encode_command(b"MGET", b"a", b"b"), b"*2\r\n$-1\r\n$1\r\nx\r\n"),
+    (encode_command(b"GET", b"a") * 3, b"$1\r\n1\r\n$1\r\n2\r\n-ERR no\r\n"),
+    (encode_command(b"MULTI") + encode_command(b"INCR", b"n") + encode_command(b"EXEC"),
+     b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"),
+    (encode_command(b"CLIENT", b"REPLY", b"SKIP"), b""),
+    (encode_command(b"PING"), b"+PONG\r\n"),
+    (b"PING\r\n", b"+PONG\r\n"),
+    (encode_command(b"SUBSCRIBE", b"c"), b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
+    (encode_command(b"UNSUBSCRIBE", b"c"), b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n"),
+    (encode_command(b"LONGERTHANTEN", b"a"), b"-ERR unknown command\r\n"),
+]  # fmt: skip
+
+
+def traffic(chance: random.Random) -> Iterator[tuple[Side, bytes, float]]:
+    """One connection's exchanges, each side's in pieces of which most are whole."""
+    at = 1000.0
+    skips = False
+    for _ in range(50):
+        asked, answered = chance.choice(EXCHANGES)
+        if skips:
+            asked, answered = EXCHANGES[0][0], b""
+        skips = asked.endswith(b"SKIP\r\n") and not skips
+        for side, data in ((CLIENT, asked), (SERVER, answered)):
+            while data:
+                size = chance.choice([len(data), len(data), len(data), 1, 5, 50])
+                at += chance.choice([0.0001, 0.001, 0.01, 0.7])
+                yield side, data[:size], at
+                data = data[size:]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_comes_whole_counts_as_what_comes_byte_by_byte(seed: int) -> None:
+    """Most of what comes whole is told by a few of its bytes."""
+
+    def counted(bytewise: bool) -> Any:
+        inspector = RedisInspector(CONFIG, StatsRegistry())
+        inspector.view._chance = random.Random(1).random
+        talks = [
+            inspector.conversation(Link(number, Peer("192.0.2.1", number, ""), server=Peer("192.0.2.9", 1, "")))
+            for number in range(5)
+        ]
+        for number, talk in enumerate(talks):
+            for side, data, at in traffic(random.Random(seed + number)):
+                feed = talk.client_data if side is CLIENT else talk.server_data
+                for begin in range(0, len(data), 1 if bytewise else len(data)):
+                    feed(data[begin : begin + 1] if bytewise else data, at)
+        view = inspector.view
+        view.collect()
+        seen = [(talk.commands, talk.errors, talk.in_flight) for talk in talks]
+        return view.registry.snapshot(), seen, view.hottest().keys(), list(view.big), list(view.slow)
+
+    whole = counted(bytewise=False)
+    assert whole == counted(bytewise=True)
+    assert sum(commands for commands, _, _ in whole[1]) > 100
