@@ -1,4 +1,10 @@
-"""HTTP/1 towards endpoints: one stream at a time, which is the connection itself."""
+"""HTTP/1 towards endpoints: one stream at a time, which is the connection itself.
+
+A connection can be used again only when both messages are over, in whichever order they end: an endpoint may answer,
+and be done, before the request's body is. It is given back (``_free``) before the last of a response is passed on, so
+that whoever takes it may ask again at once; from then on the next request may be on it already, and nothing behind that
+call may look at what belongs to the last one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""HTTP/2 towards endpoints: many requests on one connection, as many as the endpoint's SETTINGS allow."""
+"""HTTP/2 towards endpoints: many requests on one connection, as many as the endpoint's SETTINGS allow.
+
+What is hard is that several things end without each other's knowledge. A stream may be over while its request still
+waits for a window; the endpoint may say in the middle of a read (GOAWAY, smaller SETTINGS) that it takes no more, while
+events in front of it make requests be tried again; and who takes a response may close the connection from inside of the
+callback. So the codec alone says what is open and what may be opened (``capacity``), a stream's owner is told at most
+once how it ended, and whatever is written leaves when the loop turn ends, in one flush for all streams.
+"""
 
 from __future__ import annotations
 

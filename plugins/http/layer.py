@@ -1,4 +1,9 @@
-"""What all connections of one ``http`` filter share: routes, pools, filters, statistics, and the manners of a proxy."""
+"""What all connections of one ``http`` filter share: routes, pools, filters, statistics, and the manners of a proxy.
+
+``prepare`` is where the head of a request is made safe, and its order matters: the path has its normal form before a
+route or a filter sees it, or rules could be gone around; and who the client is (``X-Forwarded-For``) is decided before
+anything asks.
+"""
 
 from __future__ import annotations
 
