@@ -716,20 +716,19 @@ def test_curl(how: str) -> None:
     run(conversation)
 
 
-ANSWER = [{"prefix": "/", "respond": {"status": 200, "text": "hello\n"}}]
-
-
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize("options", [{"protocol": "http2"}, {}, {"routes": ANSWER}], ids=["told", "auto", "answered"])
+@pytest.mark.parametrize("options", [{"protocol": "http2"}, {}], ids=["told", "auto"])
 def test_h2spec(certs: Certs, tls: bool, options: dict[str, Any]) -> None:
-    """All of it, strictly, through the proxy; also where it finds out itself what its clients speak, and answers
-    itself. The invalid preface of one case is then, without TLS, no HTTP/1 either, and answered so, which h2spec cannot
-    read."""
+    """All of it, strictly, through the proxy; also where that finds out what its clients speak. The invalid preface of
+    one case is then, without TLS, no HTTP/1 either, and answered so, which h2spec cannot read.
+
+    Not with a route that answers by itself: what h2spec sends wrong behind the head of a request finds it answered, or
+    not, as it happens."""
 
     async def conversation() -> None:
         listener = {"tls": {"cert": str(certs.server.cert), "key": str(certs.server.key)}} if tls else {}
         async with upstream(ok(b"x" * 100)) as up, http_proxy(up, **options, config={"listener": listener}) as proxy:
-            argv = [h2spec, "-h", HOST, "-p", str(proxy.port), "--strict", "-o", "3", *(["-t", "-k"] if tls else [])]
+            argv = [h2spec, "-h", HOST, "-p", str(proxy.port), "--strict", "-o", "20", *(["-t", "-k"] if tls else [])]
             process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
             output = (await process.communicate())[0].decode()
         summary = re.search(r"(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed", output)

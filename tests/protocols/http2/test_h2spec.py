@@ -25,7 +25,7 @@ def test_h2spec(certs: Certs, tls: bool) -> None:
         context.load_cert_chain(certificate.cert, certificate.key)
         context.set_alpn_protocols(["h2"])
     with http2_server(context=context) as port:
-        argv = [h2spec, "-h", "127.0.0.1", "-p", str(port), "--strict", "-o", "2", *(["-t", "-k"] if tls else [])]
+        argv = [h2spec, "-h", "127.0.0.1", "-p", str(port), "--strict", "-o", "20", *(["-t", "-k"] if tls else [])]
         done = subprocess.run(argv, capture_output=True, text=True)
     summary = re.search(r"(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed", done.stdout)
     assert summary, done.stdout[-2000:] + done.stderr[-2000:]
