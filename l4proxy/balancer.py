@@ -27,15 +27,16 @@ def stable_hash(data: bytes) -> int:
 
 
 def weighted_turns(weights: Sequence[int]) -> Iterator[int]:
-    """Yield for ever whose turn it is, as positions in ``weights``: earliest deadline first.
+    """Whose turn it is, for ever, as positions in ``weights``: earliest deadline first.
 
     The n-th turn of weight w is due at (n - 1/2) / w. Turns are spread evenly (weights 2 and 1 give A B A, not A A B),
     and as many turns in a row as the sum of weights hold exactly each one's weight of turns. Deadlines are divided out,
     not added up, so they do not drift. Equal weights are a plain cycle.
     """
-    if len(set(weights)) <= 1:
-        yield from cycle(range(len(weights)))
-        return
+    return cycle(range(len(weights))) if len(set(weights)) <= 1 else _by_deadline(weights)
+
+
+def _by_deadline(weights: Sequence[int]) -> Iterator[int]:
     deadlines = [(0.5 / weight, position, 1) for position, weight in enumerate(weights)]
     heapify(deadlines)
     while True:

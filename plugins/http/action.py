@@ -72,6 +72,8 @@ class Action:
             self.answer = _Responder(config.respond).answer
         self.request_changes = compile_changes(config.request_headers)
         self.response_changes = compile_changes(config.response_headers)
+        self.finishes = self.response_changes is not None or layer.changes_responses
+        """Whether something is done to every response, after all filters (`Layer.finish_response`)."""
         self.rewrites = any(
             one is not None for one in (config.rewrite_prefix, config.rewrite_path, config.rewrite_host)
         )

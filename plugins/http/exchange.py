@@ -418,7 +418,8 @@ class Exchange:
                 self.messages.feed(data)
         chain = self.host.chain
         if chain is None and response._body is None:
-            self.layer.finish_response(self, response)
+            if action.finishes or self.cookie or self.notes is not None:
+                self.layer.finish_response(self, response)
             if response._headers is not None:
                 response.seal()
             self.responded = True

@@ -40,8 +40,8 @@ RESPONSE = 32
 class Http1Client(ClientConnection, ClientStream):
     """A connection to an endpoint over HTTP/1."""
 
-    __slots__ = ("_draining", "_gone", "_held", "_host", "_sink", "_tunnel", "codec", "endpoint", "peer",
-                 "requests", "requests_seen", "stream")  # fmt: skip
+    __slots__ = ("_draining", "_gone", "_held", "_host", "_sink", "_tunnel", "capacity", "codec", "endpoint",
+                 "peer", "requests", "requests_seen", "stream")  # fmt: skip
 
     version = "http1"
     most = 1
@@ -56,6 +56,7 @@ class Http1Client(ClientConnection, ClientStream):
         self._gone = False
         self._tunnel = False
         self._held = False
+        self.capacity: int = 1
         self.requests = 0
         self.requests_seen = -1
         stream.on_data = self._receive
@@ -63,10 +64,6 @@ class Http1Client(ClientConnection, ClientStream):
         stream.on_lost = self._lost
         stream.on_writable = self._writable
         stream.start()
-
-    @property
-    def capacity(self) -> int:
-        return 0 if self._sink is not None or self._draining or self._gone else 1
 
     @property
     def active(self) -> int:
@@ -79,6 +76,7 @@ class Http1Client(ClientConnection, ClientStream):
         if self.requests:
             codec.next_cycle()
         self.requests += 1
+        self.capacity = 0
         self._sink = sink
         self._tunnel = False
         framing = b""
@@ -259,6 +257,7 @@ class Http1Client(ClientConnection, ClientStream):
             self.release_response()
         codec = self.codec
         if codec.reading is codec.sending is DONE and not self._draining and not self._gone:
+            self.capacity = 1
             self._host.on_capacity(self)
         else:
             self._close()
@@ -296,6 +295,7 @@ class Http1Client(ClientConnection, ClientStream):
 
     def drain(self) -> None:
         self._draining = True
+        self.capacity = 0
         if self._sink is None:
             self._close()
 
@@ -305,6 +305,7 @@ class Http1Client(ClientConnection, ClientStream):
     def _close(self) -> None:
         if not self._gone:
             self._gone = True
+            self.capacity = 0
             self.stream.close()
             self._host.on_gone(self)
 

@@ -54,6 +54,7 @@ class Layer:
         self.explainers = NetworkSet(config.explain)
         self.explains = bool(config.explain)
         self.pages = ErrorPages(config.error_pages)
+        self.changes_responses = bool(config.server or config.via)
         self.filters = MessageFilters("http", config.filters, server)
         try:
             self.hosts = VirtualHostTable(route_tables(config, self._action))
@@ -66,7 +67,6 @@ class Layer:
         ]  # fmt: skip
         """What a target may have in it that is to be looked at."""
         self.via = config.via
-        self.changes_responses = bool(config.server or config.via)
         self._stop_collecting = server.stats.on_collect(self._collect)
 
     def close(self) -> None:
