@@ -32,6 +32,8 @@ from services.process import free_port
 
 SIZE = (124, 13)
 PICTURED = "Three tables of the live view: topics with their rates, consumer groups, and the lag of one of them."
+SHOWN = 3
+"""Lines of each of these."""
 METRICS = (
     "l4proxy_kafka_produced_records_total",
     "l4proxy_kafka_consumer_group_lag",
@@ -52,6 +54,7 @@ def main() -> int:
     stage.title("l4proxy sniff kafka: a Kafka cluster, its clients, and one command that shows what passes")
     with tempfile.TemporaryDirectory(prefix="l4proxy-") as directory:
         stage.scene("A Kafka cluster")
+        stage.say("It is started now; Apache Kafka takes some ten seconds for that.")
         begin = time.monotonic()
         with running_cluster(Path(directory) / "kafka", mock=args.mock) as cluster:
             stage.fact("it is", cluster.what)
@@ -166,7 +169,7 @@ def _look_around(stage: Stage, shown: OnScreen, look: float) -> list[Screen]:
         shown.mirror = False
         sys.stdout.write("\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l")
         sys.stdout.flush()
-        stage.say("That was it. With --keep it stays, and the keys are yours.")
+        stage.say("That was it. With --keep (make demo ARGS=--keep) it stays, and the keys are yours.")
     return screens
 
 
@@ -181,7 +184,8 @@ def _metrics(stage: Stage, cluster: Cluster, admin: int) -> None:
     url = f"http://127.0.0.1:{admin}/stats/prometheus"
     time.sleep(1)
     lines = _scrape(url)
-    stage.quote(f"curl -s {url}\n" + "\n".join(line for line in lines if line.startswith(METRICS)))
+    stage.say("Of each metric the largest values:")
+    stage.quote("\n".join([f"curl -s {url}", *(line for metric in METRICS for line in _largest(lines, metric))]))
     stage.scene("Are the numbers right?")
     stage.say(
         "The producers have stopped. The brokers are asked, with no proxy in between, where their partitions end."
@@ -196,6 +200,14 @@ def _metrics(stage: Stage, cluster: Cluster, admin: int) -> None:
         if ends != counted:
             raise SystemExit("the demo fails: they are not the same")
     asker.close()
+    print()
+    stage.say("In front of a broker of yours it is one command, too: l4proxy sniff kafka BROKER:9092")
+
+
+def _largest(lines: list[str], metric: str) -> list[str]:
+    """Lines of a metric as Prometheus gets them, and dots where there are more."""
+    found = sorted((line for line in lines if line.startswith(f"{metric}{{")), key=lambda line: -int(line.split()[-1]))
+    return [*found[:SHOWN], *(["..."] if len(found) > SHOWN else [])]
 
 
 def _scrape(url: str) -> list[str]:
