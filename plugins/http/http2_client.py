@@ -18,7 +18,7 @@ from l4proxy.plugins.http.http2_client_stream import Http2ClientStream
 from l4proxy.plugins.http.http2_shared import accept_key, without
 from l4proxy.plugins.http.message import HttpRequest, ReceivedResponse
 from l4proxy.protocols.http2.codes import error_name
-from l4proxy.protocols.http2.connection import Http2Connection, Http2Error
+from l4proxy.protocols.http2.connection import LAST_STREAMS, Http2Connection, Http2Error
 from l4proxy.protocols.http2.events import (
     DataReceived,
     Event,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Http2Client"]
 
-MAX_REQUESTS = 1 << 29
-"""A connection has numbers for twice as many streams, and then none."""
+MAX_REQUESTS = LAST_STREAMS >> 1
+"""For so many a connection has numbers: a stream takes every second one."""
 _TICK = 1.0
 """Seconds between two looks at the time limits, as long as there is one to look at."""
 _PING = b"l4proxy?"
@@ -399,5 +399,6 @@ class Http2Client(ClientConnection):
                 if timer is not None:
                     timer.cancel()
             self._shared.stats.glitches_total += self.codec.guard.glitches_total
+            self._shared.stats.stream_ids_exhausted_total += self.codec.exhausted
             self.stream.close()
             self._host.on_gone(self)

@@ -298,6 +298,7 @@ class Http2Server(ServerConnection):
             if timer is not None:
                 timer.cancel()
         self._shared.stats.glitches_total += self._codec.guard.glitches_total
+        self._shared.stats.stream_ids_exhausted_total += self._codec.exhausted
         streams = list(self._codec.streams.values())
         self._codec.streams.clear()
         self._lose(streams, StreamError("client_reset", str(reason), flag="DC"))

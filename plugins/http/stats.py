@@ -32,6 +32,7 @@ class Http2Stats(Stats, subsystem="http2", labels=("peers",)):
     floods_total = labelled_counter("Connections ended because of too much of something, by what it was.", label="kind")
     glitches_total = counter("Oddities of peers that are connected no more.")
     stream_errors_total = labelled_counter("Requests or responses that were malformed, by the rule.", label="rule")
+    stream_ids_exhausted_total = counter("Connections that had no numbers left for further requests.")
     goaways_total = labelled_counter("GOAWAY frames received, by their code.", label="code")
 
 

@@ -85,7 +85,7 @@ from l4proxy.protocols.http2.stream import Http2Stream
 from l4proxy.protocols.http2.stream_state import NEXT, Fault, Input, State
 from l4proxy.protocols.http_fields import EMPTY, FieldBlock
 
-__all__ = ["Http2Connection", "Http2Error"]
+__all__ = ["LAST_STREAMS", "Http2Connection", "Http2Error"]
 
 HEADS_LIMIT = 64
 """Header blocks remembered by their bytes. When there are more, all are forgotten."""
@@ -97,7 +97,7 @@ _SETTINGS_PER_FRAME = 32
 _ASSUMED_CONCURRENCY = 100
 """Streams that a client may open before it has the server's SETTINGS: what RFC 9113 section 6.5.2 wants servers to
 allow at least."""
-_LAST_STREAMS = 0x7FFFFF00
+LAST_STREAMS = 0x7FFFFF00
 """From this number on a connection is wound up: numbers are not used twice."""
 _SHUTDOWN_PING = b"shutdown"
 
@@ -497,7 +497,7 @@ class Http2Connection(Output):
             stream.urgency, stream.sequential = self._priorities.pop(stream_id, said)
         streams[stream_id] = stream
         events.append(RequestReceived(stream, head, bool(end)))
-        if stream_id >= _LAST_STREAMS:
+        if stream_id >= LAST_STREAMS:
             self.shutdown()
 
     def _on_response(self, stream: Http2Stream, block: bytes, end: int, events: list[Event]) -> None:
@@ -924,7 +924,7 @@ class Http2Connection(Output):
         stream.ends = end
         stream.body_allowed = method != "HEAD"
         self._next_id = number + 2
-        if self._next_id >= _LAST_STREAMS:
+        if self._next_id >= LAST_STREAMS:
             self._ending = True
         self.streams[number] = stream
         self._out.append(header_frames(number, encoded, end, self.peer_frame_size))
@@ -970,6 +970,11 @@ class Http2Connection(Output):
     def ending(self) -> bool:
         """One of the two sides has said that this is to be the end."""
         return self._ending
+
+    @property
+    def exhausted(self) -> bool:
+        """No numbers are left for further streams; another connection has them all again."""
+        return (self._next_id if self._client else self._last_id) >= LAST_STREAMS
 
     @property
     def finished(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import socket
 import ssl
@@ -15,10 +16,11 @@ from typing import Any
 import pytest
 from h2.errors import ErrorCodes
 
-from clusters import run
+from clusters import run, until
 from http2_peers import H2Connected, H2Upstream, Received, h2_connect, h2_upstream, reply_ok
 from http2_wire import block, data, headers
 from http_peers import Client, connect, http_proxy, read_head
+from l4proxy.plugins.http.http2_client import MAX_REQUESTS, Http2Client
 from l4proxy.protocols.http2.codes import PREFACE, FrameType, Setting
 from l4proxy.protocols.http2.frames import (
     frame,
@@ -410,6 +412,22 @@ def test_old_and_used_up_connections_are_replaced() -> None:
             assert [len(connection.requests) for connection in up.connections] == [3, 3, 1]
             await up.connections[0].until(lambda: up.connections[0].closed)
             assert up.connections[0].goaway is not None
+
+    run(conversation)
+
+
+def test_a_connection_is_replaced_before_its_stream_ids_run_out() -> None:
+    async def conversation() -> None:
+        async with h2_upstream() as up, through(up) as proxy, h2_connect(proxy) as client:
+            assert (await client.get()).body == b"ok"
+            clients = [one for one in gc.get_objects() if isinstance(one, Http2Client)]
+            (used,) = [one for one in clients if one.endpoint.name.endswith(f":{up.port}")]
+            used.requests, used.codec._next_id = MAX_REQUESTS - 1, 2 * MAX_REQUESTS - 1  # after so many
+            for _ in range(3):
+                assert (await client.get()).body == b"ok"
+            assert [len(connection.requests) for connection in up.connections] == [2, 2]
+            await until(lambda: up.connections[0].closed)
+            assert proxy.value("l4proxy_http2_stream_ids_exhausted_total", peers="endpoints of up") == 1
 
     run(conversation)
 

@@ -17,7 +17,7 @@ from clusters import run, until
 from http2_peers import h2_connect
 from http_peers import Seen, connect, http_proxy, ok, read_head, send, upstream
 from l4proxy.protocols.http2.codes import FrameType
-from l4proxy.protocols.http2.frames import frame
+from l4proxy.protocols.http2.frames import MAX_STREAM_ID, frame
 from proxying import HOST, Proxy
 from services.certs import Certs
 from services.go import go_program
@@ -180,6 +180,30 @@ def test_a_client_that_has_ended_its_side_is_waited_for_for_a_while() -> None:
             await client.until(lambda: client.closed)
             assert proxy.value("l4proxy_http_resets_total", http="http", reason="client_reset") == 1
             assert proxy.value("l4proxy_http_timeouts_total", http="http", limit="half_close_timeout") == 1
+
+    run(conversation)
+
+
+def test_stream_ids_run_out() -> None:
+    """A client may leave out all numbers but the last one: it is answered, and needs another connection then."""
+
+    async def conversation() -> None:
+        async with upstream(ok(b"x")) as up, http_proxy(up) as proxy:
+            async with h2_connect(proxy) as client:
+                assert (await client.get()).body == b"x"
+                client.h2.highest_outbound_stream_id = MAX_STREAM_ID - 2
+                last = client.open("/")
+                assert last == MAX_STREAM_ID
+                assert (await client.reply(last)).body == b"x"
+                await client.until(lambda: client.closed)
+                assert client.goaway is not None
+                assert client.goaway.error_code == ErrorCodes.NO_ERROR
+            async with h2_connect(proxy) as client:
+                assert (await client.get()).body == b"x"
+            await until(lambda: not proxy.server.listeners[0].connections)
+            labels = {"peers": "clients of http"}
+            assert proxy.value("l4proxy_http2_stream_ids_exhausted_total", **labels) == 1
+            assert proxy.value("l4proxy_http_requests_active", http="http") == 0
 
     run(conversation)
 

@@ -678,10 +678,12 @@ def test_numbers_run_out() -> None:
     connection = server()
     connection.receive_data(headers(MAX_STREAM_ID))
     assert kinds(connection.data_to_send()) == ["PING", "GOAWAY"]
+    assert connection.exhausted
     other = client()
     other._next_id = 0x7FFFFEFF
+    assert not other.exhausted
     other.request("GET", "http", "/", "a", EMPTY, end=True)
-    assert other.capacity == 0
+    assert (other.capacity, other.exhausted) == (0, True)
 
 
 def test_capacity_is_what_settings_say() -> None:
