@@ -18,13 +18,15 @@ class Load:
     """``with Load(port, clients=4) as load: ...``; then ``load.wrong`` and ``load.errors`` say how it went.
 
     An error is a right reply where something happens to the servers. A reply to another command, a counter that goes
-    back, a value that is older than what the same client was told it had written are wrong.
+    back, a value that is older than what the same client was told it had written are wrong. So is a list
+    (``load.lists``) that has what its client has pushed in another order (``wrong_lists``).
     """
 
     def __init__(self, port: int, clients: int = 4) -> None:
         self.errors: Counter[str] = Counter()
         self.wrong: list[Any] = []
         self.replies = 0
+        self.lists: set[str] = set()
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(port, number), daemon=True) for number in range(clients)
@@ -39,6 +41,10 @@ class Load:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+
+    def wrong_lists(self, client: RedisConnection) -> list[list[int]]:
+        values = [[int(value) for value in client.ask("LRANGE", name, "0", "-1")] for name in sorted(self.lists)]
+        return [steps for steps in values if steps != sorted(set(steps))]
 
     def _run(self, port: int, number: int) -> None:
         try:
@@ -68,7 +74,7 @@ class _Client:
     def _command(self) -> list[str]:
         self._step += 1
         key, mark = f"load{self._number}:{self._chance.randrange(40)}", f"{self._number}.{self._step}"
-        match self._chance.randrange(6):
+        match self._chance.randrange(7):
             case 0 | 1:
                 return ["INCR", f"count{key}"]
             case 2:
@@ -77,6 +83,9 @@ class _Client:
                 return ["SET", key, mark]
             case 4:
                 return ["GET", key]
+            case 5:
+                self._load.lists.add(f"list{key}")
+                return ["RPUSH", f"list{key}", str(self._step)]
         return ["MGET", f"a{mark}", f"b{mark}", f"c{mark}"]
 
     def _check(self, words: list[str], reply: Any) -> None:
@@ -88,6 +97,8 @@ class _Client:
             self._counted.pop(key, None)
             return
         match name:
+            case "RPUSH":
+                right = isinstance(reply, int)
             case "INCR":
                 right = isinstance(reply, int) and reply > self._counted[key]
                 self._counted[key] = reply

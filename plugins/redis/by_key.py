@@ -23,6 +23,7 @@ from l4proxy.plugins.redis.sent import Sent, Turn
 from l4proxy.protocols.redis.reply import split_replies
 
 if TYPE_CHECKING:
+    from l4proxy.plugins.redis.lanes import Movable, Place
     from l4proxy.plugins.redis.routed import RoutedSession
     from l4proxy.plugins.redis.sent import Joined
     from l4proxy.plugins.redis.session import Task
@@ -115,8 +116,20 @@ class Keyed(Turn, Receiver):
     def broken(self) -> None:
         self._session.broken()
 
+    def under_way(self, place: Place, refused: Movable) -> list[Movable]:
+        if refused.turn is self:
+            return [refused]
+        alike = self._session.lanes.alike
+        if self not in alike:
+            sent = self._sent()
+            if sent.place != place:
+                return []
+            alike[self] = sent
+        return [alike[self]] if alike[self].place == place else []
+
     def _sent(self) -> Sent:
-        return Sent(self._session, Single(*self._single), self._treatment, self, joined=self._joined)
+        alike = self._session.lanes.alike.pop(self, None)
+        return alike or Sent(self._session, Single(*self._single), self._treatment, self, joined=self._joined)
 
 
 class Batch(Turn):
@@ -167,8 +180,14 @@ class Batch(Turn):
             self.shares = {}  # they have the batch: so that both are freed now, and not when the collector comes
             self.session.answer(self, b"".join(map(next, map(following.__getitem__, self._shards))))
 
-    def break_up(self) -> None:
-        """From now on, each command has a turn of its own."""
+    def under_way(self, place: Place, refused: Movable) -> list[Movable]:
+        if self._target is not place[0]:
+            return []
+        turns = self.break_up()
+        return [one for turn in turns if not turn.done for one in turn.under_way(place, refused)]
+
+    def break_up(self) -> list[Turn]:
+        """From now on, each command has a turn of its own: these."""
         session, reads = self.session, self._treatment.command.is_readonly
         turns = [Turn(self.client) for _ in self._shards]
         session.replace(self, turns)
@@ -189,8 +208,11 @@ class Batch(Turn):
                 for turn, rest in list(zip(of_share[shard], share.commands, strict=True))[len(replies) :]
                 for command in (self._start + rest,)
             )
+            for turn, one in zip(of_share[shard][len(replies) :], share.sent, strict=True):
+                turn.movables = [one]
             for turn, reply in zip(of_share[shard], replies, strict=False):
                 session.answer(turn, reply)
+        return turns
 
 
 def _key_of(rest: bytes) -> bytes:

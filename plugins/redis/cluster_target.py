@@ -111,6 +111,7 @@ class ClusterTarget(WatchedTarget):
         endpoints = self._endpoints(nodes, by)
         slots: list[Shard | None] = [None] * SLOTS
         by_name: dict[str, Shard] = {}
+        primaries = [(shard, shard.primary) for shard in self._shards]
         for told in shards:
             if not told.slots:
                 continue  # it has just joined, or is about to leave
@@ -118,6 +119,8 @@ class ClusterTarget(WatchedTarget):
             by_name[shard.name] = shard
             for first, last in told.slots:
                 slots[first : last + 1] = [shard] * (last + 1 - first)
+        if slots != self._slots or any(shard.primary is not primary for shard, primary in primaries):
+            self.changed()
         self._slots, self._by_name = slots, by_name
         self._shards = [by_name[name] for name in sorted(by_name)]
         self._give_up(nodes, by)
@@ -152,4 +155,6 @@ class ClusterTarget(WatchedTarget):
             # It was made a primary, or is new: until the map is there, that is all that is known of it.
             shard = Shard(endpoint.name, endpoint)
             self._shards = [*self._shards, shard]
-        self._slots[slot] = shard
+        if self._slots[slot] is not shard:
+            self._slots[slot] = shard
+            self.changed()

@@ -49,6 +49,8 @@ class Hub:
         """For what the proxy sends of its own accord."""
         self.sentinel = self._own(b"SENTINEL")
         self.sentinel.name = "SENTINEL"
+        self.sessions: set[RoutedSession] = set()
+        """Clients of several servers."""
         self._begun = False
 
     def _begin(self) -> None:

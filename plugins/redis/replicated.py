@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,9 @@ class _OneShard(WatchedTarget):
     def shard(self, key: bytes) -> Shard:
         return self.default_shard()
 
+    def place(self, key: bytes) -> Hashable:
+        return self._only
+
     def default_shard(self) -> Shard:
         if not self._settled:
             raise self.unknown()
@@ -53,7 +56,9 @@ class _OneShard(WatchedTarget):
         return self._only
 
     def _take_over(self, primary: Endpoint | None, replicas: Iterable[Endpoint]) -> None:
-        self._only.primary = primary
+        if self._only.primary is not primary:
+            self._only.primary = primary
+            self.changed()
         self._only.replicas = list(replicas)
         self._shards = [self._only]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.by_key import send_by_key
-from l4proxy.plugins.redis.lanes import Lanes
+from l4proxy.plugins.redis.lanes import PAUSE, Lanes
 from l4proxy.plugins.redis.receivers import NOBODY, Receiver, Unheard
 from l4proxy.plugins.redis.replies import (
     ABORTED,
@@ -30,7 +30,7 @@ from l4proxy.plugins.redis.replies import (
 )
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
 from l4proxy.plugins.redis.router import Answer, Scatter, Single
-from l4proxy.plugins.redis.sent import ASKING, MAX_TRIES, PAUSE, Block, Gather, Joined, Sent, Turn
+from l4proxy.plugins.redis.sent import ASKING, MAX_TRIES, Block, Gather, Joined, Sent, Turn
 from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
 from l4proxy.plugins.redis.special import Handler, request_of, send_to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.identity import Identity
+    from l4proxy.plugins.redis.lanes import Movable, Place
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.router import Mirror
     from l4proxy.plugins.redis.session import Task
@@ -61,7 +62,7 @@ class RoutedSession(Session):
     """Made for each client, where it matters which server a command goes to."""
 
     __slots__ = ("_ask_first", "_elsewhere", "_flush_later", "_flushing", "_links", "_order", "_own_target",
-                 "_promised", "_reached", "_spoilt", "_tries", "_unplaced", "lanes")  # fmt: skip
+                 "_promised", "_reached", "_regroups", "_spoilt", "_tries", "_unplaced", "lanes")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self._order: deque[Turn] = deque()
@@ -77,7 +78,9 @@ class RoutedSession(Session):
         """Its commands so far, which have no keys."""
         self._spoilt = False
         """A command of the transaction was for another server: it is to be aborted."""
-        self.lanes = Lanes()
+        self.lanes = Lanes(self)
+        self._regroups = False
+        """Keys have gone to other servers while replies were outstanding."""
         self._own_target: Target | None = None
         self._elsewhere: Advice | None = None
         """Where the server of its own connection has sent it."""
@@ -86,6 +89,7 @@ class RoutedSession(Session):
         self._tries = 0
         super().__init__(hub, conn)
         self._slow = self._closely = not hub.router.ready
+        hub.sessions.add(self)
 
     # Connections
 
@@ -137,6 +141,9 @@ class RoutedSession(Session):
             self.waiting = True
             router.when_ready(self._go_on)
             return Next.WAIT
+        if self._regroups and self._outstanding:
+            return Next.WAIT
+        self._regroups = False
         self._closely = self._promised
         if not run[1]:
             return self._too_long()
@@ -171,7 +178,7 @@ class RoutedSession(Session):
             return
         match plan:
             case Single():
-                Sent(self, plan, treatment, turn).send()
+                turn.take(Sent(self, plan, treatment, turn))
                 for mirror in plan.mirrors:
                     self._mirror(mirror, plan, treatment)
             case Scatter():
@@ -199,6 +206,16 @@ class RoutedSession(Session):
             order.extendleft(reversed(turns))
             order.rotate(at)
 
+    def under_way(self, place: Place, refused: Movable) -> list[Movable]:
+        """The commands for a place of keys that were sent and have no reply, in order, and the one that was refused."""
+        return [one for turn in list(self._order) if not turn.done for one in turn.under_way(place, refused)]
+
+    def servers_changed(self) -> None:
+        """Keys are on other servers now. What was sent to those that had them may still come back to be sent again;
+        what the client sends from now on must not overtake it."""
+        if self._outstanding:
+            self._regroups = self._closely = self._slow = True
+
     def _mirror(self, mirror: Mirror, plan: Single, treatment: Treatment) -> None:
         """Send a copy; what is answered is for nobody."""
         if random.random() * 100 >= mirror.percent:
@@ -219,11 +236,7 @@ class RoutedSession(Session):
             return False
         one, sent = placed
         turns = [self._turn(self._replied_to(task)) for task in block for _ in range(task[1])]
-        transaction = Block(self, one, turns, sent)
-        try:
-            transaction.send(one.shard.primary)
-        except UpstreamError as error:
-            transaction.failed(of_upstream_error(error), len(sent))
+        turns[0].take(Block(self, one, turns, sent))
         return True
 
     def _replied_to(self, task: Task) -> Receiver:
@@ -445,6 +458,7 @@ class RoutedSession(Session):
 
     def closed(self, reason: CloseReason) -> None:
         super().closed(reason)
+        self.hub.sessions.discard(self)
         for turn in self._order:
             self._release(turn)
         self._order.clear()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.lanes import Movable
 from l4proxy.plugins.redis.receivers import NOBODY, Receiver
 from l4proxy.plugins.redis.replies import MOVED_AWAY, NOT_SETTLED, UNREADABLE, of_upstream_error
 from l4proxy.plugins.redis.target import Advice
@@ -20,20 +21,17 @@ from l4proxy.protocols.redis.values import Value, decode, encode
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
-    from l4proxy.plugins.redis.lanes import Lane
+    from l4proxy.plugins.redis.lanes import Place
     from l4proxy.plugins.redis.routed import RoutedSession
     from l4proxy.plugins.redis.router import Scatter, Single
     from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.plugins.redis.treatment import Treatment
 
-__all__ = ["ASKING", "MAX_TRIES", "PAUSE", "Block", "Gather", "Joined", "Sent", "Turn"]
+__all__ = ["ASKING", "MAX_TRIES", "Block", "Gather", "Joined", "Sent", "Turn"]
 
 ASKING = encode_command(b"ASKING")
 MAX_TRIES = 6
 """So often a command is sent, where servers say that it belongs elsewhere, or that they cannot do it just now."""
-PAUSE = 0.1
-"""Seconds until a command is sent again that a server could not do just now, the first time; then twice that, and so
-on."""
 
 
 class Joined:
@@ -50,7 +48,7 @@ class Turn:
     """The place of a command, or of several in a row, in the order of replies. ``client`` is who gets the reply when it
     is its turn."""
 
-    __slots__ = ("begun", "client", "count", "data", "done", "held", "parts", "size")
+    __slots__ = ("begun", "client", "count", "data", "done", "held", "movables", "parts", "size")
 
     def __init__(self, client: Receiver) -> None:
         self.client = client
@@ -64,40 +62,48 @@ class Turn:
         self.size = 0
         self.held: SharedConnection | None = None
         """What is not read on before it is."""
+        self.movables: list[Movable] = []
+        """What it consists of, where that may have to be sent again."""
+
+    def take(self, movable: Sent | Block) -> None:
+        """Its reply belongs to this turn."""
+        self.movables.append(movable)
+        movable.send()
+
+    def under_way(self, place: Place, refused: Movable) -> list[Movable]:
+        """Those of its commands that are for that place, were sent, and have no reply; and the one that was refused."""
+        return [one for one in self.movables if one is refused or (one.joined is not None and one.place == place)]
 
 
-class Sent(Receiver):
+class Sent(Movable):
     """One command on its way to a server: receives its reply, and sends it elsewhere where that is what it says."""
 
-    __slots__ = ("_done", "_joined", "_parts", "_session", "_treatment", "_tries", "_turn", "lane", "single")
+    __slots__ = ("_done", "_parts", "_refusal", "_treatment")
 
     def __init__(
         self,
         session: RoutedSession,
         single: Single,
         treatment: Treatment,
-        turn: Turn | None = None,
+        turn: Turn,
         done: Callable[[bytes], None] | None = None,
         joined: Joined | None = None,
     ) -> None:
-        """The reply is that to the command of ``turn``; or ``done`` is given it, whole. ``joined``: it is under way
-        there already."""
-        self.single = single
-        self.lane: Lane | None = None
-        self._session = session
+        """The reply is that to the command of ``turn``; or it is a part of that, and ``done`` is given it, whole.
+        ``joined``: it is under way there already."""
+        super().__init__(session, single, turn, joined)
         self._treatment = treatment
         self._done = done
-        self._turn = turn
-        self._tries = 0
         self._parts: list[bytes] = []
-        self._joined = joined
+        self._refusal = b""
+        """What it is answered with if it cannot be sent again."""
 
     def send(self) -> None:
         """To whichever server of its shard may answer it."""
-        single, session = self.single, self._session
-        if session.lanes.lanes and session.lanes.holds(self):
-            return
+        single, session = self.single, self.session
         try:
+            if session.lanes.holds(self):
+                return
             endpoint, replica = single.shard.primary, False
             if single.reads:
                 endpoint, replica = single.target.node(single.shard, session.conn.id)
@@ -106,53 +112,53 @@ class Sent(Receiver):
             self._finish(of_upstream_error(error))
 
     def send_again(self) -> None:
-        """Where its key is may have changed."""
         try:
-            self.single = self._session.hub.router.again(self.single)
+            self.single = self.session.hub.router.again(self.single)
         except UpstreamError as error:
-            if self._tries < MAX_TRIES and not self._session.closing:
-                self._try_again(Advice())
-            else:
-                self._finish(of_upstream_error(error))
+            self._refused(Advice(), of_upstream_error(error))
         else:
             self.send()
 
+    def send_advised(self) -> None:
+        assert self.advice is not None
+        try:
+            self._send_to(self.advice.endpoint, asking=self.advice.asking)
+        except UpstreamError as error:
+            self._finish(of_upstream_error(error))
+
+    def give_up(self) -> None:
+        self._finish(self._refusal)
+
     def _send_to(self, endpoint: Endpoint | None, *, replica: bool = False, asking: bool = False) -> None:
         """Raises UpstreamError."""
-        session = self._session
-        joined = self._joined = session.join(self.single.target, endpoint, replica=replica)
+        session = self.session
+        joined = self.joined = session.join(self.single.target, endpoint, replica=replica)
         joined.outstanding += 1
         if asking:
             joined.link.send(NOBODY, session.hub.asking, 1, ASKING)
         joined.link.send(self, self._treatment, 1, self.single.command)
 
-    def _try_again(self, advice: Advice) -> None:
-        """As a server has advised, or after a pause; behind others of the client that were sent elsewhere before."""
-        self._tries += 1
-        if not self._session.lanes.enter(self, advice.endpoint):
+    def _refused(self, advice: Advice, refusal: bytes) -> None:
+        """It was not done, and is sent again if it may be; ``refusal`` is the reply else."""
+        if self.tries >= MAX_TRIES or self.session.closing:
+            self._finish(refusal)
             return
-        if advice.endpoint is None:
-            self._session.hub.timers.call_later(PAUSE * 2 ** (self._tries - 1), self.send_again)
-            return
-        try:
-            self._send_to(advice.endpoint, asking=advice.asking)
-        except UpstreamError as error:
-            self._finish(of_upstream_error(error))
+        self.tries += 1
+        self.advice, self._refusal = advice, refusal
+        self.session.lanes.refused(self)
 
     def replied(self, data: bytes, count: int) -> None:
         by = self._left()
-        if data[:1] != b"-" or self._begun:
-            self._finish(data)
-            return
-        advice = self.single.target.advice(data, by)
-        if advice is not None and self._tries < MAX_TRIES and not self._session.closing:
-            self._try_again(advice)
-        else:
-            self._finish(NOT_SETTLED if advice is not None and advice.endpoint is not None else data)
+        if data[:1] == b"-" and not self._begun:
+            advice = self.single.target.advice(data, by)
+            if advice is not None:
+                self._refused(advice, data if advice.endpoint is None else NOT_SETTLED)
+                return
+        self._finish(data)
 
     def part(self, data: bytes) -> None:
-        if self._turn is not None and self._joined is not None:
-            self._session.turn_part(self._turn, data, self._joined.link)
+        if self._done is None and self.joined is not None:
+            self.session.turn_part(self.turn, data, self.joined.link)
         else:
             self._parts.append(data)
 
@@ -161,35 +167,32 @@ class Sent(Receiver):
         target, by = self.single.target, self._left()
         if by is not None:
             target.lost(by)
-        may_be_asked_again = target.may_move and (self.single.reads or not sent) and not self._begun
-        if may_be_asked_again and self._tries < MAX_TRIES and not self._session.closing:
-            self._try_again(Advice())
+        if target.may_move and (self.single.reads or not sent) and not self._begun:
+            self._refused(Advice(), error)
         else:
             self._finish(error)
 
     def broken(self) -> None:
-        self._session.broken()
+        self.session.broken()
 
     @property
     def _begun(self) -> bool:
         """A part of its reply has come."""
-        return bool(self._parts or (self._turn is not None and self._turn.begun))
+        return bool(self._parts) or (self._done is None and self.turn.begun)
 
     def _left(self) -> Endpoint | None:
         """It is not under way any more. Return the server that it was sent to."""
-        joined = self._joined
+        joined, self.joined = self.joined, None
         if joined is None:
             return None
         joined.outstanding -= 1
         return joined.link.endpoint
 
     def _finish(self, data: bytes) -> None:
-        if self.lane is not None:
-            self._session.lanes.leave(self)
         if self._done is not None:
             self._done(b"".join([*self._parts, data]) if self._parts else data)
-        elif self._turn is not None:
-            self._session.answer(self._turn, data)
+        else:
+            self.session.answer(self.turn, data)
 
 
 class Gather:
@@ -202,7 +205,7 @@ class Gather:
         self._replies: list[Value] = [None] * len(plan.commands)
         self._missing = len(plan.commands)
         for at, single in enumerate(plan.commands):
-            Sent(session, single, treatment, done=partial(self._done, at)).send()
+            turn.take(Sent(session, single, treatment, turn, partial(self._done, at)))
         if plan.replicas:
             self._tell_replicas(plan, treatment)
 
@@ -225,42 +228,82 @@ class Gather:
             self._session.answer(self._turn, encode(value, self._session.identity.protocol))
 
 
-class Block(Receiver):
+class Block(Movable):
     """A whole transaction, sent in one piece to the one server that has its keys. Where that says that they are
     elsewhere it has done nothing, and all of it is sent there."""
 
-    __slots__ = ("_block", "_count", "_data", "_joined", "_one", "_session", "_tries", "_turns")
+    __slots__ = ("_block", "_count", "_data", "_turns")
 
     def __init__(
         self, session: RoutedSession, one: Single, turns: list[Turn], block: list[tuple[Treatment, bytes]]
     ) -> None:
-        self._session = session
-        self._one = one
+        super().__init__(session, one, turns[0])
         self._turns = turns
         self._block = block
-        self._tries = 0
         self._data = b""
         self._count = 0
 
-    def send(self, endpoint: Endpoint | None) -> None:
+    @property
+    def reads(self) -> bool:
+        return False
+
+    @property
+    def keys(self) -> set[bytes]:
+        return set().union(*(self.session.hub.router.keys(command) for _, command in self._block))
+
+    def send(self) -> None:
+        try:
+            if not self.session.lanes.holds(self):
+                self._send_to(self.single.shard.primary)
+        except UpstreamError as error:
+            self._answer([of_upstream_error(error)] * len(self._turns))
+
+    def send_again(self) -> None:
+        try:
+            self.single = self.session.hub.router.again(self.single)
+        except UpstreamError as error:
+            self._answer([of_upstream_error(error)] * len(self._turns))
+        else:
+            self.send()
+
+    def send_advised(self) -> None:
+        assert self.advice is not None
+        try:
+            self._send_to(self.advice.endpoint)
+        except UpstreamError:
+            self.give_up()
+
+    def give_up(self) -> None:
+        self._answer(split_replies(self._data, self._count))
+
+    def _send_to(self, endpoint: Endpoint | None) -> None:
         """Raises UpstreamError."""
-        self._joined = joined = self._session.join(self._one.target, endpoint)
-        self._tries += 1
+        joined = self.joined = self.session.join(self.single.target, endpoint)
+        self.tries += 1
         self._data, self._count = b"", 0
         joined.outstanding += len(self._block)
         for treatment, command in self._block:
             joined.link.send(self, treatment, 1, command)
 
     def replied(self, data: bytes, count: int) -> None:
-        self._joined.outstanding -= count
+        joined = self.joined
+        assert joined is not None
+        joined.outstanding -= count
         self._data += data
         self._count += count
         if self._count < len(self._block):
             return
+        self.joined = None
         replies = split_replies(self._data, self._count)
-        if not self._goes_elsewhere(replies):
-            for turn, reply in zip(self._turns, replies, strict=True):
-                self._session.answer(turn, MOVED_AWAY if redirection(reply) is not None else reply)
+        self.advice = self._goes_elsewhere(replies, joined)
+        if self.advice is not None:
+            self.session.lanes.refused(self)
+        else:
+            self._answer(replies)
+
+    def _answer(self, replies: list[bytes]) -> None:
+        for turn, reply in zip(self._turns, replies, strict=True):
+            self.session.answer(turn, MOVED_AWAY if redirection(reply) is not None else reply)
 
     def part(self, data: bytes) -> None:
         self._data += data
@@ -269,17 +312,11 @@ class Block(Receiver):
         self.replied(error * count, count)
 
     def broken(self) -> None:
-        self._session.broken()
+        self.session.broken()
 
-    def _goes_elsewhere(self, replies: list[bytes]) -> bool:
+    def _goes_elsewhere(self, replies: list[bytes], joined: Joined) -> Advice | None:
         moved = next((reply for reply in replies if reply.startswith(b"-MOVED")), None)
-        if moved is None or self._tries >= MAX_TRIES or not replies[-1].startswith(b"-EXECABORT"):
-            return False
-        advice = self._one.target.advice(moved, self._joined.link.endpoint)
-        if advice is None or advice.endpoint is None:
-            return False
-        try:
-            self.send(advice.endpoint)
-        except UpstreamError:
-            return False
-        return True
+        if moved is None or self.tries >= MAX_TRIES or not replies[-1].startswith(b"-EXECABORT"):
+            return None
+        advice = self.single.target.advice(moved, joined.link.endpoint)
+        return advice if advice is not None and advice.endpoint is not None else None

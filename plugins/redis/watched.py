@@ -194,6 +194,11 @@ class WatchedTarget(Target):
             return None
         return EndpointSpec.of_address(Address(host, port), hostname=hostname)
 
+    def changed(self) -> None:
+        """Some keys are on another server than before."""
+        for session in self.hub.sessions:
+            session.servers_changed()
+
     def lost(self, endpoint: Endpoint) -> None:
         self._lost.add(endpoint)
         self.refresh()

@@ -208,7 +208,9 @@ def test_a_slot_is_moved_under_pipelines(client: RedisConnection, redis_cluster:
 def test_resharding_under_load(through: Proxy, client: RedisConnection, redis_cluster: RedisCluster) -> None:
     one = redis_cluster.primary_of("a")
     two = next(port for key in "bcdefgh" if (port := redis_cluster.primary_of(key)) != one)
-    keys = [f"{kind}load{client}:{number}" for kind in ("", "count") for client in range(4) for number in range(40)]
+    keys = [
+        f"{kind}load{client}:{number}" for kind in ("", "count", "list") for client in range(4) for number in range(40)
+    ]
     owners = redis_cluster.owners()
     slots = {slot for key in keys if owners[slot := slot_of(key.encode())] == one}
     with Load(through.address[1]) as load:
@@ -217,6 +219,7 @@ def test_resharding_under_load(through: Proxy, client: RedisConnection, redis_cl
                 move_slot(redis_cluster, slot, source, target, ["begin", "keys", "end"])
     assert not load.wrong
     assert not load.errors
+    assert not load.wrong_lists(client)
     assert load.replies > 100
 
 
@@ -228,6 +231,7 @@ def test_a_failover_that_is_asked_for_under_load(
             redis_cluster.fail_over(redis_cluster.primary_of(key))
     assert not load.wrong
     assert not load.errors
+    assert not load.wrong_lists(client)
     redis_cluster.settle()
 
 

@@ -220,6 +220,12 @@ def test_one_reply_for_each_command_and_never_a_wrong_one(losses: float, seed: i
     assert max(world.seen.values()) <= MAX_TRIES + 1
     for words in world.done.values():
         assert len(words) == len(set(words))
+        assert words == sorted(words, key=_step), "writes of one client to one key"
+
+
+def _step(word: bytes) -> int:
+    """When its client has sent it."""
+    return int(word.partition(b".")[2])
 
 
 def test_nodes_know_each_other_by_addresses_that_cannot_be_reached(redis_memory: RedisMemory) -> None:
