@@ -12,7 +12,7 @@ do.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from l4proxy.plugins.redis.receivers import Receiver
 from l4proxy.plugins.redis.router import Single
 from l4proxy.plugins.redis.sent import Sent, Turn
 from l4proxy.protocols.redis.reply import split_replies
+from l4proxy.protocols.redis.slots import hash_tags
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.lanes import Movable, Place
@@ -61,7 +62,7 @@ def send_by_key(session: RoutedSession, receiver: Receiver, treatment: Treatment
     keys = b"".join(commands).split(b"\r\n")[1 :: 2 * (head.argc - 1)]  # arguments of a run have no CR
     batches: list[Batch] = []
     try:
-        shards = target.shards_of(keys)
+        shards = target.shards_of(hash_tags(keys, data))
         for begin in range(0, count, LONGEST_BATCH):
             end = begin + LONGEST_BATCH
             batch = Batch(receiver, session, treatment, head.start, target)
@@ -107,6 +108,10 @@ class Keyed(Turn, Receiver):
             self._joined.outstanding -= 1
             self._session.answer(self, data)
 
+    def replied_each(self, replies: list[bytes]) -> None:
+        self._joined.outstanding -= 1
+        self._session.answer(self, replies[0])
+
     def part(self, data: bytes) -> None:
         self._session.turn_part(self, data, self._joined.link)
 
@@ -135,7 +140,7 @@ class Keyed(Turn, Receiver):
 class Batch(Turn):
     """A pipeline of one command, and its turn."""
 
-    __slots__ = ("_missing", "_shards", "_start", "_target", "_treatment", "session", "shares")
+    __slots__ = ("_shards", "_start", "_target", "_treatment", "missing", "session", "shares")
 
     def __init__(
         self, client: Receiver, session: RoutedSession, treatment: Treatment, start: bytes, target: Target
@@ -148,21 +153,20 @@ class Batch(Turn):
         self._shards: list[Shard] = []
         """Where each command goes."""
         self.shares: dict[Shard, Share] = {}
-        self._missing = 0
+        self.missing = 0
+        """Servers whose replies are not all there."""
 
     def divide(self, commands: list[bytes], shards: list[Shard]) -> None:
         """Raises UpstreamError."""
         self.count = len(commands)
         self._shards = shards
-        divided: dict[Shard, list[bytes]] = {}
+        divided: defaultdict[Shard, list[bytes]] = defaultdict(list)
         for shard, command in zip(shards, commands, strict=True):
-            if shard in divided:
-                divided[shard].append(command)
-            else:
-                divided[shard] = [command]
+            divided[shard].append(command)
         reach, target, reads = self.session.reach, self._target, self._treatment.command.is_readonly
-        self.shares = {shard: Share(self, reach(target, shard, reads), those) for shard, those in divided.items()}
-        self._missing = len(divided)
+        for shard, those in divided.items():
+            self.shares[shard] = Share(self, reach(target, shard, reads), those)
+        self.missing = len(divided)
 
     def send(self) -> None:
         start, treatment = self._start, self._treatment
@@ -172,13 +176,11 @@ class Batch(Turn):
             share.joined.outstanding += count
             share.joined.link.send(share, treatment, count, start + start.join(commands))
 
-    def share_done(self) -> None:
-        """All replies of a server are there."""
-        self._missing -= 1
-        if not self._missing:
-            following = {shard: iter(share.replies) for shard, share in self.shares.items()}
-            self.shares = {}  # they have the batch: so that both are freed now, and not when the collector comes
-            self.session.answer(self, b"".join(map(next, map(following.__getitem__, self._shards))))
+    def finish(self) -> None:
+        """All replies are there."""
+        following = {shard: iter(share.replies) for shard, share in self.shares.items()}
+        self.shares = {}  # they have the batch: so that both are freed now, and not when the collector comes
+        self.session.answer(self, b"".join(map(next, map(following.__getitem__, self._shards))))
 
     def under_way(self, place: Place, refused: Movable) -> list[Movable]:
         if self._target is not place[0]:
@@ -241,7 +243,10 @@ class Share(Receiver):
             self.joined.outstanding -= len(replies)
             self.replies += replies
             if len(self.replies) == len(self.commands):
-                self._batch.share_done()
+                batch = self._batch
+                batch.missing -= 1
+                if not batch.missing:
+                    batch.finish()
         else:
             for reply in replies:
                 self.sent.popleft().replied(reply, 1)

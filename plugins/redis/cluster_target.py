@@ -16,7 +16,7 @@ from l4proxy.plugins.redis.replies import RefusedCommand
 from l4proxy.plugins.redis.target import Advice, Shard
 from l4proxy.plugins.redis.watched import WatchedTarget
 from l4proxy.protocols.redis.request import encode_command
-from l4proxy.protocols.redis.slots import SLOTS, slot_of, slots_of
+from l4proxy.protocols.redis.slots import SLOTS, in_slots, slot_of
 from l4proxy.protocols.redis.topology import Node, ShardMap, read_shards, read_slots, redirection
 from l4proxy.protocols.redis.values import Failure, Value
 
@@ -59,11 +59,11 @@ class ClusterTarget(WatchedTarget):
         self.refresh()
         raise RefusedCommand(NOT_SERVED)
 
-    def shards_of(self, keys: list[bytes]) -> list[Shard]:
-        shards = list(map(self._slots.__getitem__, slots_of(keys)))
+    def shards_of(self, tags: list[bytes]) -> list[Shard]:
+        shards = in_slots(self._slots, tags)
         for shard in set(shards):
             if shard is None or shard.primary is None:
-                return super().shards_of(keys)
+                return super().shards_of(tags)
         return cast("list[Shard]", shards)
 
     # The map

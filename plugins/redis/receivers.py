@@ -18,15 +18,15 @@ class Receiver:
     __slots__ = ()
 
     wants_each: ClassVar[bool] = False
-    """Short replies that are no errors, it is given by ``replied_each``."""
+    """It is given many replies at once, and would have to look where each of them ends."""
 
     def replied(self, data: bytes, count: int) -> None:
         """``count`` whole replies, or the end of one of which ``part`` has had the beginning."""
         raise NotImplementedError
 
     def replied_each(self, replies: list[bytes]) -> None:
-        """Whole replies, each by itself."""
-        raise NotImplementedError
+        """The same for short replies that are no errors, where it is known already where each of them ends."""
+        self.replied(b"".join(replies), len(replies))
 
     def part(self, data: bytes) -> None:
         """A part of a reply that goes on."""

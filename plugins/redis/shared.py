@@ -284,7 +284,7 @@ class SharedConnection(ServerConnection):
             self._waiting -= count
             if whose is not receiver or stats is None:
                 if receiver is not None:
-                    _give(receiver, replies[first:at])
+                    receiver.replied_each(replies[first:at])
                 receiver, first = whose, at
             if stats is None:
                 whose.replied(answer, count)
@@ -300,7 +300,7 @@ class SharedConnection(ServerConnection):
             start = end
         self._replies += at
         if receiver is not None:
-            _give(receiver, replies[first:at])
+            receiver.replied_each(replies[first:at])
         return data[start:]
 
     def _read_and_translate(self, data: bytes) -> None:
@@ -392,12 +392,3 @@ class SharedConnection(ServerConnection):
     def _break(self, error: RemoteProtocolError) -> None:
         log.warning("endpoint %s broke the protocol: %s", self.endpoint_name, error)
         self.lose(UNREADABLE)
-
-
-def _give(receiver: Receiver, replies: list[bytes]) -> None:
-    if receiver.wants_each:
-        receiver.replied_each(replies)
-    elif len(replies) == 1:
-        receiver.replied(replies[0], 1)
-    else:
-        receiver.replied(b"".join(replies), len(replies))

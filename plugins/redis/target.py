@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from l4proxy.errors import UpstreamError
-from l4proxy.protocols.redis.slots import SLOTS, slot_of, slots_of
+from l4proxy.protocols.redis.slots import SLOTS, in_slots, slot_of
 
 if TYPE_CHECKING:
     from l4proxy.balancer import LoadBalancer
@@ -114,9 +114,9 @@ class Target:
         """Where a key is. Raises UpstreamError where nobody has it."""
         raise NotImplementedError
 
-    def shards_of(self, keys: list[bytes]) -> list[Shard]:
-        """Where each of several keys is. The hot path of pipelines. Raises UpstreamError."""
-        return list(map(self.shard, keys))
+    def shards_of(self, tags: list[bytes]) -> list[Shard]:
+        """Where keys with these hash tags are. The hot path of pipelines. Raises UpstreamError."""
+        return list(map(self.shard, tags))
 
     def default_shard(self) -> Shard:
         """Where what has no key goes. Raises UpstreamError."""
@@ -203,11 +203,11 @@ class HashTarget(Target):
             raise cluster.no_endpoint()
         return shard
 
-    def shards_of(self, keys: list[bytes]) -> list[Shard]:
-        cluster = self.cluster
+    def shards_of(self, tags: list[bytes]) -> list[Shard]:
+        cluster = self.hub.clusters.find(self.name)
         if cluster.balancer is not self._balancer:
             self._divide(cluster.balancer)
-        shards = list(map(self._slots.__getitem__, slots_of(keys)))
+        shards = in_slots(self._slots, tags)
         if None in shards:
             raise cluster.no_endpoint()
         return cast("list[Shard]", shards)

@@ -6,8 +6,12 @@ https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-
 from __future__ import annotations
 
 from binascii import crc_hqx
+from collections.abc import Sequence
+from typing import TypeVar
 
-__all__ = ["SLOTS", "hash_tag", "hash_tags", "slot_of", "slots_of"]
+__all__ = ["SLOTS", "hash_tag", "hash_tags", "in_slots", "slot_of"]
+
+T = TypeVar("T")
 
 SLOTS = 16384
 _MASK = SLOTS - 1
@@ -23,13 +27,14 @@ def hash_tag(key: bytes) -> bytes:
     return key[start + 1 : end] if end > start + 1 else key
 
 
-def hash_tags(keys: list[bytes]) -> list[bytes]:
-    """Of several keys, most of which have no braces."""
-    return list(map(hash_tag, keys)) if b"{" in b"".join(keys) else keys
+def hash_tags(keys: list[bytes], data: bytes) -> list[bytes]:
+    """Of several keys, which stand in ``data``: most have no braces, and then nothing has to be done."""
+    return list(map(hash_tag, keys)) if b"{" in data else keys
 
 
-def slots_of(keys: list[bytes]) -> list[int]:
-    return [crc_hqx(tag, 0) & _MASK for tag in hash_tags(keys)]
+def in_slots(slots: Sequence[T], tags: list[bytes]) -> list[T]:
+    """For each hash tag, which of ``slots`` it belongs to."""
+    return [slots[crc_hqx(tag, 0) & _MASK] for tag in tags]
 
 
 def slot_of(key: bytes) -> int:

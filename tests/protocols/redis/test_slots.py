@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from l4proxy.protocols.redis.slots import hash_tag, slot_of, slots_of
+from l4proxy.protocols.redis.slots import SLOTS, hash_tag, hash_tags, in_slots, slot_of
 
 
 # The first is the specification's own test vector, the others are what CLUSTER KEYSLOT says.
@@ -33,4 +33,6 @@ def test_hash_tags(key: bytes, tag: bytes) -> None:
 def test_several() -> None:
     plain = [b"a", b"", b"}x", b"key:1"]
     for keys in (plain, [*plain, b"{a}1", b"{}2"], []):
-        assert slots_of(keys) == [slot_of(key) for key in keys]
+        tags = hash_tags(keys, b"".join(keys))
+        assert in_slots(range(SLOTS), tags) == [slot_of(key) for key in keys]
+        assert [slot_of(tag) for tag in tags] == [slot_of(key) for key in keys]
