@@ -40,11 +40,19 @@ class LineWriter:
 
     ``capacity`` bounds the bytes that wait. ``interval`` is how many seconds lines are gathered before they are written
     together, unless the queue is half full before. ``on_dropped(reason, lines)`` is called for every loss: ``full`` in
-    the loop's thread, ``error`` in the writer's.
+    the loop's thread, ``error`` in the writer's. The log tells of a full queue now and then, unless ``tell`` says no:
+    it may go where the lines go.
     """
 
     def __init__(
-        self, name: str, outlet: Outlet, *, capacity: int, interval: float, on_dropped: Callable[[str, int], None]
+        self,
+        name: str,
+        outlet: Outlet,
+        *,
+        capacity: int,
+        interval: float,
+        on_dropped: Callable[[str, int], None],
+        tell: bool = True,
     ) -> None:
         self.name = name
         self._outlet = outlet
@@ -52,6 +60,7 @@ class LineWriter:
         self._half = capacity // 2
         self._interval = interval
         self._on_dropped = on_dropped
+        self._tell = tell
         self._lines: deque[bytes] = deque()
         """Filled on one side and emptied on the other: neither needs a lock."""
         self._queued = 0
@@ -82,7 +91,7 @@ class LineWriter:
 
     def _drop(self) -> None:
         self._on_dropped("full", 1)
-        if times := once_per(60, f"{self.name} full"):
+        if self._tell and (times := once_per(60, f"{self.name} full")):
             log.warning("%s does not keep up, lines are dropped (%d times)", self.name, times)
 
     def reopen(self) -> None:

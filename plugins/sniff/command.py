@@ -72,21 +72,30 @@ def _find(protocol: str, plugins: PluginManager) -> type[Inspector[Any]]:
 def _run(inspector: type[Inspector[Any]], args: argparse.Namespace, plugins: PluginManager) -> Run:
     from l4proxy.plugins.sniff.lines import JsonLines, Lines
     from l4proxy.plugins.sniff.live import LiveView, can_be_live
+    from l4proxy.plugins.sniff.output import Output
     from l4proxy.plugins.sniff.run import Run
 
     source = _source(inspector, args, plugins)
     sight = Sight(inspector, config_of(inspector, args, plugins.registry), choice_of(inspector, args))
     live: LiveView | None = None
     lines: Lines | JsonLines | None = None
-    if args.json:
-        lines = JsonLines(inspector.kind_word)
-    elif not args.quiet:
-        if not args.lines and can_be_live():
-            live = LiveView(inspector)
-        else:
-            lines = Lines()
+    output: Output | None = None
+    if not args.json and not args.lines and not args.quiet and can_be_live():
+        live = LiveView(inspector)
+    elif args.json or not args.quiet:
+        output = None if source.waits else Output(sys.stdout)
+        lines = JsonLines(inspector.kind_word, output) if args.json else Lines(output)
     metrics = _address("--prometheus", args.prometheus) if args.prometheus else None
-    return Run(sight, source, live=live, lines=lines, record=args.record or "", metrics=metrics, duration=args.duration)
+    return Run(
+        sight,
+        source,
+        live=live,
+        lines=lines,
+        output=output,
+        record=args.record or "",
+        metrics=metrics,
+        duration=args.duration,
+    )
 
 
 def _source(inspector: type[Inspector[Any]], args: argparse.Namespace, plugins: PluginManager) -> Source:

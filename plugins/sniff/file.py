@@ -28,6 +28,8 @@ _GZIP = b"\x1f\x8b"
 class FileSource(Source):
     """Reads pcap or pcapng, also compressed by gzip."""
 
+    waits = True
+
     def __init__(self, path: str, ports: Iterable[int]) -> None:
         self._path = path
         self._name = "standard input" if path == "-" else path

@@ -24,6 +24,8 @@ LINE_LIMIT = 256 << 20
 class ReplaySource(Source):
     """Reads what ``--record`` wrote, as fast as it goes; times are those of the recording."""
 
+    waits = True
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = -1

@@ -14,6 +14,7 @@ from l4proxy.address import Address
 from l4proxy.errors import ConfigError, L4ProxyError
 from l4proxy.plugins.sniff.lines import JsonLines, Lines
 from l4proxy.plugins.sniff.live import LiveView
+from l4proxy.plugins.sniff.output import Output
 from l4proxy.plugins.sniff.recording import Recorder
 from l4proxy.plugins.sniff.sight import Sight
 from l4proxy.plugins.sniff.source import Source
@@ -33,8 +34,8 @@ FLUSH_SECONDS = 1.0
 
 
 class Run:
-    """What the command line asked for. ``live``, or a view of ``lines``, or neither; ``metrics`` is where scrapers
-    come to."""
+    """What the command line asked for. ``live``, or a view of ``lines``, or neither; ``output`` is what the lines go
+    through, if it is not standard output itself; ``metrics`` is where scrapers come to."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Run:
         *,
         live: LiveView | None = None,
         lines: Lines | JsonLines | None = None,
+        output: Output | None = None,
         record: str = "",
         metrics: Address | None = None,
         duration: float | None = None,
@@ -51,6 +53,7 @@ class Run:
         self._source = source
         self._live = live
         self._lines = lines
+        self._output = output
         self._record = record
         self._metrics = metrics
         self._duration = duration
@@ -73,6 +76,8 @@ class Run:
             await self._watch(title)
         if self._recorder is not None:
             self._recorder.close()
+        if self._output is not None:
+            self._output.close()
         print_summary(self._sight, self._facts(), self._source.began(), self._source.now())
         if self._error is not None:
             raise self._error
@@ -137,6 +142,8 @@ class Run:
         yield from self._source.facts()
         if self._recorder is not None:
             yield "recorded", f"{self._recorder.lines:,} lines in {self._record}"
+        if self._output is not None and self._output.dropped:
+            yield "not shown", f"{self._output.dropped:,} lines: standard output was not read fast enough"
 
     def _facts_now(self) -> Iterable[tuple[str, str]]:
         yield "active", f"{len(self._sight.watch.active):,}"

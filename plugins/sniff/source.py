@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 from l4proxy.plugins.sniff.sight import Sight
 
@@ -11,7 +12,10 @@ __all__ = ["Source"]
 
 
 class Source(ABC):
-    """One source. ``open``, ``run`` and ``close`` are called in this order, by one run."""
+    """One source. ``open``, ``run`` and ``close`` are called in this order, by one run.
+    ``waits`` tells that it may take its time, for as long as its output is not read."""
+
+    waits: ClassVar[bool] = False
 
     @abstractmethod
     async def open(self, sight: Sight) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -164,7 +165,7 @@ def line_server() -> Iterator[int]:
                 connection, _ = listening.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rb") as lines:
+            with contextlib.suppress(ConnectionError), connection, connection.makefile("rb") as lines:
                 for _ in lines:
                     connection.sendall(b"OK 1\n")
 
@@ -196,6 +197,24 @@ def test_a_proxy_until_somebody_stops_it(number: int, plugin_dir: Path, line_ser
     assert re.fullmatch(r"\S+ 127\.0\.0\.1:\d+ GET \S+ms asked=a answer=1\n", first)
     assert re.search(r"^accepted +1$", said, re.MULTILINE)
     assert re.search(r"^GET +1 +\d", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("view", ["--json", "--lines"])
+def test_traffic_goes_on_where_nobody_reads_what_is_told(view: str, plugin_dir: Path, line_server: int) -> None:
+    running = start(plugin_dir, line_server, view)
+    requests = 3000
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+        replies = client.makefile("rb")
+        for _ in range(requests // 100):
+            client.sendall(b"GET a\n" * 100)
+            assert [replies.readline() for _ in range(100)] == [b"OK 1\n"] * 100
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(timeout=30) == 0
+    _, said = running.process.communicate()
+    assert re.search(rf"^GET +{requests:,} ", said.decode(), re.MULTILINE)
+    assert re.search(
+        r"^not shown +[\d,]+ lines: standard output was not read fast enough$", said.decode(), re.MULTILINE
+    )
 
 
 def test_metrics(plugin_dir: Path, line_server: int) -> None:
