@@ -50,7 +50,7 @@ line-length = 120
 _README = """\
 # $distribution
 
-An [l4proxy](https://pypi.org/project/l4proxy/) filter that closes connections whose client sends too much.
+An l4proxy filter that closes connections whose client sends too much.
 
 ```console
 $$ pip install -e ".[test]"
