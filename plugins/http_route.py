@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from l4proxy.cli.command import Command
-from l4proxy.errors import ConfigError, ConfigProblem
+from l4proxy.errors import ConfigError, ConfigProblem, did_you_mean
 from l4proxy.hookspecs import hookimpl
 from l4proxy.terminal import BOLD, DIM, GREEN, YELLOW, painter
 
@@ -90,6 +90,10 @@ def _request(args: argparse.Namespace) -> HttpRequest:
 
 def _http_filters(config: Config, listener: str) -> Iterator[tuple[str, HttpConfig]]:
     """Raises ConfigError when there is none."""
+    names = [one.name for one in config.listeners]
+    if listener and listener not in names:
+        cause = f"there is no listener {listener!r}{did_you_mean(listener, names)}"
+        raise ConfigError([ConfigProblem("--listener", cause)])
     found = False
     for one in config.listeners:
         for chain in one.chains if listener in ("", one.name) else ():

@@ -65,7 +65,7 @@ def test_route_says_what_nobody_takes(file: str, capsys: pytest.CaptureFixture[s
     [
         (["GET", "a.test/"], "is not http://host/path"),
         (["GET", "http://a.test/", "-H", "nonsense"], "has no colon"),
-        (["GET", "http://a.test/", "--listener", "other"], "has no http filter"),
+        (["GET", "http://a.test/", "--listener", "other"], "--listener: there is no listener 'other' (known: "),
         (["G T", "http://a.test/"], "METHOD: 'G T' is no method"),
         (["GET", "http://a.test/", "--source", "a.test"], "--source: 'a.test' is not an address"),
     ],
