@@ -161,10 +161,14 @@ class Http1Client(ClientConnection, ClientStream):
             return
         if sink is not None and (whole := codec.receive_whole(data)) is not None:
             head, data = whole
+            line = head.line
             try:
                 if codec.sending is DONE:
                     self._free()
-                sink.on_response(_response(head), data, True)
+                response = ReceivedResponse(
+                    line.status, head.section.fields, head.content_length, line.version, line.reason, head
+                )
+                sink.on_response(response, data, True)
             except Exception:
                 self._failed(sink)
             return

@@ -66,6 +66,8 @@ class Layer:
             "%", "\\", *(["/."] if config.normalize_path else []), *(["//"] if config.merge_slashes else [])
         ]  # fmt: skip
         """What a target may have in it that is to be looked at."""
+        self._sound_target = ""
+        """The last one that has none of it: the next request is often for the same."""
         self.via = config.via
         self._stop_collecting = server.stats.on_collect(self._collect)
 
@@ -120,11 +122,14 @@ class Layer:
         self.stats.requests_total += 1
         self.stats.requests_active += 1
         target = request.target
-        for part in self._attention:
-            if part in target:
-                if not self._normalize(exchange):
-                    return
-                break
+        if target is not self._sound_target:
+            for part in self._attention:
+                if part in target:
+                    if not self._normalize(exchange):
+                        return
+                    break
+            else:
+                self._sound_target = target
         if self.max_body and request.content_length and request.content_length > self.max_body:
             exchange.fail(413, "body_too_large", "the request's body is too large (max_body)")
             return

@@ -19,9 +19,13 @@ from h2.errors import ErrorCodes
 from clusters import run, until
 from http2_peers import H2Connected, H2Upstream, Received, h2_connect, h2_upstream, reply_ok
 from http2_wire import block, data, headers
-from http_peers import Client, connect, http_proxy, read_head
+from http_peers import Client, Seen, connect, http_proxy, read_head, upstream
+from l4proxy.plugins.http.connection import ServerStream
+from l4proxy.plugins.http.exchange import Exchange
 from l4proxy.plugins.http.http2_client import MAX_REQUESTS, Http2Client
+from l4proxy.plugins.http.http2_client_stream import Http2ClientStream
 from l4proxy.protocols.http2.codes import PREFACE, FrameType, Setting
+from l4proxy.protocols.http2.events import DataReceived
 from l4proxy.protocols.http2.frames import (
     frame,
     goaway_frame,
@@ -30,6 +34,7 @@ from l4proxy.protocols.http2.frames import (
     settings_frame,
     window_update_frame,
 )
+from l4proxy.protocols.http2.stream import Http2Stream
 from proxying import HOST, Proxy, server
 from services.certs import Certs
 
@@ -73,6 +78,40 @@ def test_a_request_passes_and_its_response_comes_back(version: int) -> None:
                     assert reply2.headers == [(":status", "203"), ("x-y", "z"), ("content-length", "5")]
                     assert reply2.body == b"hello"
             assert up.seen[0].headers == expected
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_what_is_over_is_gone_without_the_collector(protocol: str) -> None:
+    """Cycles among what is made for each request cost more than all that is saved by making less."""
+
+    async def answer(connection: H2Connected, request: Received) -> None:
+        await connection.whole(request)
+        connection.respond(request)
+        await connection.send_body(request.stream_id, request.body)
+
+    async def over_http1(seen: Seen, _reader: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def conversation() -> None:
+        async with h2_upstream(answer) as up2, upstream(over_http1) as up1:
+            port = up1.port if protocol == "http1" else up2.port
+            async with (
+                http_proxy(f"{HOST}:{port}", upstream={"protocol": protocol}) as proxy,
+                h2_connect(proxy) as client,
+            ):
+                gc.collect()
+                gc.disable()
+                try:
+                    for _ in range(20):
+                        assert (await client.get()).status == 200
+                        assert (await client.get(method="POST", body=b"x" * 1000)).status == 200
+                    kinds = Http2Stream, Http2ClientStream, ServerStream, Exchange, DataReceived
+                    left = [one for one in gc.get_objects() if isinstance(one, kinds)]
+                finally:
+                    gc.enable()
+                assert len(left) < 20, left
 
     run(conversation)
 

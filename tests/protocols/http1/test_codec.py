@@ -101,6 +101,55 @@ def test_responses_are_the_same_however_they_come(name: str) -> None:
         assert b"".join(event.raw for event in events) == data, how
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "CONNECT", "UPGRADE"])
+@pytest.mark.parametrize("name", RESPONSES)
+def test_whole_responses_that_are_known_are_the_same_without_events(name: str, method: str) -> None:
+    data = RESPONSES[name][0]
+    for _ in range(3):  # it is known from the second time on
+        expected, codec = ClientCodec(), ClientCodec()
+        for one in expected, codec:
+            one.begin(method, 0, upgrade=method == "UPGRADE")
+        try:
+            events = expected.receive_data(data)
+        except RemoteProtocolError:
+            assert codec.receive_whole(data) is None
+            continue
+        whole = codec.receive_whole(data)
+        if whole is None:
+            assert told(codec.receive_data(data)) == told(events)
+        else:
+            assert told([whole[0], Data(whole[1], whole[1]), End()]) == told(events)
+            assert (codec.reading, codec.sending, codec.buffer) == (expected.reading, expected.sending, b"")
+            assert codec.next_cycle() == []
+
+
+def test_only_a_whole_response_to_a_request_is_taken_without_events() -> None:
+    data = b"HTTP/1.1 200 OK\r\nServer: whole\r\nContent-Length: 2\r\n\r\nok"
+    codec = ClientCodec()
+    assert codec.receive_whole(data) is None
+    for known in False, False, True, True:
+        codec.begin("GET", 0)
+        whole = codec.receive_whole(data)
+        assert (whole is not None) == known
+        if whole is None:
+            codec.receive_data(data)
+        else:
+            assert told([whole[0]]) == [(200, (("server", "whole"), ("content-length", "2")), 2)]
+            assert whole[1] == b"ok"
+        assert codec.done
+        codec.next_cycle()
+    codec.begin("GET", 0)
+    for other in (data[:-1], data + b"x", data[:20], b""):
+        assert codec.receive_whole(other) is None
+    codec.receive_data(data[:20])
+    assert codec.receive_whole(data[20:]) is None
+    assert told(codec.receive_data(data[20:]))[1:] == [b"ok", ()]
+    for limits in Limits(max_head=40), Limits(max_fields=1):
+        codec = ClientCodec(limits)
+        codec.begin("GET", 0)
+        assert codec.receive_whole(data) is None
+
+
 def test_a_response_without_a_length_ends_with_the_connection() -> None:
     data = b"HTTP/1.0 200 OK\r\n\r\nall of it"
     assert told(responses([data])) == [(200, (), None), b"all of it"]
