@@ -50,16 +50,16 @@ DEFAULT_JSON: dict[str, Any] = {
 }
 
 _EPOCH = time.time() - time.monotonic()
+_REASONS_LIMIT = 256
 _reasons: dict[tuple[str, tuple[str, ...]], CloseReason] = {}
 
 
 def _reason(detail: str, flags: tuple[str, ...]) -> CloseReason:
-    """How it ended; there are few ways."""
-    reason = _reasons.get((detail, flags))
-    if reason is None:
-        reason = _reasons[detail, flags] = CloseReason(
-            "client" if detail.startswith("client") else "proxy" if flags else "upstream", "relay", detail, flags=flags
-        )
+    """How it ended. There are few ways, and each is made once, unless filters think of many."""
+    if len(_reasons) >= _REASONS_LIMIT:
+        _reasons.clear()
+    who = "client" if detail.startswith("client") else "proxy" if flags else "upstream"
+    reason = _reasons[detail, flags] = CloseReason(who, "relay", detail, flags=flags)
     return reason
 
 
@@ -96,7 +96,7 @@ class HttpRecord(AccessRecord):
         self.exchange = exchange
         self.started = exchange.started + _EPOCH
         self.duration = now - exchange.started
-        self.reason = _reason(detail, exchange.flags)
+        self.reason = _reasons.get((detail, exchange.flags)) or _reason(detail, exchange.flags)
         self.log_type = "HttpRequest"
         self.listener = host.listener
         peer, client = host.peer, exchange.client

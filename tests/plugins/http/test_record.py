@@ -10,6 +10,8 @@ import pytest
 
 from clusters import run
 from http_peers import Answer, Client, Seen, connect, http_proxy, ok, send, upstream
+from l4proxy.plugins.http import record
+from l4proxy.reason import CloseReason
 
 LINE = "%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT%"
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"
@@ -75,3 +77,12 @@ def test_fields_of_a_response_can_tell_of_it() -> None:
             assert up.seen[0].field("x-code") == "0 - - -", "nobody knows yet"
 
     run(conversation)
+
+
+def test_few_ways_to_end_are_remembered_however_many_filters_think_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[tuple[str, tuple[str, ...]], CloseReason] = {}
+    monkeypatch.setattr(record, "_reasons", known)
+    for at in range(5000):
+        reason = record._reason(f"mine_{at}", ("UF",))
+        assert (reason.who, reason.detail, reason.flags) == ("proxy", f"mine_{at}", ("UF",))
+        assert len(known) <= 256
