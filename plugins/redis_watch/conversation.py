@@ -222,20 +222,25 @@ class RedisConversation(Conversation):
     def server_data(self, data: bytes, at: float) -> int | None:
         self.now = at
         waiting = self.waiting
-        if self.quick and waiting and waiting[0][1] == 1 and data[0] != PUSH:
-            size = len(data)
-            if (size < SINGLE and data.startswith(WHOLE_BULKS[size]) and data[-1] == LF) or data in COMMON_REPLIES:
+        if self.quick and waiting and data[0] != PUSH:
+            count, size = waiting[0][1], len(data)
+            if count == 1:
+                short = (
+                    size < SINGLE and data.startswith(WHOLE_BULKS[size]) and data[-1] == LF
+                ) or data in COMMON_REPLIES
+            else:
+                one = data[: size // count]
+                short = one in COMMON_REPLIES and data == one * count
+            if short:
                 self._answered(waiting.popleft(), size, at)
                 return None
-            end = self._scanner.end(data, 0)
-            if end == len(data):
+            if count == 1:
+                end = self._scanner.end(data, 0)
+                if end < 0:
+                    self._scanning = 1
+                    return self._keep(data, 0)
                 self._answered(waiting.popleft(), end, at)
-                return None
-            if end < 0:
-                self._scanning = 1
-                return self._keep(data, 0)
-            self._answered(waiting.popleft(), end, at)
-            return self._replies(data[end:], at)
+                return self._replies(data[end:], at) if end < size else None
         if self._seeks_reply:
             if self._seeks_command or not _begins_like_a_reply(data):
                 return None

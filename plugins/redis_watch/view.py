@@ -20,7 +20,6 @@ from l4proxy.plugins.redis_watch.stats import (
 from l4proxy.plugins.shared_view import SharedView
 from l4proxy.protocols.redis.commands import CommandTable, Head
 from l4proxy.protocols.redis.openings import opening_of
-from l4proxy.protocols.redis.patterns import SINGLE
 from l4proxy.protocols.redis.request import whole_command
 from l4proxy.stats import OTHER
 from l4proxy.stats_registry import StatsRegistry
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "SlowCommand", "View", "view_of"]
 
-LOOKS = 1000
+LOOKS = 500
 """Commands in a second whose keys are looked at. Where there are more, each that is looked at stands for several."""
 MAX_ENDPOINTS = 1000
 """Servers that a table shows."""
@@ -100,7 +99,7 @@ class View(SharedView):
         self.hot, self.hot_before = HotKeys(config.hot_keys), HotKeys(0)
         self.hot_since = self.hot_before_since = self.hot_until = 0.0
         self.big = BigKeys(config.big_keys, config.big_from)
-        self._set_floor()
+        self.big_floor = self.big.floor
         self.slow: deque[SlowCommand] = deque(maxlen=config.slow_log_length)
 
     def plan(self, head: Head) -> Plan:
@@ -142,7 +141,7 @@ class View(SharedView):
         if size > self.big_floor or reply_size > self.big_floor:
             if len(keys) == 1:
                 self.big.offer(keys[0][:LONGEST_KEY], BigKey(max(size, reply_size), plan.name, at))
-                self._set_floor()
+                self.big_floor = self.big.floor
             if self.until_look >= 0:
                 return
         if at >= self.hot_until:
@@ -186,11 +185,6 @@ class View(SharedView):
         seen = self._looks * self._stride / elapsed
         self._stride = max(1, ceil(seen / LOOKS)) if elapsed < 2.0 else 1
         self._looks, self._pace_since = 0, at
-
-    def _set_floor(self) -> None:
-        self.big_floor = self.big.floor
-        self.quick_below = min(SINGLE, self.big_floor)
-        """Replies that are as long are looked at more closely."""
 
     def _new_prefix(self, begin: bytes) -> PrefixStats:
         """One that is not known. There are as many as have metrics of their own; the others are one."""
