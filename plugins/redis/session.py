@@ -499,7 +499,8 @@ class Session(Receiver):
             self.filters.respond_part(asked.request, data)
 
     def own_unasked(self, data: bytes) -> None:
-        self.give(data)
+        if not (self.mute and data[:1] == b"+"):  # a line of MONITOR, which the server takes for a reply
+            self.give(data)
 
     def own_settled(self) -> None:
         own = self._own

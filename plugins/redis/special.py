@@ -335,7 +335,7 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     role = treatment.role
     if not count:
         own.send_part(data)
-    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_ours(session, treatment, data):
+    elif role in (Role.QUIT, Role.RESET, Role.REFUSED) or _is_ours(session, own, treatment, data):
         if own.waiting:
             return False
         if role in (Role.QUIT, Role.RESET):
@@ -361,12 +361,16 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
     return True
 
 
-def _is_ours(session: Session, treatment: Treatment, data: bytes) -> bool:
-    """``CLIENT REPLY`` is: what the server does not send could not be told from what is lost."""
+def _is_ours(session: Session, own: DedicatedConnection, treatment: Treatment, data: bytes) -> bool:
+    """``CLIENT REPLY`` is: what the server does not send could not be told from what is lost. It can be asked for
+    ``ON``, which changes nothing there, and is one of the commands of a transaction."""
     if treatment.role is not Role.CLIENT:
         return False
     words = arguments(data)
-    return bool(_reply_mode(words)) or _cannot_be_told(session, words)
+    mode = _reply_mode(words)
+    if mode == b"ON" and own.multi and not session.mute:
+        return False
+    return bool(mode) or _cannot_be_told(session, words)
 
 
 def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:

@@ -54,6 +54,42 @@ def test_the_replies_are_the_servers(
             ask_both(direct, client, pipeline, chance)
 
 
+STATE = [
+    "MULTI, CLIENT REPLY ON, PING, EXEC", "MULTI, CLIENT REPLY ON, CLIENT REPLY ON, DISCARD",
+    "MULTI, CLIENT REPLY ON, NOSUCH, EXEC", "MULTI, CLIENT REPLY x, EXEC", "MULTI, CLIENT REPLY, EXEC",
+    "WATCH a, CLIENT REPLY SKIP, GET a, GET a, CLIENT REPLY OFF, MULTI, GET a, EXEC",
+    "CLIENT REPLY SKIP, CLIENT REPLY SKIP, PING, PING", "CLIENT REPLY SKIP, MULTI, PING, EXEC",
+    "CLIENT REPLY SKIP, CLIENT REPLY OFF, PING", "CLIENT REPLY OFF, NOSUCH, MULTI, EXEC",
+    "CLIENT REPLY OFF, SUBSCRIBE c, UNSUBSCRIBE c", "CLIENT REPLY SKIP, SUBSCRIBE c, UNSUBSCRIBE c",
+    "MULTI, SELECT 1, SET k v, EXEC, GET k, SELECT 0, GET k",
+    "MULTI, CLIENT SETNAME foo, CLIENT GETNAME, EXEC, CLIENT GETNAME", "MULTI, MULTI, EXEC", "MULTI, WATCH a, EXEC",
+    "MULTI, BLPOP nokey 0, WAIT 0 0, UNWATCH, EXEC", "MULTI, MONITOR, EXEC", "MULTI, AUTH x, EXEC", "EXEC", "DISCARD",
+    "UNSUBSCRIBE", "PUNSUBSCRIBE a b", "SUBSCRIBE a, UNSUBSCRIBE", "CLIENT CACHING YES", "CLIENT TRACKING ON, GET a",
+]  # fmt: skip
+
+
+@needs("redis-server")
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_the_replies_are_the_servers_whatever_a_connection_is_in(
+    protocol: int, proxy: StartProxy, redis_twins: tuple[RedisServer, RedisServer]
+) -> None:
+    one, other = redis_twins
+    through = port_of(proxy(RedisProxy, cluster="cache", clusters={"cache": other.address}))
+    for commands_ in STATE:
+        words = [command.encode().split() for command in [*commands_.split(", "), "CLIENT REPLY ON", "ECHO end"]]
+        told = []
+        for server, at in ((one, None), (other, through)):
+            with server.connect(at) as connection:
+                connection.ask("FLUSHALL")
+                connection.ask("HELLO", b"%d" % protocol)
+                connection.send(*(encode_command(*one_of) for one_of in words))
+                replies = [connection.reply()]
+                while replies[-1] != b"$3\r\nend\r\n":
+                    replies.append(connection.reply())
+                told.append(replies)
+        assert told[0] == told[1], commands_
+
+
 @needs("redis-benchmark")
 @pytest.mark.parametrize("pipeline", [1, 16])
 def test_the_benchmark_runs_all_its_tests(pipeline: int, port: int) -> None:

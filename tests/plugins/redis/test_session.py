@@ -585,6 +585,18 @@ def test_who_has_subscribed_in_resp2_gets_what_the_server_says_to_client_reply(r
     assert len(client.replies()) == 2
 
 
+def test_who_wants_no_replies_gets_no_lines_of_monitor(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    client.send(b"MONITOR")
+    redis_memory.serve()
+    server = redis_memory.servers[-1]
+    for mode, line in ((b"OFF", b"1.5 unheard"), (b"ON", b"1.5 heard")):
+        client.send(b"CLIENT", b"REPLY", mode)
+        server.reply(Simple(line))
+        server.say()
+    assert client.replies()[1:] == [OK, Simple(b"1.5 heard")]
+
+
 def test_who_a_client_is_may_change_twice_at_once(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.send(b"WATCH", b"a")  # it has a connection of its own
