@@ -14,7 +14,7 @@ from l4proxy.terminal import BOLD, CYAN, DIM, RED, YELLOW, Painter, printable
 __all__ = ["HELP", "Head", "screen"]
 
 REVERSE = "7"
-KEYS = "q quit  ←→ tables  ↑↓ rows  Enter open  Esc back  s sort  r reverse  / filter  p pause  ? help"
+KEYS = "q quit  ? help  ←→ tables  ↑↓ rows  Enter open  Esc back  s sort  r reverse  / filter  p pause"
 HELP = """
   ← →  Tab  1 2 3   the other tables
   ↑ ↓  PgUp PgDn    move among the rows; Home goes to the top and stays there
@@ -63,14 +63,19 @@ def _facts(head: Head, columns: int, paint: Painter) -> str:
 
 
 def _tabs(browser: Browser, columns: int, paint: Painter) -> str:
-    """The names of the tables, the current one marked, with the way to where we are; cut off without breaking paint."""
+    """The names of the tables, the current one marked, with the way to where we are; cut off without breaking paint.
+    Where they do not fit, those in front give way to the current one."""
     parts: list[tuple[str, str]] = []
     for at, table in enumerate(browser.tables):
         here = at == browser.at
         text = _way(browser.way) if here else table.name
         parts.append((f" {at + 1} {text} ", REVERSE if here else ""))
-    left, line = columns, ""
-    for text, style in parts:
+    first = 0
+    while first < browser.at and sum(len(text) for text, _ in parts[first : browser.at + 1]) + bool(first) > columns:
+        first += 1
+    line = "…" if first else ""
+    left = columns - len(line)
+    for text, style in parts[first:]:
         shown = text if len(text) <= left else fitted(text, left)
         line += paint(shown, style) if style else shown
         left -= len(shown)

@@ -31,7 +31,7 @@ def test_a_whole_screen() -> None:
         "t0             0           0",
         "",
         "",
-        "q quit  ←→ tables  ↑↓ rows  Enter open  Esc back  s sort  r rever… 1/5",
+        "q quit  ? help  ←→ tables  ↑↓ rows  Enter open  Esc back  s sort … 1/5",
     ]
 
 
@@ -40,6 +40,11 @@ def test_the_way_to_a_row_that_was_opened() -> None:
     lines = drawn(kept)
     assert lines[2].rstrip() == " 1 topics t3 > partitions  2 partitions"
     assert lines[3].rstrip() == "topic ▲  partition  records"
+
+
+def test_the_table_that_is_shown_is_among_those_that_are_named() -> None:
+    assert drawn(Kept(), columns=20)[2] == " 1 topics  2 partit…"
+    assert drawn(Kept().press("right"), columns=20)[2].rstrip() == "… 2 partitions"
 
 
 def test_states() -> None:
@@ -68,7 +73,7 @@ def test_the_selected_row_is_marked() -> None:
 
 @pytest.mark.parametrize("columns", [1, 5, 20, 79, 80, 200])
 @pytest.mark.parametrize("lines", [1, 2, 5, 6, 7, 24])
-@pytest.mark.parametrize("keys", [[], ["?"], ["/", "a"], ["enter"], ["p"]])
+@pytest.mark.parametrize("keys", [[], ["?"], ["/", "a"], ["enter"], ["p"], ["right"]])
 def test_a_screen_is_never_larger_than_the_terminal(columns: int, lines: int, keys: list[str]) -> None:
     kept = Kept().press(*keys)
     kept.browser.refresh()
