@@ -10,6 +10,7 @@ from l4proxy.plugins.http_watch.http1 import Http1Watch
 from l4proxy.plugins.http_watch.http2 import Http2Watch
 from l4proxy.protocols.detect import is_http1, is_http2
 from l4proxy.protocols.http2.codes import error_name
+from l4proxy.protocols.http2.frames import are_frames
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http_watch.exchange import Call
@@ -46,7 +47,7 @@ class HttpConversation(Conversation):
         elif one:
             self._reader = Http1Watch(self)
         elif self._link.midway:
-            self._wait(len(data))
+            self._wait(data)
             return
         elif (one is None or two is None) and len(data) <= EARLY:
             self._unread = data
@@ -59,9 +60,12 @@ class HttpConversation(Conversation):
             for piece, then in early:
                 self._reader.server_data(piece, then)
 
-    def _wait(self, size: int) -> None:
+    def _wait(self, data: bytes) -> None:
         """From the middle: the first chunk that begins like a request is taken for one."""
-        self._skipped += size
+        if are_frames(data):
+            text = "HTTP/2 that began before it was watched: it can be read from its beginning alone"
+            raise StopWatching("http2_midway", text)
+        self._skipped += len(data)
         if self._skipped > EARLY:
             raise StopWatching("midway", "no request begins where one could be seen to")
 

@@ -12,6 +12,7 @@ __all__ = [
     "FRAME_HEAD_SIZE",
     "MAX_STREAM_ID",
     "MAX_WINDOW",
+    "are_frames",
     "frame",
     "goaway_frame",
     "header_frames",
@@ -26,6 +27,8 @@ FRAME_HEAD = struct.Struct("!IBI")
 FRAME_HEAD_SIZE = FRAME_HEAD.size
 MAX_STREAM_ID = MAX_WINDOW = 0x7FFFFFFF
 
+_ON_STREAMS = {FrameType.DATA, FrameType.HEADERS, FrameType.PRIORITY, FrameType.RST_STREAM, FrameType.CONTINUATION}
+_ON_NONE = {FrameType.SETTINGS, FrameType.PING, FrameType.GOAWAY}
 _RESET = struct.Struct("!IBII")
 _GOAWAY = struct.Struct("!II")
 _SETTING = struct.Struct("!HI")
@@ -37,6 +40,18 @@ def frame(kind: FrameType, flags: int, stream_id: int, payload: bytes) -> bytes:
 
 def reset_frame(stream_id: int, code: int) -> bytes:
     return _RESET.pack(4 << 8 | FrameType.RST_STREAM, 0, stream_id, code)
+
+
+def are_frames(data: bytes) -> bool:
+    """Whether ``data`` can be nothing but whole frames, of types and on streams that there are: for who looks at a
+    connection that he has not seen the beginning of."""
+    at, end = 0, len(data)
+    while at + FRAME_HEAD_SIZE <= end:
+        head, _, stream_id = FRAME_HEAD.unpack_from(data, at)
+        if head & 0xFF not in (_ON_STREAMS if stream_id else _ON_NONE) and head & 0xFF != FrameType.WINDOW_UPDATE:
+            return False
+        at += FRAME_HEAD_SIZE + (head >> 8)
+    return 0 < at == end
 
 
 def window_update_frame(stream_id: int, increment: int) -> bytes:

@@ -10,12 +10,16 @@ from h2.connection import H2Connection
 
 from clusters import run
 from grpc_peers import SERVICE, Calls, grpc_service, in_thread
+from http2_wire import data as data_frame
+from http2_wire import headers
 from http_peers import connect, ok, upstream
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.filter import Peer, Side
 from l4proxy.inspector import Link, StopWatching
 from l4proxy.plugins.http_watch.config import HttpWatchConfig
 from l4proxy.plugins.http_watch.inspector import HttpInspector
+from l4proxy.protocols.http2.codes import FrameType
+from l4proxy.protocols.http2.frames import frame, ping_frame, settings_frame, window_update_frame
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.testing import check_inspector
 from proxying import proxy
@@ -134,9 +138,25 @@ def test_a_request_in_the_middle_of_a_connection_is_found() -> None:
     assert lines == ["GET a.test/ 200 HTTP/1.1"]
 
 
-def test_http_2_cannot_be_read_from_the_middle() -> None:
+def test_what_cannot_be_read_from_the_middle() -> None:
     with pytest.raises(StopWatching, match="no request begins"):
         played([(CLIENT, bytes(40_000)), (CLIENT, bytes(40_000))], midway=True)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        headers(7),
+        data_frame(7, b"x") + window_update_frame(0, 9),
+        ping_frame(b"12345678", ack=True),
+        settings_frame({4: 5}),
+    ],
+)
+def test_http_2_cannot_be_read_from_the_middle(chunk: bytes) -> None:
+    with pytest.raises(StopWatching, match="HTTP/2 that began before"):
+        played([(SERVER, b"the end of something"), (CLIENT, chunk)], midway=True)
+    for other in (chunk[:-1], chunk + b"x", b"\0" + chunk, frame(FrameType.PING, 0, 7, b"12345678"), b"and so on"):
+        assert played([(CLIENT, other)], midway=True)[0] == []
 
 
 def test_an_upgrade_is_the_end_of_it() -> None:
