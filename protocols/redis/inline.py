@@ -21,7 +21,10 @@ _PIECE = re.compile(rb"""("(?:[^"\\]|\\.)*")|('(?:[^'\\]|\\.)*')|([^"']+)""", re
 
 
 def split_inline(line: bytes) -> list[bytes]:
-    """The words of a line. Raises ValueError where quotes are not balanced."""
+    """The words of a line. Raises ValueError where quotes are not balanced, or for a NUL: the server looks for the end
+    of the line no further than that, and would wait for it for ever, with all who share its connection."""
+    if b"\0" in line:
+        raise ValueError("unbalanced quotes: a NUL ends the line")
     words, at, end = [], 0, len(line.rstrip(_BLANK))
     while at < end:
         match = _WORD.match(line, at)

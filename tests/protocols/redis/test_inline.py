@@ -25,7 +25,7 @@ def test_words(line: bytes, words: list[bytes]) -> None:
     assert split_inline(line) == words
 
 
-@pytest.mark.parametrize("line", [b'"', b"'a", b'"a"b', b"'a'b", rb'"a\"', b'a"b" "'])
+@pytest.mark.parametrize("line", [b'"', b"'a", b'"a"b', b"'a'b", rb'"a\"', b'a"b" "', b"a\0b", b"\0"])
 def test_quotes_that_are_not_balanced(line: bytes) -> None:
     with pytest.raises(ValueError, match="unbalanced"):
         split_inline(line)
