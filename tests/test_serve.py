@@ -237,7 +237,7 @@ def test_signals_and_logging_are_the_programs_own() -> None:
                     {"address": "127.0.0.1:0", "filters": ["echo"], "access_log": [{"use": "file", "path": "/"}]}
                 ]
             },
-            "listeners[0].access_log[0]",
+            "listeners[0].access_log[0].path",
             "cannot open /",
         ),
     ],
