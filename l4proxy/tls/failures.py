@@ -12,7 +12,7 @@ import socket
 import ssl
 from errno import ECONNRESET, EPROTO
 
-__all__ = ["HandshakeFailed", "broken_stream", "explain", "is_end", "what_broke"]
+__all__ = ["DISTRUST_OF_SERVER", "HandshakeFailed", "broken_stream", "explain", "is_end", "what_broke"]
 
 
 class HandshakeFailed(Exception):
@@ -46,6 +46,8 @@ _VERIFY = {
     63: "wrong_host",
     64: "wrong_host",
 }
+DISTRUST_OF_SERVER = frozenset(f"tls_{name}" for name in (*_VERIFY.values(), "untrusted"))
+"""Names of failures that lie in a server's certificate, and do not pass by themselves."""
 
 
 def explain(error: ssl.SSLError, certificate: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from l4proxy.plugins.redis.inquiry import inquire
 from l4proxy.plugins.redis.replies import RefusedCommand
 from l4proxy.plugins.redis.target import Advice, Shard
-from l4proxy.plugins.redis.watched import WatchedTarget
+from l4proxy.plugins.redis.watched import WatchedTarget, host_of_endpoint
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.slots import SLOTS, in_slots, slot_of
 from l4proxy.protocols.redis.topology import Node, ShardMap, read_shards, read_slots, redirection
@@ -88,11 +88,11 @@ class ClusterTarget(WatchedTarget):
                     failed(value.decode("latin-1"))
                 return
             try:
-                self._take_over(read(value), by)
+                shards = read(value)
             except ValueError as error:
                 failed(str(error))
             else:
-                found()
+                self._with_addresses(_nodes_of(shards), partial(self._settle, shards, by, found, failed), failed)
 
         inquire(self.pool(self.hub.identity, endpoint), self.hub.cluster, command, answered)
 
@@ -104,10 +104,20 @@ class ClusterTarget(WatchedTarget):
         known = [shard.primary for shard in self._shards if shard.primary and shard.primary not in self._lost]
         return random.choice(known) if known and self._failures % 2 == 0 else None
 
+    def _settle(
+        self, shards: list[ShardMap], by: Endpoint | None, found: Callable[[], None], failed: Callable[[str], None]
+    ) -> None:
+        try:
+            self._take_over(shards, by)
+        except ValueError as error:
+            failed(str(error))
+        else:
+            found()
+
     def _take_over(self, shards: list[ShardMap], by: Endpoint | None) -> None:
         if not any(told.slots for told in shards):
             raise ValueError("no slots are served yet")
-        nodes = [node for told in shards for node in (told.primary, *told.replicas) if node is not None]
+        nodes = _nodes_of(shards)
         endpoints = self._endpoints(nodes, by)
         slots: list[Shard | None] = [None] * SLOTS
         by_name: dict[str, Shard] = {}
@@ -142,12 +152,30 @@ class ClusterTarget(WatchedTarget):
         if told is None:
             return super().advice(error, by)
         endpoint = self._endpoint(told.host, told.port, by)
-        if not told.asking:
-            if endpoint is not None:
-                self._moved(told.slot, endpoint)
-                self._best = endpoint
+        if endpoint is None:
+            self._best = by  # who knows it
+            self.refresh()
+        elif not told.asking:
+            self._moved(told.slot, endpoint)
+            self._best = endpoint
             self.refresh()
         return Advice(endpoint, told.asking and endpoint is not None)
+
+    def _endpoint(self, host: str, port: int, by: Endpoint | None) -> Endpoint | None:
+        """The server at an address or name, also one that is new. None: the map has to be asked for. It has the address
+        that belongs to a name, so that none has to be looked up, and the name that a certificate is for."""
+        host = host or host_of_endpoint(by)
+        endpoint = self._announced.get((host, port))
+        if endpoint is not None or (self.cluster.tls is not None and self._knows_shards):
+            return endpoint
+        spec = self._spec(host, port, "")
+        if spec is None:
+            return None
+        servers = self.servers.endpoints
+        if spec.name not in servers.current:
+            servers.update([*(one.spec for one in servers.current.values()), spec])
+        endpoint = self._announced[host, port] = servers.current[spec.name]
+        return endpoint
 
     def _moved(self, slot: int, endpoint: Endpoint) -> None:
         shard = next((one for one in self._shards if one.primary is endpoint), None)
@@ -158,3 +186,7 @@ class ClusterTarget(WatchedTarget):
         if self._slots[slot] is not shard:
             self._slots[slot] = shard
             self.changed()
+
+
+def _nodes_of(shards: list[ShardMap]) -> list[Node]:
+    return [node for told in shards for node in (told.primary, *told.replicas) if node is not None]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from l4proxy.plugins.dns_resolver import DnsResolver
-from l4proxy.plugins.host_files import is_ip
-from l4proxy.plugins.name_cache import NameCache
 from l4proxy.plugins.redis.identity import Identity
 from l4proxy.plugins.redis.inquiry import inquire
 from l4proxy.plugins.redis.replicas import INFO_REPLICATION
@@ -18,7 +14,6 @@ from l4proxy.plugins.redis.watched import WatchedTarget
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.topology import Node, Replication, read_replication, read_sentinel
 from l4proxy.protocols.redis.values import Failure, Value
-from l4proxy.resolver import ResolveError
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
@@ -29,9 +24,6 @@ __all__ = ["ReplicationTarget", "SentinelTarget"]
 
 GRACE = 1.0
 """Seconds that a server has to say what it is, when another has said that it is the primary."""
-NAMES = 64
-LOOK_UP_TIMEOUT = 3.0
-NAME_TTL = 30.0
 
 
 class _OneShard(WatchedTarget):
@@ -120,11 +112,6 @@ class SentinelTarget(_OneShard):
         self._turn = 0
         name = config.primary_name.encode()
         self._questions = [encode_command(b"SENTINEL", word, name) for word in (b"MASTER", b"REPLICAS")]
-        self._names = NameCache(
-            DnsResolver(), hub.clock, max_names=NAMES, timeout=LOOK_UP_TIMEOUT,
-            min_ttl=1.0, max_ttl=NAME_TTL, refresh=NAME_TTL, absolute=False,
-        )  # fmt: skip
-        self._looking_up: asyncio.Task[None] | None = None
         super().__init__(hub, config)
 
     @property
@@ -161,7 +148,7 @@ class SentinelTarget(_OneShard):
                 failed(f"Sentinel {endpoint.name} has not heard of the last failover yet")
                 return
             self._epoch = epoch
-            self._settle(primary, replicas, by, found, failed)
+            self._with_addresses([primary, *replicas], partial(self._settle, primary, replicas, by, found), failed)
 
         for question in self._questions:
             inquire(pool, self.hub.sentinel, question, answered)
@@ -172,51 +159,9 @@ class SentinelTarget(_OneShard):
         replicas: list[Node],
         by: Endpoint | None,
         found: Callable[[], None],
-        failed: Callable[[str], None],
     ) -> None:
-        def settle(hosts: dict[str, str]) -> None:
-            nodes = [_at(node, hosts) for node in replicas]
-            self._give_up(nodes, by)
-            named = [_at(primary, hosts), *(node for node in nodes if node.usable)]
-            endpoints = self._endpoints(named, by)
-            self._take_over(endpoints.get(named[0]), [endpoints[node] for node in named[1:] if node in endpoints])
-            found()
-
-        names = {node.host for node in (primary, *replicas) if not is_ip(node.host)}
-        if names:
-            self._looking_up = asyncio.create_task(self._look_up(names, self._asked, settle, failed))
-        else:
-            settle({})
-
-    async def _look_up(
-        self,
-        names: set[str],
-        asked: object,
-        settle: Callable[[dict[str, str]], None],
-        failed: Callable[[str], None],
-    ) -> None:
-        """Servers that Sentinel knows by name (``announce-hostnames``)."""
-        hosts: dict[str, str] = {}
-        problem: ResolveError | None = None
-        for name in sorted(names):
-            known = await self._names.look_up(name)
-            if known.hosts:
-                hosts[name] = known.hosts[0]
-            problem = problem or known.error
-        if not self.is_asked(asked):
-            return
-        if hosts:
-            settle(hosts)
-        else:
-            failed(str(problem))
-
-    def close(self) -> None:
-        super().close()
-        if self._looking_up is not None:
-            self._looking_up.cancel()
-
-
-def _at(node: Node, hosts: dict[str, str]) -> Node:
-    """The node, by its address."""
-    host = hosts.get(node.host)
-    return node if host is None else node._replace(host=host, hostname=node.host)
+        self._give_up(replicas, by)
+        named = [primary, *(node for node in replicas if node.usable)]
+        endpoints = self._endpoints(named, by)
+        self._take_over(endpoints.get(primary), [endpoints[node] for node in named[1:] if node in endpoints])
+        found()

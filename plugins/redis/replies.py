@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from l4proxy.errors import UpstreamError
+from l4proxy.tls.failures import DISTRUST_OF_SERVER
 
 __all__ = [
     "ABORTED",
     "BAD_NAME",
     "BUSY",
     "CROSS_SLOT",
+    "DISTRUST",
     "LOST",
     "MOVED_AWAY",
     "NOT_SETTLED",
@@ -82,4 +84,12 @@ def of_upstream_error(error: UpstreamError) -> bytes:
         return b"-ERR no upstream host\r\n"
     if error.flag == "UO":
         return b"-ERR upstream overflow: too many connections\r\n"
-    return error_reply(f"ERR upstream failure: {error.detail.replace('_', ' ')}")
+    return _of_failure(error.detail)
+
+
+def _of_failure(detail: str) -> bytes:
+    return error_reply(f"ERR upstream failure: {detail.replace('_', ' ')}")
+
+
+DISTRUST = frozenset(map(_of_failure, DISTRUST_OF_SERVER))
+"""A server's certificate is wrong."""

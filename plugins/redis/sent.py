@@ -12,7 +12,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.lanes import Movable
 from l4proxy.plugins.redis.receivers import NOBODY, Receiver
-from l4proxy.plugins.redis.replies import MOVED_AWAY, NOT_SETTLED, UNREADABLE, of_upstream_error
+from l4proxy.plugins.redis.replies import DISTRUST, MOVED_AWAY, NOT_SETTLED, UNREADABLE, of_upstream_error
 from l4proxy.plugins.redis.target import Advice
 from l4proxy.protocols.redis.reply import split_replies
 from l4proxy.protocols.redis.request import encode_command
@@ -32,6 +32,9 @@ __all__ = ["ASKING", "MAX_TRIES", "Block", "Gather", "Joined", "Sent", "Turn"]
 ASKING = encode_command(b"ASKING")
 MAX_TRIES = 6
 """So often a command is sent, where servers say that it belongs elsewhere, or that they cannot do it just now."""
+DISTRUST_TRIES = 2
+"""Of these, for a server with a wrong certificate: by then it was asked again which servers there are, and by which
+names. Nothing else will change soon, and clients should hear why before they lose patience."""
 
 
 class Joined:
@@ -167,7 +170,8 @@ class Sent(Movable):
         target, by = self.single.target, self._left()
         if by is not None:
             target.lost(by)
-        if target.may_move and (self.single.reads or not sent) and not self._begun:
+        in_vain = self.tries >= DISTRUST_TRIES and error in DISTRUST
+        if target.may_move and (self.single.reads or not sent) and not self._begun and not in_vain:
             self._refused(Advice(), error)
         else:
             self._finish(error)

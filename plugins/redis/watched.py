@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +18,9 @@ from l4proxy.endpoint import EndpointSpec
 from l4proxy.errors import UpstreamError
 from l4proxy.logging_setup import once_per
 from l4proxy.plugins.host_files import is_ip
+from l4proxy.plugins.names import one_endpoint
 from l4proxy.plugins.redis.replicas import ReplicaWatch
+from l4proxy.plugins.redis.server_names import ServerNames
 from l4proxy.plugins.redis.target import Advice, Shard, Target, choose_node, unserved
 from l4proxy.plugins.requested_hosts import sibling_cluster
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from l4proxy.protocols.redis.topology import Node
     from l4proxy.timers import Timer
 
-__all__ = ["WatchedTarget"]
+__all__ = ["WatchedTarget", "host_of_endpoint"]
 
 log = logging.getLogger("l4proxy.redis")
 
@@ -55,6 +58,9 @@ class WatchedTarget(Target):
         self._settled = False
         """Something is known."""
         self._companion: tuple[Cluster, object] | None = None
+        self._names = ServerNames(hub.clock)
+        self._announced: dict[tuple[str, int], Endpoint] = {}
+        """Servers by the addresses and names, with their ports, by which others know them."""
         self._asked: object | None = None
         """Of the question under way, until it is answered."""
         self._again = False
@@ -153,46 +159,62 @@ class WatchedTarget(Target):
             self._companion = (sibling_cluster(configured, "servers", self.hub.server), basis)
         return self._companion[0]
 
+    def _with_addresses(self, nodes: Iterable[Node], go_on: Callable[[], None], failed: Callable[[str], None]) -> None:
+        """Go on when the names of these servers are looked up, unless something else is asked by then."""
+        asked = self._asked
+        hosts = [self.hub.config.real_address(node.host, node.port)[0] for node in nodes]
+        names = [host for host in hosts if host and not is_ip(host)]
+
+        def found() -> None:
+            if not self.is_asked(asked):
+                return
+            if len(names) == len(hosts) and not any(map(self._names.addresses, names)):
+                failed(self._names.problem(names[0]))
+            else:
+                go_on()
+
+        self._names.find(names, found)
+
     def _endpoints(self, nodes: Iterable[Node], by: Endpoint | None) -> dict[Node, Endpoint]:
         """From now on these are the servers. ``by`` has named them."""
         servers, specs = self.servers, {}
         for node in nodes:
-            spec = self._spec(node.host or _host(by), node.port, node.hostname)
+            spec = self._spec(node.host or host_of_endpoint(by), node.port, node.hostname)
             if spec is not None:
                 specs[node] = spec
             elif times := once_per(LOG_PAUSE, f"{self.name} {node.host}"):
-                log.warning("cluster %s: %r is not an IP address (%d times)", self.name, node.host, times)
+                why = self._names.problem(node.host)
+                log.warning(
+                    "cluster %s: its server %s:%d is left out: %s (%d times)", self.name, *node[1:3], why, times
+                )
         servers.endpoints.update(specs.values())
         self._lost.clear()
-        return {node: servers.endpoints.current[spec.name] for node, spec in specs.items()}
-
-    def _endpoint(self, host: str, port: int, by: Endpoint | None) -> Endpoint | None:
-        """The server at an address or name, also one that is new."""
-        servers = self.servers.endpoints
-        for endpoint in servers.current.values():
-            if endpoint.hostname == host and endpoint.spec.addresses[0].port == port:
-                return endpoint
-        spec = self._spec(host or _host(by), port, "")
-        if spec is None:
-            return None
-        if spec.name not in servers.current:
-            servers.update([*(one.spec for one in servers.current.values()), spec])
-        return servers.current[spec.name]
+        endpoints = {node: servers.endpoints.current[spec.name] for node, spec in specs.items()}
+        self._announced = {
+            (host, node.port): endpoint
+            for node, endpoint in endpoints.items()
+            for host in (node.host or host_of_endpoint(by), node.hostname)
+            if host
+        }
+        return endpoints
 
     def _give_up(self, nodes: Iterable[Node], by: Endpoint | None) -> None:
         """Whoever waits for a server that ``by`` takes for dead, waits no longer: it may only be stuck, and then its
         connections are still there."""
         for node in nodes:
-            spec = self._spec(node.host or _host(by), node.port, node.hostname) if node.dead else None
+            spec = self._spec(node.host or host_of_endpoint(by), node.port, node.hostname) if node.dead else None
             if spec is not None:
                 self.hub.pools.give_up(self.servers, spec.name)
 
     def _spec(self, host: str, port: int, hostname: str) -> EndpointSpec | None:
-        """None: that is no IP address."""
+        """None: no address is known."""
         host, port = self.hub.config.real_address(host, port)
-        if not is_ip(host) or not 0 < port < 65536:
+        if not 0 < port < 65536:
             return None
-        return EndpointSpec.of_address(Address(host, port), hostname=hostname)
+        if is_ip(host):
+            return EndpointSpec.of_address(Address(host, port), hostname=hostname)
+        found = one_endpoint(host, port, 1, self._names.addresses(host), "auto")
+        return replace(found[0], hostname=hostname or host) if found else None
 
     def changed(self) -> None:
         """Some keys are on another server than before."""
@@ -244,9 +266,10 @@ class WatchedTarget(Target):
         for timer in (self._timer, self._limit):
             if timer is not None:
                 timer.cancel()
+        self._names.close()
         if self.watch is not None:
             self.watch.close()
 
 
-def _host(endpoint: Endpoint | None) -> str:
+def host_of_endpoint(endpoint: Endpoint | None) -> str:
     return endpoint.spec.addresses[0].host if endpoint is not None else ""

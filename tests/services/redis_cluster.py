@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,15 +21,23 @@ NODE_TIMEOUT = 1500  # milliseconds until a node is taken for dead
 class RedisCluster(RedisServers):
     """Made by the fixture. Its nodes keep nothing on disk but who they are."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, 2 * PRIMARIES)
+    def __init__(self, directory: Path, count: int = 2 * PRIMARIES) -> None:
+        super().__init__(directory, count)
         self._bus = {port: free_port() for port in self.ports}
 
     def start(self, port: int) -> None:
         """Start a node, with what it knew of the cluster."""
         options = ["--cluster-enabled", "yes", "--cluster-port", str(self._bus[port])]
         options += ["--cluster-node-timeout", str(NODE_TIMEOUT), "--cluster-allow-replica-migration", "no"]
+        options += self._more_options(port)
         self._run(port, [*self._options(port), *options, *ORDERED])
+
+    def _more_options(self, port: int) -> list[str]:
+        return []
+
+    def node_port(self, port: int) -> int:
+        """Where other nodes reach a node; ``port`` is its name, and where tests do."""
+        return port
 
     def form(self) -> None:
         first, *others = self.ports
@@ -74,6 +82,20 @@ class RedisCluster(RedisServers):
                 first, _, last = one.partition("-")
                 owners.update(dict.fromkeys(range(int(first), int(last or first) + 1), port) if first.isdigit() else {})
         return owners
+
+    def move_slot(self, slot: int, source: int, target: int, steps: Sequence[str] = ("begin", "keys", "end")) -> None:
+        """As ``redis-cli --cluster reshard`` does, step by step."""
+        ids = {port: self.ask(port, "cluster", "myid") for port in (source, target)}
+        if "begin" in steps:
+            self.ask(target, "cluster", "setslot", str(slot), "importing", ids[source])
+            self.ask(source, "cluster", "setslot", str(slot), "migrating", ids[target])
+        if "keys" in steps:
+            keys = self.ask(source, "cluster", "getkeysinslot", str(slot), "1000").split()
+            if keys:
+                self.ask(source, "migrate", HOST, str(self.node_port(target)), "", "0", "5000", "keys", *keys)
+        if "end" in steps:
+            for port in (target, source):
+                self.ask(port, "cluster", "setslot", str(slot), "node", ids[target])
 
     def _alive(self) -> int:
         return next(iter(self._stacks))

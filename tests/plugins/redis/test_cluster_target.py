@@ -145,22 +145,6 @@ def test_the_benchmark_runs(through: Proxy, client: RedisConnection) -> None:
     assert len(done.stdout.splitlines()) >= 18
 
 
-def move_slot(cluster: RedisCluster, slot: int, source: int, target: int, steps: list[str]) -> None:
-    """As ``redis-cli --cluster reshard`` does, step by step."""
-    ids = {port: cluster.ask(port, "cluster", "myid") for port in (source, target)}
-    if "begin" in steps:
-        cluster.ask(target, "cluster", "setslot", str(slot), "importing", ids[source])
-        cluster.ask(source, "cluster", "setslot", str(slot), "migrating", ids[target])
-    if "keys" in steps:
-        keys = cluster.ask(source, "cluster", "getkeysinslot", str(slot), "1000").split()
-        if keys:
-            host = cluster.node(target).host
-            cluster.ask(source, "migrate", host, str(target), "", "0", "5000", "keys", *keys)
-    if "end" in steps:
-        for port in (target, source):
-            cluster.ask(port, "cluster", "setslot", str(slot), "node", ids[target])
-
-
 def test_a_slot_is_moved(client: RedisConnection, redis_cluster: RedisCluster) -> None:
     """``ASK`` and ``TRYAGAIN`` while it is, ``MOVED`` when it was."""
     source = redis_cluster.primary_of("{m}")
@@ -168,7 +152,7 @@ def test_a_slot_is_moved(client: RedisConnection, redis_cluster: RedisCluster) -
     slot = slot_of(b"m")
     for number in range(10):
         client.ask("SET", f"{{m}}{number}", str(number))
-    move_slot(redis_cluster, slot, source, target, ["begin"])
+    redis_cluster.move_slot(slot, source, target, ["begin"])
     assert client.ask("SET", "{m}new", "x") == OK
     assert client.ask("GET", "{m}new") == b"x"
     assert client.ask("GET", "{m}3") == b"3"
@@ -176,16 +160,16 @@ def test_a_slot_is_moved(client: RedisConnection, redis_cluster: RedisCluster) -
     assert client.ask("BLPOP", "{m}list", "1") == [b"{m}list", b"x"]
     # Some of the keys are here, some there: nobody can do it until all are.
     client.send(encode_command(b"MGET", b"{m}new", b"{m}3"), encode_command(b"GET", b"{m}4"))
-    move_slot(redis_cluster, slot, source, target, ["keys"])
+    redis_cluster.move_slot(slot, source, target, ["keys"])
     assert client.reply() == b"*2\r\n$1\r\nx\r\n$1\r\n3\r\n"
     assert client.reply() == b"$1\r\n4\r\n"
     client.send(encode_command(b"MULTI") + encode_command(b"GET", b"{m}4") + encode_command(b"EXEC"))
     assert [client.reply()[:9] for _ in range(3)] == [b"+OK\r\n", b"-TRYAGAIN", b"-EXECABOR"]
-    move_slot(redis_cluster, slot, source, target, ["end"])
+    redis_cluster.move_slot(slot, source, target, ["end"])
     assert client.ask("MGET", "{m}new", "{m}3") == [b"x", b"3"]
     client.send(encode_command(b"MULTI") + encode_command(b"GET", b"{m}4") + encode_command(b"EXEC"))
     assert [client.reply() for _ in range(3)] == [b"+OK\r\n", b"+QUEUED\r\n", b"*1\r\n$1\r\n4\r\n"]
-    move_slot(redis_cluster, slot, target, source, ["begin", "keys", "end"])
+    redis_cluster.move_slot(slot, target, source)
     assert client.ask("GET", "{m}9") == b"9"
 
 
@@ -197,11 +181,11 @@ def test_a_slot_is_moved_under_pipelines(client: RedisConnection, redis_cluster:
     keys = [b"{%b}%d" % (tag, number) for number in range(25) for tag in (b"p", b"q", b"r", b"p", b"s")]
     for value, steps in ((b"1", ["begin"]), (b"2", ["keys"]), (b"3", ["end"]), (b"4", [])):
         client.send(b"".join(encode_command(b"SET", key, value + key) for key in keys))
-        move_slot(redis_cluster, slot, source, target, steps)
+        redis_cluster.move_slot(slot, source, target, steps)
         client.send(b"".join(encode_command(b"GET", key) for key in keys))
         assert [client.reply() for _ in keys] == [b"+OK\r\n"] * len(keys)
         assert [client.reply() for _ in keys] == [b"$%d\r\n%b\r\n" % (len(key) + 1, value + key) for key in keys]
-    move_slot(redis_cluster, slot, target, source, ["begin", "keys", "end"])
+    redis_cluster.move_slot(slot, target, source)
     assert client.ask("GET", "{p}9") == b"4{p}9"
 
 
@@ -216,7 +200,7 @@ def test_resharding_under_load(through: Proxy, client: RedisConnection, redis_cl
     with Load(through.address[1]) as load:
         for source, target in ((one, two), (two, one)):
             for slot in sorted(slots)[:40]:
-                move_slot(redis_cluster, slot, source, target, ["begin", "keys", "end"])
+                redis_cluster.move_slot(slot, source, target)
     assert not load.wrong
     assert not load.errors
     assert not load.wrong_lists(client)
