@@ -8,13 +8,16 @@ import re
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.proxies import Proxy, run, tcp
+from l4proxy.protocols.redis.slots import slot_of
 from services.needs import needs, program
 from services.npm import node_modules
 from services.process import HOST, free_port
@@ -156,6 +159,61 @@ def test_redis_py(proxy: Proxy, request: pytest.FixtureRequest) -> None:
                 assert listener.get_sharded_message(timeout=30)["type"] == "ssubscribe"
                 cluster.spublish("py:shard", "hi")
                 assert listener.get_sharded_message(timeout=30)["data"] == b"hi"
+
+
+def test_redis_py_while_slots_are_moved(clustered: Proxy, redis_cluster: RedisCluster) -> None:
+    """Every INCR is done once, one by one and in pipelines, and what blocks gets all that is pushed, in order."""
+    library = pytest.importorskip("redis", reason="redis (redis-py) is not installed")
+    tags = "mnopqrst"
+    stopping = threading.Event()
+
+    def count(number: int) -> dict[str, int]:
+        done = dict.fromkeys((f"{{{tag}}}py{number}" for tag in tags), 0)
+        with library.Redis(port=clustered.port, socket_timeout=60) as client:
+            client.delete(*done)
+            while not stopping.is_set():
+                pipeline = client.pipeline(transaction=False)
+                for key in done:
+                    pipeline.incr(key).incr(key)
+                told = pipeline.execute()
+                for key, two in zip(done, zip(told[::2], told[1::2], strict=True), strict=True):
+                    assert two == (done[key] + 1, done[key] + 2)
+                    done[key] = client.incr(key)
+        return done
+
+    def push() -> int:
+        pushed = 0
+        with library.Redis(port=clustered.port, socket_timeout=60) as client:
+            while not stopping.is_set():
+                client.rpush("{m}jobs", pushed)
+                pushed += 1
+            client.rpush("{m}jobs", "end")
+        return pushed
+
+    def pop() -> list[bytes]:
+        popped: list[bytes] = []
+        with library.Redis(port=clustered.port, socket_timeout=60) as client:
+            while popped[-1:] != [b"end"]:
+                popped.append(client.blpop("{m}jobs", timeout=50)[1])
+        return popped
+
+    owners = redis_cluster.owners()
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        counts = [threads.submit(count, number) for number in range(2)]
+        pushed, popped = threads.submit(push), threads.submit(pop)
+        try:
+            slots = [slot_of(tag.encode()) for tag in tags]
+            targets = [next(port for port in owners.values() if port != owners[slot]) for slot in slots]
+            for slot, target in zip(slots, targets, strict=True):
+                redis_cluster.move_slot(slot, owners[slot], target)
+            for slot, target in zip(slots, targets, strict=True):
+                redis_cluster.move_slot(slot, target, owners[slot])
+        finally:
+            stopping.set()
+        assert popped.result() == [*(b"%d" % number for number in range(pushed.result())), b"end"]
+        done = {key: times for one in counts for key, times in one.result().items()}
+    with library.Redis(port=clustered.port) as client:
+        assert client.mget(list(done)) == [b"%d" % times for times in done.values()]
 
 
 JOBS = """
