@@ -245,7 +245,7 @@ class Attempt:
     def _note(self, error: UpstreamError) -> None:
         """Remember the failure to report: of several addresses the last one's that got further than routing."""
         if self._error is None or error.detail != "unreachable":
-            self._error = error
+            self._error = error.with_traceback(None)  # its frames know this attempt
 
     def _connected(self, sock: socket.socket, target: Target) -> None:
         cluster, endpoint = self._cluster, self.endpoint

@@ -106,6 +106,7 @@ class Observer(Filter[C]):
 
     def _stop(self, error: Exception) -> None:
         self._watched.failed(error, now())
+        error.__traceback__ = None  # whoever keeps the error would keep us, by its frames
         self._leave_if_stopped()
 
     def _leave_if_stopped(self) -> None:

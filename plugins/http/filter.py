@@ -117,8 +117,9 @@ class Http(Filter[HttpConfig]):
         return self._connection is not None and self._connection.draining
 
     def on_close(self, reason: CloseReason) -> None:
-        if self._connection is not None:
-            self._connection.closed(reason)
+        connection, self._connection = self._connection, None  # each knows the other: that would outlive the client
+        if connection is not None:
+            connection.closed(reason)
         if self.chain is not None:
             self.chain.close(reason)
 

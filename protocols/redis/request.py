@@ -94,7 +94,7 @@ class RequestSplitter:
                 runs.append((head, data.count(start, at, end), data if end - at == size else data[at:end]))
                 at = end
         except RemoteProtocolError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # its frames know us, and with us all of the connection
         return runs
 
     @property

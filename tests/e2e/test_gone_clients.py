@@ -1,0 +1,67 @@
+"""Connections that end badly are freed there and then: who floods the proxy with errors is not to fill its memory
+until the collector looks at the oldest of its objects, which it does seldom."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from typing import Any
+
+import pytest
+
+import l4proxy
+from clusters import until
+from l4proxy.connection import Connection
+from services.process import HOST, free_port
+
+CLIENTS = 20
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+HTTP = [{"use": "http", "routes": [{"prefix": "/", "cluster": "gone"}]}]
+REDIS = [{"use": "redis_proxy", "cluster": "gone"}]
+
+ENDINGS: dict[str, tuple[list[dict[str, Any]], bytes]] = {
+    "HTTP/1, a field without a colon": (HTTP, b"GET / HTTP/1.1\r\nHost x\r\n\r\n"),
+    "HTTP/1, nobody there": (HTTP, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "HTTP/2, a frame that has no such size": (HTTP, PREFACE + b"\0\0\1\0\0\0\0\0\0x"),
+    "HTTP/2, no header block": (HTTP, PREFACE + b"\0\0\3\1\5\0\0\0\1\xff\xff\xff"),
+    "Redis, a lying count": (REDIS, b"*2000000000\r\n"),
+    "Redis, a request of HTTP": (REDIS, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "Redis, nobody there": (REDIS, b"PING\r\n"),
+    "TCP, nobody there": ([{"use": "tcp_proxy", "cluster": "gone"}], b"hello"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_connections_that_end_badly_are_gone_without_the_collector(
+    ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "l4proxy")  # pytest keeps records, and those may keep errors
+    filters, first = ENDINGS[ending]
+    config = {
+        "listeners": [{"address": f"{HOST}:0", "filters": filters}],
+        "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{free_port()}"]}],
+    }
+
+    async def main() -> None:
+        async with l4proxy.serve(config) as server:
+            await _come_and_go(server, first)  # what is made once for all
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(CLIENTS):
+                    await _come_and_go(server, first)
+                left = sum(type(one) is Connection for one in gc.get_objects())
+            finally:
+                gc.enable()
+            assert left < CLIENTS // 2
+
+    asyncio.run(main())
+
+
+async def _come_and_go(server: l4proxy.Server, first: bytes) -> None:
+    reader, writer = await asyncio.open_connection(HOST, next(iter(server.addresses.values()))[0].port)
+    writer.write(first)
+    await reader.read(1)
+    writer.transport.abort()
+    await until(lambda: not server.active)
