@@ -247,7 +247,7 @@ class Session(Receiver):
                 self._part_sent = not count
                 if not self._send_to_own(self._own, treatment, run):
                     break
-                if not count:
+                if not count and self._own is not None:  # which sending may have ended
                     self._move_command(self._own)
             elif (following := self._intercept(treatment, run)) is not Next.GO:
                 if following is Next.WAIT:
@@ -317,8 +317,9 @@ class Session(Receiver):
         return self if request is None else Filtered(self, request)
 
     def done(self) -> None:
-        """The command under way needs nothing more."""
-        self._todo.popleft()
+        """The command under way needs nothing more. There is none if to send it has ended the connection."""
+        if self._todo:
+            self._todo.popleft()
 
     def reply(self, run: Task, data: bytes) -> None:
         """Answer a command in the server's place, when nothing is outstanding; with nothing, if that is the answer."""

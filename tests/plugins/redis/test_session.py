@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from l4proxy.plugins.redis.dedicated import DedicatedConnection
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.values import Failure, Map, Push, Simple
 from redis_memory import Client, FakeServer, RedisMemory, is_upstream_error, memory_cluster, redis_memory
@@ -814,3 +815,23 @@ def test_half_a_long_command_spoils_the_connection(redis_memory: RedisMemory) ->
     other.send(b"WATCH", b"a")
     redis_memory.serve()
     assert other.replies() == [b"0  WATCH a"]
+
+
+def test_sending_may_end_the_connection(
+    redis_memory: RedisMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the server has reset a connection of the client's own, and the write is the first to find out."""
+    client = redis_memory.start()
+    client.send(b"WATCH", b"a")
+    redis_memory.serve()
+
+    def reset(connection: DedicatedConnection, _data: bytes) -> None:
+        connection._when_lost(b"-ERR upstream failure: reset\r\n")
+
+    monkeypatch.setattr(DedicatedConnection, "send_part", reset)
+    client.end.send(encode_command(b"GET", b"a") + encode_command(b"GET", b"b"))
+    _, *lost = client.replies()
+    assert list(map(is_upstream_error, lost)) == [True, True]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert client.harness.closed is not None
+    assert client.harness.closed.detail == "state_lost"
