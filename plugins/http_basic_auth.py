@@ -14,6 +14,7 @@ from l4proxy.config.types import FilePath, Secret
 from l4proxy.errors import cannot_read
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
+from l4proxy.protocols.bounded import remember
 from l4proxy.stats import Stats, counter
 
 if TYPE_CHECKING:
@@ -84,9 +85,7 @@ class Passwords:
         stored = self._users.get(name, "{SHA}")  # of nobody: as much work as of somebody
         if not colon or not _is_right(stored, password) or name not in self._users:
             return None
-        if len(self._known) >= KNOWN:
-            self._known.clear()
-        self._known[key] = name
+        remember(self._known, key, name, KNOWN)
         return name
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from l4proxy.errors import cannot_read
 from l4proxy.plugins.jwt_algorithms import JWT_ALGORITHMS, decode_base64url
+from l4proxy.protocols.bounded import remember
 
 __all__ = ["Keys", "TokenError", "check_times", "claim", "read_jwks"]
 
@@ -84,9 +85,7 @@ class Keys:
         if known is not None:
             return known
         claims = self._check(token)
-        if len(self._known) >= KNOWN:
-            self._known.clear()
-        self._known[digest] = claims
+        remember(self._known, digest, claims, KNOWN)
         return claims
 
     def _check(self, token: str) -> Claims:

@@ -143,3 +143,11 @@ class Kept:
     @property
     def selected(self) -> object:
         return self.browser.rows[self.browser.place.row][0]
+
+
+def sniff_capture(protocol: str, capture: Path, *words: str) -> tuple[list[str], str]:
+    """Lines of standard output of ``l4proxy sniff PROTOCOL --pcap``, and what is said beside it."""
+    argv = [sys.executable, "-m", "l4proxy", "sniff", protocol, "--pcap", str(capture), *words]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr

@@ -12,8 +12,7 @@ from l4proxy.errors import cannot_read
 from l4proxy.plugins.http.message import HttpResponse
 
 if TYPE_CHECKING:
-    from l4proxy.errors import cannot_read
-from l4proxy.plugins.http.message import HttpRequest
+    from l4proxy.plugins.http.message import HttpRequest
 
 __all__ = ["ErrorPages"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import l4proxy.plugins.http.log_operators  # noqa: F401 (they are there from now on)
 from l4proxy.access_log.record import AccessRecord
+from l4proxy.protocols.bounded import remember
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
@@ -56,10 +57,9 @@ _reasons: dict[tuple[str, tuple[str, ...]], CloseReason] = {}
 
 def _reason(detail: str, flags: tuple[str, ...]) -> CloseReason:
     """How it ended. There are few ways, and each is made once, unless filters think of many."""
-    if len(_reasons) >= _REASONS_LIMIT:
-        _reasons.clear()
     who = "client" if detail.startswith("client") else "proxy" if flags else "upstream"
-    reason = _reasons[detail, flags] = CloseReason(who, "relay", detail, flags=flags)
+    reason = CloseReason(who, "relay", detail, flags=flags)
+    remember(_reasons, (detail, flags), reason, _REASONS_LIMIT)
     return reason
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from l4proxy.config.types import ClusterName
 from l4proxy.plugins.kafka_proxy.patterns import Patterns
+from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.kafka.names import GROUP, TOPIC, TRANSACTIONAL_ID
 
 __all__ = ["KafkaRoute", "Routes"]
@@ -52,7 +53,5 @@ class Routes:
             return known
         text = name.decode(errors="replace")
         found = next((index for those, index in patterns if those.matches(text)), 0)
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        self._known[kind, name] = found
+        remember(self._known, (kind, name), found, REMEMBERED)
         return found

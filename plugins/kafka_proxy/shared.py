@@ -13,6 +13,7 @@ from l4proxy.plugins.kafka_proxy.places import Places, places_for
 from l4proxy.plugins.kafka_proxy.routes import Routes
 from l4proxy.plugins.kafka_proxy.routing import OFFERED, ROUTED
 from l4proxy.plugins.kafka_proxy.stats import KafkaProxyStats
+from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.kafka.apis import APIS, BY_NAME
 from l4proxy.protocols.kafka.names import newest_by_name
 from l4proxy.protocols.kafka.plan import Plans, Reading
@@ -71,9 +72,8 @@ class Shared:
         key = (fleet, conn.listener_ports, conn.client.local_host, conn.client.local_port)
         places = self._places.get(key)
         if places is None:
-            if len(self._places) >= PLACES_LIMIT:
-                self._places.clear()
-            places = self._places[key] = places_for(conn, self.config, fleet)
+            places = places_for(conn, self.config, fleet)
+            remember(self._places, key, places, PLACES_LIMIT)
         return places
 
     def versions(self, key: int) -> tuple[int, int] | None:

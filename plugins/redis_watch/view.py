@@ -18,6 +18,7 @@ from l4proxy.plugins.redis_watch.stats import (
     WatchedClientStats,
 )
 from l4proxy.plugins.shared_view import SharedView
+from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.redis.commands import CommandTable, Head
 from l4proxy.protocols.redis.openings import opening_of
 from l4proxy.protocols.redis.request import whole_command
@@ -120,9 +121,7 @@ class View(SharedView):
             return None
         opening = opening_of(head, data)
         if opening is not None:
-            if len(self.openings) >= MAX_OPENINGS:
-                self.openings.clear()
-            self.openings[opening[0]] = (plan, opening[1])
+            remember(self.openings, opening[0], (plan, opening[1]), MAX_OPENINGS)
         return plan
 
     def endpoint(self, address: str) -> EndpointStats:

@@ -16,11 +16,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from l4proxy.codec import LocalProtocolError, RemoteProtocolError
+from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.http1.chunks import ChunkReader, encode_chunk, encode_last_chunk
 from l4proxy.protocols.http1.errors import violation
 from l4proxy.protocols.http1.events import END, Data, End, Event, RequestHead, ResponseHead
 from l4proxy.protocols.http1.limits import Limits
-from l4proxy.protocols.http1.memory import SeenOnce, remember
+from l4proxy.protocols.http1.memory import SeenOnce
 from l4proxy.protocols.http1.section import Section, request_section, response_section
 from l4proxy.protocols.http1.start_line import StatusLine, request_line, status_line
 from l4proxy.protocols.http1.states import TRANSITIONS, Part, State

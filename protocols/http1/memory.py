@@ -6,12 +6,7 @@ id). What is seen for the first time leaves no more than its hash, so that what 
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-__all__ = ["SeenOnce", "remember"]
-
-K = TypeVar("K")
-V = TypeVar("V")
+__all__ = ["SeenOnce"]
 
 
 class SeenOnce:
@@ -36,10 +31,3 @@ class SeenOnce:
         if len(self.hashes) >= self._limit:
             self.hashes.clear()
         self.hashes.add(hashed)
-
-
-def remember(table: dict[K, V], key: K, value: V, limit: int) -> None:
-    """Put it into a table; when that has ``limit`` entries already, all of them are forgotten."""
-    if len(table) >= limit:
-        table.clear()
-    table[key] = value

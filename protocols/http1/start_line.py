@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.http1.errors import violation
-from l4proxy.protocols.http1.memory import SeenOnce, remember
+from l4proxy.protocols.http1.memory import SeenOnce
 
 __all__ = ["RequestLine", "StatusLine", "request_line", "status_line"]
 

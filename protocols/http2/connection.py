@@ -41,6 +41,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from l4proxy.codec import LocalProtocolError, RemoteProtocolError
+from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.http2.codes import PREFACE, ErrorCode, Flag, FrameType, Setting
 from l4proxy.protocols.http2.events import (
     DataReceived,
@@ -562,9 +563,9 @@ class Http2Connection(Output):
         if key in seen:
             if inserted:
                 if known is None:
-                    _remember(self._fixed_heads, block, (head, inserted))
+                    remember(self._fixed_heads, block, (head, inserted), HEADS_LIMIT)
             else:
-                _remember(self._heads if known is None else known, block, head)
+                remember(self._heads if known is None else known, block, head, HEADS_LIMIT)
         else:
             if len(seen) >= _SEEN_LIMIT:
                 seen.clear()
@@ -997,12 +998,6 @@ class Http2Connection(Output):
             reply=b"".join(out),
             streams=[stream for stream in streams.values() if self._client or stream.id <= self._delivered],
         )
-
-
-def _remember(known: dict[bytes, Any], block: bytes, meaning: object) -> None:
-    if len(known) >= HEADS_LIMIT:
-        known.clear()
-    known[block] = meaning
 
 
 _Handler = Callable[[Http2Connection, bytes, int, int, list[Event]], None]

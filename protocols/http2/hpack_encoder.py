@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.http2.fields import ENTRY_OVERHEAD
 from l4proxy.protocols.http2.hpack_decoder import DEFAULT_TABLE_SIZE
 from l4proxy.protocols.http2.huffman import encode_huffman
@@ -138,9 +139,7 @@ class Encoder:
         self._unsettled = False
         encoded = self.encode(fields)
         if plain and not self._unsettled and token is self._token:
-            if len(self._requests) >= _REQUESTS_LIMIT:
-                self._requests.clear()
-            self._requests[key] = encoded
+            remember(self._requests, key, encoded, _REQUESTS_LIMIT)
         return encoded
 
     def encode(self, fields: Iterable[Field]) -> bytes:
@@ -168,9 +167,7 @@ class Encoder:
         fields = block.fields
         encoded = self.encode([field for field in fields if field[0] != "host"] if without_host else fields)
         if not self._unsettled and token is self._token:
-            if len(cache) >= _BLOCKS_LIMIT:
-                cache.clear()
-            cache[token] = encoded
+            remember(cache, token, encoded, _BLOCKS_LIMIT)
         return encoded
 
     def _encode_field(self, field: Field) -> bytes:

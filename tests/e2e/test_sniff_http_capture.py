@@ -6,8 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from grpc_peers import SERVICE, Calls, grpc_service, in_thread
 from http2_wire import headers
 from http_peers import http_proxy
 from services.needs import needs, program
-from sniffing import environment
+from sniffing import sniff_capture
 
 HOST = "127.0.0.1"
 Talk = list[tuple[int, bytes]]
@@ -83,17 +81,9 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def sniff(capture: Path, *words: str) -> tuple[list[str], str]:
-    """Lines of standard output, and what is said beside it."""
-    argv = [sys.executable, "-m", "l4proxy", "sniff", "http", "--pcap", str(capture), *words]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines(), done.stderr
-
-
 @needs("curl")
 def test_real_clients(capture: Path) -> None:
-    told, said = sniff(capture, "--json")
+    told, said = sniff_capture("http", capture, "--json")
     lines = [json.loads(line) for line in told]
     exchanges = [line for line in lines if "path" in line]  # others are notices: grpcio may have said GOAWAY
     names = ("path", "status", "version", "grpc_status", "request_messages", "response_messages")
@@ -113,6 +103,6 @@ def test_real_clients(capture: Path) -> None:
 
 @needs("curl")
 def test_only_some(capture: Path) -> None:
-    told, _ = sniff(capture, "--errors", "--path", "/test.v1.*")
+    told, _ = sniff_capture("http", capture, "--errors", "--path", "/test.v1.*")
     assert len(told) == 1
     assert "FailLate" in told[0]

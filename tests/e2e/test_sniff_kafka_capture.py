@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 
 from captures import Wire, pcap
 from kafka_messages import batch, request, response
-from sniffing import environment
+from sniffing import sniff_capture
 
 CLIENTS = ("192.0.2.1", "192.0.2.7")
 
@@ -46,16 +44,8 @@ def capture(tmp_path: Path) -> Path:
     return path
 
 
-def sniff(capture: Path, *words: str) -> tuple[list[str], str]:
-    """Lines of standard output, and what is said beside it."""
-    argv = [sys.executable, "-m", "l4proxy", "sniff", "kafka", "--pcap", str(capture), *words]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines(), done.stderr
-
-
 def test_tls_is_said_and_what_else_is_no_kafka(capture: Path) -> None:
-    _, said = sniff(capture, "--quiet")
+    _, said = sniff_capture("kafka", capture, "--quiet")
     assert "not understood  http 1, tls 1" in said or "not understood  tls 1, http 1" in said
     assert "encrypted with TLS, nothing of it can be read" in said
     assert "orders" in said
@@ -74,17 +64,17 @@ def test_tls_is_said_and_what_else_is_no_kafka(capture: Path) -> None:
     ],
 )
 def test_what_is_chosen(words: list[str], topics: list[str], capture: Path) -> None:
-    lines, _ = sniff(capture, "--json", *words)
+    lines, _ = sniff_capture("kafka", capture, "--json", *words)
     calls: list[dict[str, Any]] = [one for one in map(json.loads, lines) if one["api"] == "Produce"]
     assert [one["topics"] for one in calls] == [[topic] for topic in topics]
 
 
 def test_records_are_shown_where_somebody_asks(capture: Path) -> None:
-    lines, _ = sniff(capture, "--json", "--topic", "orders")
+    lines, _ = sniff_capture("kafka", capture, "--json", "--topic", "orders")
     assert "contents" not in json.loads(lines[0])
-    lines, _ = sniff(capture, "--json", "--topic", "orders", "--show", "keys,values")
+    lines, _ = sniff_capture("kafka", capture, "--json", "--topic", "orders", "--show", "keys,values")
     first = json.loads(lines[0])["contents"][0]
     assert (first["topic"], first["offset"], first["key"], first["value"]) == ("orders", 7, "key", "value")
-    lines, _ = sniff(capture, "--topic", "orders", "--show", "keys")
+    lines, _ = sniff_capture("kafka", capture, "--topic", "orders", "--show", "keys")
     assert lines[0].endswith("orders/0 5 records 136 bytes {orders/0@7 key=key} {orders/0@8 key=key}"
                              " {orders/0@9 key=key} {orders/0@10 key=key} {orders/0@11 key=key}")  # fmt: skip
