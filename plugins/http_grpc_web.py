@@ -10,6 +10,7 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.filter import NoConfig
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.http.message import HttpFilter, HttpRequest, HttpResponse
+from l4proxy.plugins.http.record import GRPC_STATUS
 from l4proxy.protocols.grpc import Base64Reader, is_grpc, is_grpc_web, web_trailers
 
 __all__ = ["GrpcWeb"]
@@ -62,6 +63,8 @@ class GrpcWeb(HttpFilter[NoConfig]):
 
             def ended() -> bytes:
                 trailers, response.trailers = response.trailers, None
+                if trailers is not None:
+                    response.request.state[GRPC_STATUS] = trailers.get("grpc-status")
                 frame = web_trailers(trailers.fields if trailers is not None else ())
                 return base64.b64encode(frame) if text else frame
 

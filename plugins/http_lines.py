@@ -57,7 +57,7 @@ class HttpLines(AccessLogger[NoConfig]):
 
 def request_line(record: Any, paint: Painter, width: int = 0) -> str:
     """``width``: columns that there are; 0: any number."""
-    request, status, colour = record.request, record.status, COLOURS.get(record.status // 100, RED)
+    request, status, colour = record.request, record.status, COLOURS.get(record.verdict // 100, RED)
     clock, took, size = clock_text(record.started, 0), seconds_text(record.duration), size_text(record.bytes_sent)
     method, url = printable(request.kind), printable(request.authority + request.target)
     where, why = f" → {record.endpoint}" if record.endpoint else "", _why(record)
@@ -85,8 +85,8 @@ def connection_line(record: AccessRecord, paint: Painter, width: int = 0) -> str
 
 
 def _why(record: Any) -> str:
-    """What is out of the ordinary."""
-    parts = []
+    """What the status does not say, and what is out of the ordinary."""
+    parts = [record.grpc_status] if record.grpc_status else []
     if record.attempts > 1:
         parts.append(f"{record.attempts} tries")
     if record.details not in ("", "via_upstream", "direct_response"):

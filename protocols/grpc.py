@@ -22,6 +22,7 @@ __all__ = [
     "MessageReader",
     "encode_message",
     "encode_timeout",
+    "http_status_of",
     "is_grpc",
     "is_grpc_web",
     "method_of",
@@ -80,6 +81,29 @@ _BY_HTTP_STATUS = {
 def status_of_http(status: int) -> GrpcStatus:
     """What an answer with an HTTP status means to a gRPC client."""
     return _BY_HTTP_STATUS.get(status, GrpcStatus.UNKNOWN)
+
+
+_TO_HTTP_STATUS = {
+    "OK": 200,
+    "CANCELLED": 499,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "UNAUTHENTICATED": 401,
+}
+
+
+def http_status_of(name: str) -> int:
+    """What a status of gRPC, by its name, would be in HTTP (``google/rpc/code.proto``): who is to blame for it."""
+    return _TO_HTTP_STATUS.get(name, 500)
 
 
 def is_grpc(content_type: str | None) -> bool:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from l4proxy.access_log.operator_table import Attribute, Reader
 from l4proxy.access_log.operators import OPERATORS
 from l4proxy.plugins.http.conditions import query_parameter
-from l4proxy.protocols.grpc import status_name
 from l4proxy.protocols.trace_context import TraceContext, parse_traceparent
 
 if TYPE_CHECKING:
@@ -140,16 +139,6 @@ def _of_trace(read: Callable[[TraceContext], str]) -> Reader:
     return of_record
 
 
-def _grpc_status(record: Any) -> str | None:
-    """Of its trailers, or of its head where there was no message."""
-    response = getattr(record, "response", None)
-    if response is None:
-        return None
-    status = None if response.trailers is None else response.trailers.get("grpc-status")
-    status = status or response.field("grpc-status")
-    return None if status is None else status_name(status)
-
-
 _add, _add_with_argument = OPERATORS.add, OPERATORS.add_with_argument
 _add_with_argument("REQ", _fields("request"), "A field of the request: %REQ(user-agent)%, %REQ(:PATH)%, %REQ(X?Y)%.")
 _add_with_argument("RESP", _fields("response"), "A field of the response.")
@@ -194,4 +183,8 @@ _add(
 _add("TRACE_ID", _of_trace(lambda t: t.trace_id), "The trace that the request belongs to (W3C traceparent).")
 _add("SPAN_ID", _of_trace(lambda t: t.parent_id), "The step of it that the upstream takes for its parent.")
 _add("TRACE_SAMPLED", _of_trace(lambda t: "01"[t.sampled]), "1 where the trace says that it is recorded, 0 where not.")
-_add("GRPC_STATUS", _grpc_status, "How a gRPC call ended: OK, UNAVAILABLE ...; nothing for other requests.")
+_add(
+    "GRPC_STATUS",
+    Attribute("grpc_status", text=True),
+    "How a gRPC call ended: OK, UNAVAILABLE ...; nothing for other requests.",
+)

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import l4proxy.plugins.http.log_operators  # noqa: F401 (they are there from now on)
 from l4proxy.access_log.record import AccessRecord
 from l4proxy.protocols.bounded import remember
+from l4proxy.protocols.grpc import http_status_of, is_grpc, status_name, status_of_http
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
     from l4proxy.plugins.http.exchange import Exchange
     from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 
-__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "HttpRecord", "UnfinishedRecord"]
+__all__ = ["DEFAULT_JSON", "DEFAULT_TEXT", "GRPC_STATUS", "HttpRecord", "UnfinishedRecord"]
+
+GRPC_STATUS = "grpc:status"
+"""Key in the state of a request: the ``grpc-status`` of trailers that a filter has put elsewhere."""
 
 DEFAULT_TEXT = (
     "%START_TIME% #%CONNECTION_ID% %LISTENER_NAME% %DOWNSTREAM_REMOTE_ADDRESS%"
@@ -119,12 +123,34 @@ class HttpRecord(AccessRecord):
         return self.exchange.response if self.exchange.responded else None
 
     @property
+    def grpc_status(self) -> str:
+        """How a gRPC call ended: the name of the status in its trailers, or in its head where there was no message, or
+        what clients take for it where a whole response has none. Empty for other requests, and where it was cut off."""
+        response = self.response
+        if response is None:
+            return ""
+        status = None if response.trailers is None else response.trailers.get("grpc-status")
+        status = status or response.field("grpc-status") or (self.request._state or {}).get(GRPC_STATUS)
+        if status is not None:
+            return status_name(status)
+        if is_grpc(self.request.field("content-type")) and not self.reason.flags:
+            return status_of_http(self.status).name
+        return ""
+
+    @property
+    def verdict(self) -> int:
+        """The status of HTTP that says how it went: of a gRPC call, which has 200 however it went, what its own status
+        would be."""
+        name = self.grpc_status if self.status == 200 else ""
+        return http_status_of(name) if name else self.status
+
+    @property
     def failed(self) -> bool:
-        return bool(self.reason.flags) or self.status >= 500
+        return bool(self.reason.flags) or self.verdict >= 500
 
     @property
     def warning(self) -> bool:
-        return 400 <= self.status < 500
+        return 400 <= self.verdict < 500
 
 
 class UnfinishedRecord(HttpRecord):

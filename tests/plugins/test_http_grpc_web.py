@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from clusters import run
+from clusters import run, until
 from grpc_peers import SERVICE, grpc_service
 from http2_peers import h2_connect
 from http_peers import Reply, connect, http_proxy
@@ -45,9 +46,12 @@ async def call(proxy: Proxy, method: str, message: bytes, kind: str = "applicati
         )
 
 
-def test_trailers_are_the_last_frame_of_the_body() -> None:
+def test_trailers_are_the_last_frame_of_the_body(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
     async def conversation() -> None:
-        async with grpc_service() as (port, service), web_proxy(port) as proxy:
+        config = {"access_log": [{"use": "file", "path": str(log), "format": "%GRPC_STATUS%"}]}
+        async with grpc_service() as (port, service), web_proxy(port, config=config) as proxy:
             reply = await call(proxy, "Repeat", b"3")
             assert (reply.status, reply.field("content-type")) == (200, "application/grpc-web+proto")
             *messages, (flag, trailers) = frames(reply.body)
@@ -56,6 +60,7 @@ def test_trailers_are_the_last_frame_of_the_body() -> None:
             assert b"grpc-status: 0\r\n" in trailers
             assert "x-grpc-web" not in service.seen[0][1]
             assert proxy.value("l4proxy_grpc_calls_total", service=SERVICE, method="Repeat", status="OK") == 1
+            await until(lambda: log.read_text() == "OK\n")
 
     run(conversation)
 

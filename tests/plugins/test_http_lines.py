@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from clusters import refused, run, until
+from grpc_peers import Calls, grpc_service, in_thread
 from http_peers import connect, exchange_all, http_proxy, upstream
 from l4proxy.filter import Peer
 from l4proxy.plugins.http_lines import connection_line, request_line
@@ -23,6 +24,8 @@ def request(**changes: Any) -> Any:
     fields = {
         "request": SimpleNamespace(kind="GET", authority="a.test", target="/x?y"),
         "status": 200,
+        "verdict": changes.get("status", 200),
+        "grpc_status": "",
         "started": 0.0,
         "duration": 0.0123,
         "bytes_sent": 2048,
@@ -53,6 +56,11 @@ def request(**changes: Any) -> Any:
             {"status": 0, "details": "", "reason": CloseReason("client", "relay", "client_reset", flags=("DC",))},
             "--- 12.30 ms    2048 B GET  a.test/x?y → 127.0.0.1:8000 (client_reset)",
         ),
+        ({"grpc_status": "OK"}, "200 12.30 ms    2048 B GET  a.test/x?y → 127.0.0.1:8000 (OK)"),
+        (
+            {"grpc_status": "UNAVAILABLE", "attempts": 2},
+            "200 12.30 ms    2048 B GET  a.test/x?y → 127.0.0.1:8000 (UNAVAILABLE, 2 tries)",
+        ),
     ],
 )
 def test_a_line(changes: dict[str, Any], line: str) -> None:
@@ -63,6 +71,8 @@ def test_colours() -> None:
     assert paint("200", GREEN) in request_line(request(), paint)
     assert paint("404", YELLOW) in request_line(request(status=404), paint)
     assert paint("502", RED) in request_line(request(status=502), paint)
+    assert paint("200", YELLOW) in request_line(request(verdict=404), paint)
+    assert paint("200", RED) in request_line(request(verdict=503), paint)
     assert paint("   3.0 s", YELLOW) in request_line(request(duration=3), paint)
 
 
@@ -75,6 +85,38 @@ def test_a_line_fits_and_forges_nothing() -> None:
     reason = CloseReason("client", "relay", "bad_request_line", flags=("DPE",), message="no HTTP: \x1b")
     told = connection_line(connection(reason=reason, client=Peer("192.0.2.1", 5, "", 0, "")), plain, 60)
     assert told[9:] == "--- 192.0.2.1:5 no HTTP: \\x1b"
+
+
+def test_grpc_calls_in_a_proxy(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(port: int, *methods: str) -> None:
+        with Calls(port) as calls:
+            for method in methods:
+                calls.failure(method)
+
+    async def conversation() -> None:
+        config = {"access_log": [{"use": "http_lines"}]}
+        async with grpc_service() as (port, _), http_proxy(f"127.0.0.1:{port}", config=config) as proxy:
+            await in_thread(lambda: fail(proxy.port, "Unary", "Fail", "FailLate", "Missing"))
+        async with http_proxy(refused(), config=config) as proxy:
+            await in_thread(lambda: fail(proxy.port, "Unary"))
+        out = ""
+
+        def whole() -> bool:
+            nonlocal out
+            out += capfd.readouterr().out
+            return out.count("\n") == 5
+
+        await until(whole)
+        *answered, refusal = (line[9:] for line in out.splitlines())
+        assert [re.sub(r"200 .* POST .*/test\.v1\.Echo/(\w+) → [0-9.:]+", r"\1", line) for line in answered] == [
+            "Unary (OK)",
+            "Fail (FAILED_PRECONDITION)",
+            "FailLate (DATA_LOSS)",
+            "Missing (UNIMPLEMENTED)",
+        ]
+        assert re.fullmatch(r"200 .*/Unary → [0-9.:]+ \(UNAVAILABLE, .*Connection refused\)", refusal)
+
+    run(conversation)
 
 
 def test_in_a_proxy(capfd: pytest.CaptureFixture[str]) -> None:

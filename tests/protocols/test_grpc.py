@@ -14,6 +14,7 @@ from l4proxy.protocols.grpc import (
     MessageReader,
     encode_message,
     encode_timeout,
+    http_status_of,
     is_grpc,
     is_grpc_web,
     method_of,
@@ -39,6 +40,15 @@ from l4proxy.protocols.grpc import (
 )
 def test_content_types(content_type: str | None, grpc: bool, web: bool) -> None:
     assert (is_grpc(content_type), is_grpc_web(content_type)) == (grpc, web)
+
+
+def test_every_status_is_one_of_http() -> None:
+    blamed = {status: http_status_of(status.name) // 100 for status in GrpcStatus}
+    assert blamed.pop(GrpcStatus.OK) == 2
+    assert {status.name for status, digit in blamed.items() if digit == 5} == {
+        "UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"
+    }  # fmt: skip
+    assert set(blamed.values()) == {4, 5}
 
 
 @pytest.mark.parametrize(

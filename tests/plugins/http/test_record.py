@@ -10,6 +10,9 @@ import pytest
 
 from clusters import run
 from http_peers import Answer, Client, Seen, connect, http_proxy, ok, send, upstream
+from l4proxy import NoConfig, Register, hookimpl
+from l4proxy.access_log.logger import AccessLogger
+from l4proxy.access_log.record import AccessRecord
 from l4proxy.plugins.http import record
 from l4proxy.reason import CloseReason
 
@@ -57,6 +60,52 @@ def test_how_it_ended(tmp_path: Path, answer: Answer, talk: Any, options: dict[s
 
     run(conversation)
     assert log.read_text() == f"{expected}\n"
+
+
+GRPC = "Content-Type: application/grpc"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "status", "expected"),
+    [
+        (GRPC, "Grpc-Status: 0", 200, ("OK", False, False)),
+        (GRPC, "Grpc-Status: 5", 200, ("NOT_FOUND", False, True)),
+        (GRPC, "Grpc-Status: 14", 200, ("UNAVAILABLE", True, False)),
+        (GRPC, "Grpc-Status: what", 200, ("UNKNOWN", True, False)),
+        (GRPC, "X: y", 200, ("UNKNOWN", True, False)),
+        (GRPC, "X: y", 403, ("PERMISSION_DENIED", False, True)),
+        ("Content-Type: text/plain", "X: y", 200, ("", False, False)),
+        ("Content-Type: text/plain", "X: y", 404, ("", False, True)),
+        ("Content-Type: text/plain", "X: y", 500, ("", True, False)),
+    ],
+)
+def test_who_is_to_blame(asked: str, answered: str, status: int, expected: tuple[str, bool, bool]) -> None:
+    records: list[Any] = []
+
+    class Keep(AccessLogger[NoConfig]):
+        name = "keep"
+
+        def log(self, record: AccessRecord) -> None:
+            records.append(record)
+
+    class Plugin:
+        @hookimpl
+        def register_access_loggers(self, register: Register[Any]) -> None:
+            register(Keep)
+
+    async def conversation() -> None:
+        config = {"plugins": [Plugin()], "access_log": [{"use": "keep"}]}
+        options = {"upstream": {"protocol": "http1"}, "config": config}
+        async with (
+            upstream(ok(b"", answered, status=f"{status} X")) as up,
+            http_proxy(up, **options) as proxy,
+            connect(proxy) as client,
+        ):
+            await client.get("/a.B/C", asked, method="POST")
+
+    run(conversation)
+    (record,) = records
+    assert (record.grpc_status, record.failed, record.warning) == expected
 
 
 def test_fields_of_a_response_can_tell_of_it() -> None:
