@@ -41,6 +41,7 @@ class Http(_Requests):
       l4proxy http :8080 app:8000
       l4proxy http 127.0.0.1:8080 app1:8000 app2:8000 --http cors --http basic_auth:users=htpasswd
       l4proxy http :8443 app:8000 --tls-cert cert.pem --tls-key key.pem
+      l4proxy http :8080 app:8000 --upstream-protocol http2
     """
 
     name = "http"
@@ -49,6 +50,15 @@ class Http(_Requests):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--quiet", action="store_true", help="no line per request")
+        parser.add_argument(
+            "--upstream-protocol",
+            choices=("auto", "http1", "http2"),
+            default="auto",
+            help="what UPSTREAM speaks; auto: HTTP/1, and HTTP/2 for gRPC calls (default auto)",
+        )
+
+    def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
+        return {**super().terminal(args), "upstream": {"protocol": args.upstream_protocol}}
 
 
 class ForwardCommand(_Requests):

@@ -258,6 +258,8 @@ BAD_REQUESTS = {
 
 BAD_RESPONSES = {
     "no http": ("bad_status_line", b"SSH-2.0-OpenSSH\r\n\r\n"),
+    "the settings of http/2": ("http2_answer", b"\0\0\6\4\0\0\0\0\0\0\3\0\0\0\x0a"),
+    "no settings of http/2": ("http2_answer", b"\0\0\0\4\0\0\0\0\0"),
     "behind an empty line": ("bad_status_line", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     "lf": ("bare_lf", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
     "status 99": ("bad_status_line", b"HTTP/1.1 099 No\r\n\r\n"),

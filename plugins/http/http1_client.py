@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.http.connection import ClientConnection, ClientHost, ClientStream, ResponseSink, StreamError
 from l4proxy.plugins.http.message import HttpRequest, ReceivedResponse
+from l4proxy.plugins.http.versions import explained
 from l4proxy.protocols.http1.codec import CHUNKED, ClientCodec
 from l4proxy.protocols.http1.events import END, Data, End, Event, ResponseHead
 from l4proxy.protocols.http1.limits import Limits
@@ -178,7 +179,7 @@ class Http1Client(ClientConnection, ClientStream):
             self._sink = None
             self._close()
             if sink is not None:
-                sink.on_response_reset(StreamError(error.code, str(error), flag="UPE"))
+                sink.on_response_reset(StreamError(error.code, explained(error), flag="UPE"))
             return
         if not events:
             return

@@ -17,6 +17,7 @@ from l4proxy.plugins.http.connection import ClientConnection, ClientHost, Client
 from l4proxy.plugins.http.http2_client_stream import Http2ClientStream
 from l4proxy.plugins.http.http2_shared import accept_key, without
 from l4proxy.plugins.http.message import HttpRequest, ReceivedResponse
+from l4proxy.plugins.http.versions import explained
 from l4proxy.protocols.http2.codes import error_name
 from l4proxy.protocols.http2.connection import LAST_STREAMS, Http2Connection, Http2Error
 from l4proxy.protocols.http2.events import (
@@ -331,7 +332,7 @@ class Http2Client(ClientConnection):
         if error.reply:
             self.stream.write(error.reply)
         streams = error.streams if isinstance(error, Http2Error) else []
-        self._break(StreamError(error.code, str(error), flag="UPE"), streams)
+        self._break(StreamError(error.code, explained(error), flag="UPE"), streams)
 
     def _ended(self) -> None:
         self._break(StreamError("connection_closed", "the endpoint closed the connection"))

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from l4proxy.codec import RemoteProtocolError
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.http.connection import ClientConnection, ServerConnection, ServerHost
     from l4proxy.plugins.http.pool import EndpointPool
     from l4proxy.stream import Stream
 
-__all__ = ["ALPN", "ASSUMED_STREAMS", "client_connection", "client_version", "first_bytes_version", "server_connection"]
+__all__ = [
+    "ALPN",
+    "ASSUMED_STREAMS",
+    "client_connection",
+    "client_version",
+    "explained",
+    "first_bytes_version",
+    "server_connection",
+]
 
 ALPN = {"auto": ("h2", "http/1.1"), "http1": ("http/1.1",), "http2": ("h2",)}
 """What to offer in a TLS handshake, by what the configuration says (``protocol``)."""
@@ -19,6 +28,16 @@ ASSUMED_STREAMS = 100
 6.5.2 wants all to allow at least."""
 _PREFACE_START = b"PRI * HTTP/2"
 """Of the preface (RFC 9113 section 3.4), up to where nothing else can follow."""
+_OTHER_VERSION = {"http1_answer": "http1", "http2_answer": "http2"}
+"""What an endpoint speaks that has answered in another version than it was asked in."""
+
+
+def explained(error: RemoteProtocolError) -> str:
+    """What an endpoint did wrong, and what to configure where it is only another version of HTTP that it speaks."""
+    version = _OTHER_VERSION.get(error.code)
+    if version is None:
+        return str(error)
+    return f'{error}: set upstream = {{ protocol = "{version}" }} of the http filter, or --upstream-protocol {version}'
 
 
 def first_bytes_version(data: bytes) -> str:

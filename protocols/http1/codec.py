@@ -13,6 +13,7 @@ Both go through the tables in ``states``. The usual case, a whole head in one re
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from l4proxy.codec import LocalProtocolError, RemoteProtocolError
@@ -46,6 +47,9 @@ _heads: dict[bytes, tuple[StatusLine, Section, int, ResponseHead | None]] = {}
 
 _BODILESS = frozenset({"CONNECT", "HEAD"})
 """Methods whose responses have no body, whatever their fields say."""
+
+_is_settings = re.compile(rb"\0\0.\x04\0{5}", re.DOTALL).match
+"""The head of the frame that a server of HTTP/2 begins with (RFC 9113 section 3.4), whatever it was sent."""
 
 _IDLE, _BODY, _DONE, _ERROR, _TUNNEL = State.IDLE, State.BODY, State.DONE, State.ERROR, State.TUNNEL
 
@@ -504,6 +508,11 @@ class ClientCodec(_Codec):
         if len(raw) <= SECTION_LIMIT and _seen.again(raw):
             remember(_heads, raw, (line, section, len(lines), _usual(line, section, raw)), TABLE_SIZE)
         return self._begins(line, section, raw)
+
+    def _check_unfinished(self, data: bytes) -> None:
+        if _is_settings(data):
+            violation("http2_answer")
+        super()._check_unfinished(data)
 
     def _check_first_line(self, line: bytes) -> None:
         status_line(line)

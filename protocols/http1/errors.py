@@ -22,6 +22,7 @@ RULES: dict[str, tuple[int, str]] = {
     "unsupported_version": (505, "the version is neither HTTP/1.0 nor HTTP/1.1"),
     "uri_too_long": (414, "the request line is too long"),
     "bad_status_line": (502, "the first line is not HTTP/1.1 STATUS REASON"),
+    "http2_answer": (502, "the answer is HTTP/2, which was not asked for"),
     # Fields
     "head_too_large": (431, "the header fields are too large"),
     "too_many_fields": (431, "there are too many header fields"),

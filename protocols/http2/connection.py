@@ -302,7 +302,7 @@ class Http2Connection(Output):
         except _Fatal as fatal:
             code, message = fatal.code, str(fatal)
             if self._client and self.peer_settings is None and data.startswith(b"HTTP/"):
-                code, message = "http1_answer", "the endpoint answers over HTTP/1"
+                code, message = "http1_answer", "the answer is HTTP/1"
             raise self._fail(fatal.error_code, code, message, events) from None
         except FloodError as flood:
             raise self._fail(ErrorCode.ENHANCE_YOUR_CALM, f"{flood.kind}_flood", str(flood), events) from None

@@ -110,4 +110,5 @@ def test_every_reason_for_an_answer_is_listed() -> None:
     ]
     assert len(listed) == len(set(listed))
     made = {"decompression_max_ratio", "decompression_max_bytes", "decompression_corrupt", "response_cut_short"}
+    made |= {"http1_answer", "http2_answer"}  # by the codecs
     assert {name for name in listed if "..." not in name} == details_in_code() | made

@@ -57,6 +57,15 @@ def test_forward_says_what_is_wrong(arguments: list[str], message: str, capsys: 
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("arguments", "protocol"), [([], "auto"), (["--upstream-protocol", "http2"], "http2")])
+def test_what_the_upstream_speaks(arguments: list[str], protocol: str) -> None:
+    parser = argparse.ArgumentParser()
+    Http().add_arguments(parser)
+    draft = Http().draft(parser.parse_args(["127.0.0.1:0", "127.0.0.1:1", *arguments]))
+    config = load_mapping(draft.config, load_plugins().registry)
+    assert config.listeners[0].chains[0].filters[-1].config.upstream.protocol == protocol
+
+
 @pytest.mark.parametrize(
     ("arguments", "logs"),
     [([], ["http_lines"]), (["--quiet"], []), (["--access-log", "-"], ["file"])],

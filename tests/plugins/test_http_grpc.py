@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ import pytest
 from clusters import run, until
 from grpc_peers import SERVICE, Calls, grpc_service, in_thread
 from http2_peers import H2Connected, Received, h2_connect, h2_upstream
-from http_peers import http_proxy
+from http_peers import connect, http_proxy
 from proxying import HOST, Proxy, server
 
 LABELS = {"service": SERVICE, "method": "Unary"}
@@ -86,6 +87,22 @@ def test_other_requests_to_the_same_endpoint_go_over_http_1() -> None:
 
     run(conversation)
     assert first == [b"PRI ", b"PRI ", b"POST", b"POST"]
+
+
+def test_an_endpoint_that_speaks_http_2_alone_is_named_so(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def conversation() -> None:
+        config = {"access_log": [{"use": "file", "path": str(log), "format": "%RESPONSE_CODE_DETAILS% %PROBLEM%"}]}
+        async with grpc_service() as (port, _), http_proxy(f"{HOST}:{port}", config=config) as proxy:
+            async with connect(proxy) as client:
+                reply = await client.get()
+            assert (reply.status, b"http2_answer" in reply.body) == (502, True)
+            await until(lambda: log.read_text().endswith("\n"))
+            assert log.read_text().startswith(f"http2_answer endpoint {HOST}:{port}: the answer is HTTP/2")
+            assert 'upstream = { protocol = "http2" }' in log.read_text()
+
+    run(conversation)
 
 
 def test_a_deadline_is_kept_also_where_the_service_does_not() -> None:

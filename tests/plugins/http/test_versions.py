@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from l4proxy.plugins.http.versions import ALPN, client_version, first_bytes_version
+from l4proxy.codec import RemoteProtocolError
+from l4proxy.plugins.http.versions import ALPN, client_version, explained, first_bytes_version
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -31,3 +32,12 @@ def test_endpoints_by_what_is_configured_and_agreed_on(protocol: str, agreed: st
     stream: Any = SimpleNamespace() if agreed is None else SimpleNamespace(alpn=agreed)
     expected = protocol if protocol != "auto" else "http2" if agreed == "h2" else "http1"
     assert client_version(protocol, stream) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [("http1_answer", 'protocol = "http1"'), ("http2_answer", "--upstream-protocol http2"), ("bad_status_line", "")],
+)
+def test_endpoints_that_speak_another_version_by_what_is_to_be_configured(code: str, remedy: str) -> None:
+    text = explained(RemoteProtocolError("no", code=code))
+    assert (remedy in text, text == "no") == (True, not remedy)
