@@ -98,6 +98,9 @@ _SETTINGS_PER_FRAME = 32
 _ASSUMED_CONCURRENCY = 100
 """Streams that a client may open before it has the server's SETTINGS: what RFC 9113 section 6.5.2 wants servers to
 allow at least."""
+_RAPID = 2.0
+"""Seconds: a stream that a client resets when it is older is one that somebody has waited for, and no flood. What time
+it is, is known to a second."""
 LAST_STREAMS = 0x7FFFFF00
 """From this number on a connection is wound up: numbers are not used twice."""
 _SHUTDOWN_PING = b"shutdown"
@@ -487,7 +490,8 @@ class Http2Connection(Output):
             return
         if self_dependent:
             raise MessageError("a stream that depends on itself", "self_dependency")
-        stream = Http2Stream(stream_id, _HALF_CLOSED_REMOTE if end else _OPEN, limits.stream_window, self.peer_window)
+        state = _HALF_CLOSED_REMOTE if end else _OPEN
+        stream = Http2Stream(stream_id, state, limits.stream_window, self.peer_window, self._now)
         stream.has_head = True
         if head.content_length is not None:
             if end and head.content_length:
@@ -789,8 +793,8 @@ class Http2Connection(Output):
         stream.state = _CLOSED
         self._over(stream)
         events.append(StreamReset(stream, code, unprocessed=self._client and code == ErrorCode.REFUSED_STREAM))
-        if not self._client:
-            self.guard.spend("resets")
+        if not self._client and self._now - stream.opened_at < _RAPID:
+            self.guard.spend("resets", glitch=False)
 
     def _on_settings(self, payload: bytes, flags: int, stream_id: int, events: list[Event]) -> None:
         size = len(payload)

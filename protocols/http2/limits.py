@@ -7,6 +7,12 @@ ever reaches stays low enough that an idle one cannot keep us busy. Whoever exce
 ENHANCE_YOUR_CALM, and ``l4proxy_http2_floods_total`` says which.
 
 Most of these are also oddities of one peer that may add up: each is a **glitch**, and ``glitches`` limits their sum.
+
+A **reset** by a client is no oddity: browsers cancel what their user has left, gRPC clients what is too late, and a
+proxy in front of us does so for all of its clients. What makes a flood of resets is that each costs us more than the
+peer, because it comes at once. So only those of young streams count, as in Envoy and Varnish (nghttp2 counts all), and
+each DATA frame of a response gives one back: who reads the first message of each call and cancels the rest stays far
+from the limit.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ class Allowances:
     settings: int = 50
     """SETTINGS frames, each to be acknowledged (CVE-2019-9515)."""
     resets: int = 200
-    """Streams that the peer gives up before they are over (rapid reset, CVE-2023-44487)."""
+    """Streams that a client gives up as soon as it has opened them (rapid reset, CVE-2023-44487)."""
     provoked_resets: int = 100
     """Streams that we have to reset because of an error of the peer (MadeYouReset, CVE-2025-8671)."""
     refused_streams: int = 1000

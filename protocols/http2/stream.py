@@ -16,11 +16,13 @@ class Http2Stream:
     """Made by a connection. What is not documented here is the connection's own."""
 
     __slots__ = ("abandoned", "body_allowed", "ends", "expected", "full", "has_head", "held",
-                 "id", "moved", "moved_at", "owner", "queue", "queued", "recv_target", "recv_window", "scheduled",
-                 "send_window", "sequential", "state", "trailers", "unacked", "urgency", "withheld")  # fmt: skip
+                 "id", "moved", "moved_at", "opened_at", "owner", "queue", "queued", "recv_target", "recv_window",
+                 "scheduled", "send_window", "sequential", "state", "trailers", "unacked", "urgency",
+                 "withheld")  # fmt: skip
 
-    def __init__(self, stream_id: int, state: int, recv_window: int, send_window: int) -> None:
+    def __init__(self, stream_id: int, state: int, recv_window: int, send_window: int, opened_at: float = 0.0) -> None:
         self.id = stream_id
+        self.opened_at = opened_at
         self.state = state
         self.owner: Any = None
         """Whatever the owner of the connection keeps here: until the stream is over, where that leads back to it."""

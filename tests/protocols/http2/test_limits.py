@@ -127,6 +127,30 @@ def test_busy_connections_reach_no_limit() -> None:
     assert connection.guard.glitches < 100
 
 
+def test_clients_may_give_up_what_they_have_waited_for() -> None:
+    """Each second 100 long polls, which nothing has been sent for, by a proxy of many clients (CANCEL)."""
+    connection = server()
+    for second in range(100):
+        connection.at(3.0 * second)
+        first = 200 * second + 1
+        connection.receive_data(b"".join(headers(at) for at in range(first, first + 200, 2)))
+        connection.at(3.0 * second + 2)
+        connection.receive_data(b"".join(reset_frame(at, 8) for at in range(first, first + 200, 2)))
+    assert (connection.streams, connection.guard.glitches_total) == ({}, 0)
+
+
+def test_clients_may_give_up_what_has_begun() -> None:
+    """The first message of each call, and no more, a thousand times at once."""
+    connection = server()
+    for at in range(1, 2000, 2):
+        (event, *_) = connection.receive_data(headers(at))
+        connection.respond(event.stream, 200, EMPTY)  # type: ignore[union-attr]
+        connection.send_data(event.stream, b"first", False)  # type: ignore[union-attr]
+        connection.receive_data(reset_frame(at, 8))
+        connection.data_to_send()
+    assert connection.guard.glitches_total == 0
+
+
 def test_allowances_grow_with_time() -> None:
     guard = Guard(Allowances(pings=10))
     for second in range(1, 100):
