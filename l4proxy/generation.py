@@ -170,7 +170,12 @@ class Generation:
 
     def _make_loggers(self, uses: tuple[Use, ...]) -> tuple[AccessLogger[Any], ...]:
         made: list[AccessLogger[Any]] = []
-        for logger in () if self._trial else self._make_all(uses):
+        if self._trial:
+            for use in uses:
+                with self._noting():
+                    _make(use, use.cls.check, use.config)
+            return ()
+        for logger in self._make_all(uses):
             logger.stats = self.server.stats.group(AccessLogStats, logger=logger.name)
             self._loggers.append(logger)
             made.append(logger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -50,6 +51,11 @@ class FileAccessLog(AccessLogger[FileAccessLogConfig]):
 
     name = "file"
 
+    @classmethod
+    def check(cls, config: FileAccessLogConfig) -> None:
+        if config.path != "-":
+            _check_path(config.path)
+
     def __init__(self, config: FileAccessLogConfig) -> None:
         super().__init__(config)
         self._wanted = config.when.compile()
@@ -92,7 +98,7 @@ class LogFile:
         try:
             self._use(STANDARD_OUTPUT if path == "-" else self._open())
         except OSError as error:
-            raise ValueError(f"path: cannot open {path}: {error.strerror}") from None
+            raise _refusal(path, error.strerror or str(error)) from None
 
     def _open(self) -> int:
         # O_NONBLOCK is for opening alone: a named pipe that nobody reads shall be an error, not a wait.
@@ -119,6 +125,22 @@ class LogFile:
     def close(self) -> None:
         if self._fd != STANDARD_OUTPUT:
             os.close(self._fd)
+
+
+def _check_path(path: str) -> None:
+    """Raises ValueError where it can be told without opening it that it could not be opened."""
+    if os.path.isdir(path):
+        raise _refusal(path, os.strerror(errno.EISDIR))
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise _refusal(path, os.strerror(errno.EACCES))
+
+
+def _refusal(path: str, why: str) -> ValueError:
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        why = f"there is no folder {folder}"
+    return ValueError(f"path: cannot open {path}: {why}")
 
 
 def _batches(lines: list[bytes], limit: int) -> Iterator[bytes]:

@@ -48,6 +48,11 @@ class AccessLogger(ABC, Generic[C]):
     stats: AccessLogStats
     """Where ``dropped`` counts. The core puts the server's in place of the sink's own."""
 
+    @classmethod
+    def check(cls, config: C) -> None:
+        """``l4proxy check`` calls this instead of making one. Raise ValueError or OSError where that would be refused,
+        but have no effect on anything outside: open and create nothing."""
+
     def __init__(self, config: C) -> None:
         """Open what is to be opened. Raise ValueError or OSError to refuse the configuration."""
         self.config = config

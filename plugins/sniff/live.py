@@ -30,6 +30,8 @@ __all__ = ["LiveView", "can_be_live"]
 KEPT = 1000
 """Exchanges of which the last ones are shown."""
 INTERVAL = 1.0
+RETRY = 0.1
+"""Seconds until a terminal is asked again that has not yet taken the last frame."""
 MESSAGE_SECONDS = 10.0
 """For how long a line of the log is shown."""
 
@@ -108,13 +110,15 @@ class LiveView:
                 terminal.enter()
                 while not browser.quit:
                     self._wake.clear()
-                    self._draw(terminal, browser, Head(title, "", tuple(facts())))
+                    ready = terminal.ready
+                    if ready:
+                        self._draw(terminal, browser, Head(title, "", tuple(facts())))
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), INTERVAL)
+                        await asyncio.wait_for(self._wake.wait(), INTERVAL if ready else RETRY)
             finally:
                 loop.remove_reader(terminal.fd)
                 loop.remove_signal_handler(signal.SIGWINCH)
-                terminal.leave()
+                await terminal.leave()
 
     def ended(self) -> None:
         """There is nothing more to come: rates are those of all of the time."""

@@ -31,6 +31,7 @@ __all__ = ["Run"]
 log = logging.getLogger("l4proxy.sniff")
 
 FLUSH_SECONDS = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Run:
@@ -66,7 +67,7 @@ class Run:
     async def main(self) -> int:
         """Returns the exit status. Raises L4ProxyError, behind the summary where something was seen."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._source.close)
@@ -78,6 +79,8 @@ class Run:
             self._recorder.close()
         if self._output is not None:
             self._output.close()
+        for number in _SIGNALS:  # a terminal that is held up may be left to itself
+            loop.remove_signal_handler(number)
         print_summary(self._sight, self._facts(), self._source.began(), self._source.now())
         if self._error is not None:
             raise self._error

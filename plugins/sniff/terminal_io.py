@@ -1,22 +1,32 @@
 """A terminal as a live view uses it: keys in, lines out, and everything as it was at the end.
 
+A terminal may take nothing for a while: somebody has pressed Ctrl-S, a line is slow or lost. So a thread writes, and
+only that one waits: the traffic of a proxy goes on, and frames that the terminal has no time for are never made.
+
 Escape sequences are those of every terminal since the VT100 (ECMA-48), with the alternate screen of xterm.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import re
+import select
 import sys
 import termios
+import threading
 import tty
 from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["Keys", "Terminal"]
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _BEGIN_UPDATE, _END_UPDATE = "\x1b[?2026h", "\x1b[?2026l"
+_PATIENCE = 1.0
+"""Seconds that a terminal has to take the last bytes."""
 _KEYS = {
     b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
     b"\x1b[C": "right", b"\x1bOC": "right", b"\x1b[D": "left", b"\x1bOD": "left",
@@ -52,19 +62,26 @@ class Terminal:
         self.fd = os.open("/dev/tty", os.O_RDWR) if self._own else sys.stdin.fileno()
         self._before: list[Any] | None = None
         self._shown: list[str] = []
+        self._first = ""
+        """What the next frame begins with."""
+        self._writer = _Writer(sys.stdout.fileno(), sys.stdout.encoding)
 
     def enter(self) -> None:
-        """Keys come one by one and are not echoed; the screen is ours."""
+        """Keys come one by one and are not echoed; the screen is ours from the next frame on."""
         self._before = termios.tcgetattr(self.fd)
         tty.setcbreak(self.fd, termios.TCSANOW)
-        self._write(_ENTER)
+        self._first = _ENTER
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """As it was before; harmless when that is so."""
-        if self._before is not None:
-            self._write(_LEAVE)
-            termios.tcsetattr(self.fd, termios.TCSANOW, self._before)
-            self._before = None
+        before, self._before = self._before, None
+        if before is not None:
+            with contextlib.suppress(termios.error):  # it has gone
+                termios.tcsetattr(self.fd, termios.TCSANOW, _flowing(before))
+            self._writer.put(_LEAVE)
+            await asyncio.to_thread(self._writer.close, _PATIENCE)
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self.fd, termios.TCSANOW, before)
         if self._own and self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -80,8 +97,13 @@ class Terminal:
         except OSError:
             return 80, 24
 
+    @property
+    def ready(self) -> bool:
+        """Whether it has taken the last frame. Raises OSError when there is no terminal any more."""
+        return self._writer.idle
+
     def draw(self, lines: Sequence[str]) -> None:
-        """Show these lines; those that stand there already are left alone."""
+        """Show these lines, of a terminal that is ready; those that stand there already are left alone."""
         parts = []
         for at, line in enumerate(lines):
             if at >= len(self._shown) or self._shown[at] != line:
@@ -89,15 +111,63 @@ class Terminal:
         if len(lines) < len(self._shown):
             parts.append(f"\x1b[{len(lines) + 1};1H\x1b[J")
         if parts:
-            self._write(_BEGIN_UPDATE + "".join(parts) + _END_UPDATE)
+            self._writer.put(self._first + _BEGIN_UPDATE + "".join(parts) + _END_UPDATE)
+            self._first = ""
         self._shown = list(lines)
 
     def forget(self) -> None:
         """Draw everything anew next time: the terminal's size has changed."""
         self._shown = []
-        self._write("\x1b[2J")
+        self._first += "\x1b[2J"
 
-    @staticmethod
-    def _write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+
+def _flowing(attributes: list[Any]) -> list[Any]:
+    """Without Ctrl-S, which also ends the effect of one that was pressed."""
+    return [attributes[0] & ~termios.IXON, *attributes[1:]]
+
+
+class _Writer:
+    """Writes in a thread, which begins with the first text."""
+
+    def __init__(self, fd: int, encoding: str) -> None:
+        self._fd = fd
+        self._encoding = encoding
+        self._texts: SimpleQueue[str | None] = SimpleQueue()
+        self._put = self._taken = 0
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="l4proxy screen", daemon=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything is written. Raises OSError when nothing can be, any more."""
+        if self._error is not None:
+            raise self._error
+        return self._put == self._taken
+
+    def put(self, text: str) -> None:
+        if not self._put:
+            self._thread.start()
+        self._put += 1
+        self._texts.put(text)
+
+    def close(self, patience: float) -> None:
+        """Wait so many seconds at most for the last text to be written."""
+        self._texts.put(None)
+        if self._put:
+            self._thread.join(patience)
+
+    def _run(self) -> None:
+        while (text := self._texts.get()) is not None:
+            try:
+                self._write(text.encode(self._encoding, "replace"))
+            except OSError as error:
+                self._error = error
+                return
+            self._taken += 1
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # somebody else has made it so
+                select.select([], [self._fd], [])

@@ -240,6 +240,21 @@ def test_what_stands_in_files_is_read(l4proxy: Any, file: Any, tmp_path: Path) -
     assert "users.acl: line 1: there is no category @raed" in err
 
 
+def test_folders_of_logs_have_to_be_there(l4proxy: Any, file: Any, tmp_path: Path) -> None:
+    path = file(
+        '[[listeners]]\naddress = "127.0.0.1:0"\nfilters = ["echo"]\n'
+        'access_log = [{ use = "file", path = "b/b.log" }]\n'
+        '[[access_log]]\nuse = "file"\npath = "a/a.log"\n'
+    )
+    status, _out, err = l4proxy("check", path)
+    assert status == 2
+    causes = [f"cannot open {tmp_path}/{name}/{name}.log: there is no folder {tmp_path}/{name}" for name in "ba"]
+    assert err.splitlines() == [
+        f"error: {path}:4: listeners[0].access_log[0].path: {causes[0]}",
+        f"error: {path}:7: access_log[0].path: {causes[1]}",
+    ]
+
+
 def test_nothing_outside_is_touched(l4proxy: Any, file: Any, tmp_path: Path) -> None:
     """No socket is made, no log opened."""
     path = file(

@@ -41,6 +41,7 @@ def test_every_file_is_listed() -> None:
 def test_a_configuration_is_right(text: str, certs: Certs, tmp_path: Path) -> None:
     text = text.replace("/etc/l4proxy/tls/tls.crt", str(certs.server.cert))
     text = text.replace("/etc/l4proxy/tls/tls.key", str(certs.server.key))
+    text = text.replace("/var/log/l4proxy", str(tmp_path))
     file = tmp_path / "l4proxy.toml"
     file.write_text(text)
     assert main(["check", str(file)]) == 0

@@ -149,11 +149,23 @@ def test_a_nonblocking_output_is_waited_for() -> None:
     assert received == data
 
 
-@pytest.mark.parametrize(("name", "why"), [("missing/access.log", "No such file or directory"), ("", "Is a directory")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("missing/a.log", "there is no folder /.*/missing$"), ("", "Is a directory")]
+)
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path, name: str, why: str) -> None:
     path = str(tmp_path / name)
-    with pytest.raises(ValueError, match=f"^path: cannot open {path}: {why}"):
-        FileAccessLog(FileAccessLogConfig(path=FilePath(path)))
+    for refuse in (FileAccessLog, FileAccessLog.check):
+        with pytest.raises(ValueError, match=f"^path: cannot open {path}: {why}"):
+            refuse(FileAccessLogConfig(path=FilePath(path)))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FileAccessLog.check(FileAccessLogConfig(path=FilePath(str(tmp_path / "a.log"))))
+    FileAccessLog.check(FileAccessLogConfig())
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as root, everything may be written
+    with pytest.raises(ValueError, match=r"a\.log: Permission denied"):
+        FileAccessLog.check(FileAccessLogConfig(path=FilePath(str(tmp_path / "a.log"))))
 
 
 def test_a_pipe_that_nobody_reads_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -232,7 +244,10 @@ def test_a_server_logs_its_connections_and_counts_them(path: Path) -> None:
         ({"format": {"a": "%"}}, r"^access_log\[0\]\.format: a: '%' is not an operator"),
         ({"when": {"flags": ["XX"]}}, r"^access_log\[0\]\.when\.flags: unknown response flag 'XX'"),
         ({"when": {"sample": "150%"}}, r"^access_log\[0\]\.when\.sample: 150% is not a percentage"),
-        ({"path": "/nowhere/at/all.log"}, r"^access_log\[0\].*cannot open /nowhere/at/all\.log: No such file"),
+        (
+            {"path": "/nowhere/at/all.log"},
+            r"^access_log\[0\].*cannot open /nowhere/at/all\.log: there is no folder /nowhere/at",
+        ),
         ({"buffer": "10B"}, r"^access_log\[0\]\.buffer: 10B is out of range"),
     ],
 )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shlex
 import signal
+import socket
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +17,9 @@ import pytest
 
 from captures import Wire, pcap
 from l4proxy.plugins.sniff import live
-from proxy_process import wait_until
+from proxy_process import echo_server, wait_until
 from services.needs import program, require
+from services.process import HOST, free_port
 from sniffing import command, environment, write_plugin
 
 
@@ -137,6 +142,42 @@ def test_signals_put_the_terminal_in_order(tmux: Tmux, words: list[str]) -> None
         os.kill(int(pid), signal.SIGTERM)
     tmux.see("STATUS 0")
     assert tmux.do("display-message", "-p", "#{alternate_on}").strip() == "0"
+
+
+def test_a_terminal_that_is_stopped_holds_up_no_traffic(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    with echo_server() as server, socket.socket() as client:
+        listen = free_port()
+        words = ["line", f"{HOST}:{server}", "--listen", f"{HOST}:{listen}"]
+        sniff = subprocess.Popen(
+            command(write_plugin(tmp_path / "plugins"), *words),
+            stdin=slave, stdout=slave, stderr=slave, env={**environment(), "TERM": "xterm"},
+        )  # fmt: skip
+        try:
+            read_until(master, b"connect clients to")
+            client.connect((HOST, listen))
+            client.settimeout(60)
+            os.write(master, b"\x13")  # Ctrl-S
+            for at in range(9):
+                os.write(master, b"\t")  # draws another table
+                client.sendall(b"GET %d\n" % at)
+                assert client.recv(100) == b"GET %d\n" % at
+            os.write(master, b"q")
+            read_until(master, b"\x1b[?1049l")
+            assert sniff.wait(60) == 0
+        finally:
+            sniff.kill()
+            sniff.wait()
+    os.close(master)
+    os.close(slave)
+
+
+def read_until(fd: int, text: bytes) -> None:
+    read = b""
+    while text not in read:
+        assert select.select([fd], [], [], 60)[0], read
+        read += os.read(fd, 1 << 16)
 
 
 @pytest.mark.parametrize(
