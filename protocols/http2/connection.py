@@ -161,7 +161,7 @@ class Http2Connection(Output):
 
     name = "http2"
 
-    __slots__ = ("_block", "_client", "_data_events", "_decoder", "_delivered", "_ending", "_failed",
+    __slots__ = ("_block", "_client", "_cut", "_data_events", "_decoder", "_delivered", "_ending", "_failed",
                  "_fixed_heads", "_goaway_last", "_head_limits", "_heads", "_last_id", "_needed",
                  "_next_id", "_now", "_parts", "_parts_since", "_parts_size", "_preface", "_priorities",
                  "_seen", "_settings_sent", "_shutdown_sent", "_skipped", "_trailers", "goaway_received",
@@ -181,6 +181,8 @@ class Http2Connection(Output):
         self._parts: list[bytes] = []
         self._parts_size = 0
         self._needed = 0
+        self._cut = 0
+        """The stream of a DATA frame that is waited for, of which nothing is in ``_parts`` but its head."""
         self._parts_since: float | None = None
         # Heads.
         self._decoder = Decoder(limits.header_table_size)
@@ -286,20 +288,25 @@ class Http2Connection(Output):
         if self._failed:
             return []
         frame, pos = b"", 0
+        cut, self._cut = self._cut, 0
         if self._parts:
             missing = self._needed - self._parts_size
             if len(data) < missing:
                 self._parts.append(data)
                 self._parts_size += len(data)
                 return []
-            if len(data) - missing < _VIEWED or self._needed <= len(PREFACE):
+            if cut:  # the rest of the frame is read where it is
+                pos = missing
+            elif len(data) - missing < _VIEWED or self._needed <= len(PREFACE):
                 data = b"".join((*self._parts, data))
             else:  # not all of a large read has to be copied because of the frame in front
                 frame, pos = b"".join((*self._parts, data[:missing])), missing
             self._parts = []
         events: list[Event] = []
         try:
-            if frame:
+            if cut:
+                self._on_data(data, 0, pos, 0, cut, events)
+            elif frame:
                 self._read_frames(frame, 0, events)
             pos = self._read_frames(data, pos, events) if not self._preface else self._read_preface(data, events)
         except _Fatal as fatal:
@@ -652,7 +659,8 @@ class Http2Connection(Output):
 
     def _on_data_run(self, data: bytes, start: int, length: int, stream_id: int, events: list[Event]) -> int:
         """Large bodies come in frames that are alike. Step over all here that have the head of this one and fit the
-        windows, and account for them together, as `_on_data` does for each. Returns where they end."""
+        windows, and account for them together, as `_on_data` does for each; where the read ends within one more, so
+        much of it is taken. Returns where they end."""
         stream = self.streams.get(stream_id)
         pos = start + length
         room = 0
@@ -671,17 +679,31 @@ class Http2Connection(Output):
             pos += step
             parts.append(view[pos - length : pos])
         size = len(parts) * length
+        self.guard.work += len(parts)
+        begun = len(data) - pos - FRAME_HEAD_SIZE
+        if 0 < begun < length <= room - size and data.startswith(head, pos):  # the read ends within another one
+            parts.append(view[-begun:])
+            size += begun
+            pos = len(data)
+            self._cut_short(stream_id, length - begun)
         self._recv_window -= size
         stream.recv_window -= size
         if stream.expected >= 0:
             stream.expected -= size
-        self.guard.work += len(parts)
         event = self._data_events.get(stream_id)
         if event is None:
             self._data_events[stream_id] = event = DataReceived(stream, b"", 0, False)
             events.append(event)
         event.add_all(parts, size)
         return pos
+
+    def _cut_short(self, stream_id: int, rest: int) -> None:
+        """The beginning of a DATA frame has been taken. What is still to come of it, ``rest`` bytes, is a frame of its
+        own, whose head is here already."""
+        self._cut = stream_id
+        self._parts = [FRAME_HEAD.pack(rest << 8 | _DATA, 0, stream_id)]
+        self._parts_size = FRAME_HEAD_SIZE
+        self._needed = FRAME_HEAD_SIZE + rest
 
     @staticmethod
     def _unpad(data: bytes, start: int, stop: int) -> tuple[int, int]:
