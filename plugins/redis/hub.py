@@ -19,6 +19,7 @@ from l4proxy.protocols.redis.commands import CommandTable, Head
 
 if TYPE_CHECKING:
     from l4proxy.filter import Conn
+    from l4proxy.plugins.redis.target import Target
     from l4proxy.server import Server
 
 __all__ = ["Hub"]
@@ -47,6 +48,7 @@ class Hub:
             self._own, (b"ASKING", b"CLIENT", b"CLUSTER", b"DISCARD", b"INFO", b"MULTI", b"PING", b"SCRIPT")
         )
         """For what the proxy sends of its own accord."""
+        self.psubscribe = self.treatment(self.table.inline_head([b"PSUBSCRIBE", b"*"]))
         self.sentinel = self._own(b"SENTINEL")
         self.sentinel.name = "SENTINEL"
         self.sessions: set[RoutedSession] = set()
@@ -73,11 +75,15 @@ class Hub:
         return Session(self, conn) if self.direct is not None else RoutedSession(self, conn)
 
     def pool(self, identity: Identity) -> Pool:
-        """Connections for what has no key. Raises UpstreamError."""
+        """Connections for what has no key, and any server will do for. Raises UpstreamError."""
         if self.direct is not None:
             return self.direct.pool(identity, None)
-        route = self.router.default or self.router.first
-        return route.target.pool(identity, route.target.default_shard().primary)
+        return self.default.pool(identity, self.default.anyone())
+
+    @property
+    def default(self) -> Target:
+        """Whose servers know who clients may be, where it matters which server a command goes to."""
+        return (self.router.default or self.router.first).target
 
     def treatment(self, head: Head) -> Treatment:
         """What is known of a command; kept with its head."""

@@ -141,7 +141,7 @@ class Lanes:
         if movable.advice.endpoint is not None:
             movable.send_advised()
         else:
-            self._session.hub.timers.call_later(PAUSE * 2 ** (movable.tries - 1), movable.send_again)
+            movable.single.target.retry_after(PAUSE * 2 ** (movable.tries - 1), movable.send_again)
 
     def _look_behind(self, place: Place, lane: Lane) -> None:
         """Settle a lane when there is a reply to all that was sent."""
@@ -190,7 +190,7 @@ class Lanes:
         if advice.endpoint is None:
             lane.refused = movables
             pause = PAUSE * 2 ** (movables[0].tries - 1)
-            self._session.hub.timers.call_later(pause, partial(self._after_pause, place, lane))
+            place[0].retry_after(pause, partial(self._after_pause, place, lane))
             return
         endpoint = advice.endpoint
         together = list(takewhile(lambda one: one.advice is not None and one.advice.endpoint is endpoint, movables))

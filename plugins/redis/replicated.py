@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from l4proxy.plugins.redis.identity import Identity
 from l4proxy.plugins.redis.inquiry import inquire
 from l4proxy.plugins.redis.replicas import INFO_REPLICATION
+from l4proxy.plugins.redis.sentinel_news import SentinelNews
 from l4proxy.plugins.redis.target import Shard, unserved
 from l4proxy.plugins.redis.watched import WatchedTarget
 from l4proxy.protocols.redis.request import encode_command
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
     from l4proxy.plugins.redis.config import Upstream
     from l4proxy.plugins.redis.hub import Hub
+    from l4proxy.timers import Timer
 
 __all__ = ["ReplicationTarget", "SentinelTarget"]
 
 GRACE = 1.0
 """Seconds that a server has to say what it is, when another has said that it is the primary."""
+FORGOTTEN = 30.0
+"""Seconds after which it is believed that there was no such failover, where no Sentinel knows of the last one: all of
+them are new."""
 
 
 class _OneShard(WatchedTarget):
@@ -31,6 +36,8 @@ class _OneShard(WatchedTarget):
 
     def __init__(self, hub: Hub, config: Upstream) -> None:
         self._only = Shard(config.cluster, None)
+        self._paused: dict[Callable[[], None], Timer] = {}
+        """What is to be tried again, and when at the latest."""
         super().__init__(hub, config)
 
     def shard(self, key: bytes) -> Shard:
@@ -47,12 +54,24 @@ class _OneShard(WatchedTarget):
             raise unserved(f"cluster {self.name} has no primary now")
         return self._only
 
+    def retry_after(self, pause: float, call: Callable[[], None]) -> None:
+        """At once where there is another primary."""
+
+        def go_on() -> None:
+            del self._paused[go_on]
+            call()
+
+        self._paused[go_on] = self.hub.timers.call_later(pause, go_on)
+
     def _take_over(self, primary: Endpoint | None, replicas: Iterable[Endpoint]) -> None:
-        if self._only.primary is not primary:
-            self._only.primary = primary
-            self.changed()
+        former, self._only.primary = self._only.primary, primary
         self._only.replicas = list(replicas)
         self._shards = [self._only]
+        if former is not primary:
+            self.changed()
+            for go_on, timer in list(self._paused.items()):
+                timer.cancel()
+                go_on()
 
 
 class ReplicationTarget(_OneShard):
@@ -102,16 +121,23 @@ class SentinelTarget(_OneShard):
     """Sentinels are asked, one after the other, until one knows. What it says holds unless another has known of a later
     change.
 
-    One is asked every second. After a failover that was asked for, the old primary goes on for some 10 seconds until
-    Sentinel makes it a replica, and what is written there is lost then."""
+    One is asked every second, and the one that publishes something at once. After a failover that was asked for, the
+    old primary goes on for some 10 seconds until Sentinel makes it a replica, and what is written there is lost then.
+    """
 
     longest_refresh = 1.0
 
     def __init__(self, hub: Hub, config: Upstream) -> None:
         self._epoch = -1
+        self._heard = 0.0
+        """When a Sentinel was believed last."""
         self._turn = 0
+        self._next: Endpoint | None = None
+        """Who is asked next, whosever turn it is."""
         name = config.primary_name.encode()
-        self._questions = [encode_command(b"SENTINEL", word, name) for word in (b"MASTER", b"REPLICAS")]
+        words = (b"MASTER", b"REPLICAS", b"GET-MASTER-ADDR-BY-NAME")
+        self._questions = [encode_command(b"SENTINEL", word, name) for word in words]
+        self._news = SentinelNews(hub, name, self._hear)
         super().__init__(hub, config)
 
     @property
@@ -122,12 +148,25 @@ class SentinelTarget(_OneShard):
             return Identity()
         return Identity(username=self.config.sentinel_username.encode(), password=password.reveal().encode())
 
-    def _inquire(self, found: Callable[[], None], failed: Callable[[str], None]) -> None:
+    def _hear(self, sentinel: Endpoint) -> None:
+        """It has something to say: no other is waited for."""
+        self._next = sentinel
+        self._ask_soon()
+
+    def _choose(self) -> Endpoint:
+        """Who is asked."""
         sentinels = self.cluster.endpoints.choosable()
         if not sentinels:
             raise self.cluster.no_endpoint()
+        self._news.follow(self.hub.pools.get(self.cluster, self._login, one) for one in sentinels)
+        chosen, self._next = self._next, None
+        if chosen in sentinels:
+            return chosen
         self._turn += bool(self._failures)
-        endpoint = sentinels[self._turn % len(sentinels)]
+        return sentinels[self._turn % len(sentinels)]
+
+    def _inquire(self, found: Callable[[], None], failed: Callable[[str], None]) -> None:
+        endpoint = self._choose()
         pool = self.hub.pools.get(self.cluster, self._login, endpoint)
         asked, told = self._asked, list[Value]()
 
@@ -140,14 +179,14 @@ class SentinelTarget(_OneShard):
                 failed(f"Sentinel {endpoint.name}: {failure.decode('latin-1')}")
                 return
             try:
-                primary, replicas, epoch = read_sentinel(told[0], told[1])
+                primary, replicas, epoch = read_sentinel(*told)
             except ValueError as error:
                 failed(str(error))
                 return
-            if epoch < self._epoch:
+            if epoch < self._epoch and self.hub.clock() - self._heard < FORGOTTEN:
                 failed(f"Sentinel {endpoint.name} has not heard of the last failover yet")
                 return
-            self._epoch = epoch
+            self._epoch, self._heard = epoch, self.hub.clock()
             self._with_addresses([primary, *replicas], partial(self._settle, primary, replicas, by, found), failed)
 
         for question in self._questions:
@@ -165,3 +204,7 @@ class SentinelTarget(_OneShard):
         endpoints = self._endpoints(named, by)
         self._take_over(endpoints.get(primary), [endpoints[node] for node in named[1:] if node in endpoints])
         found()
+
+    def close(self) -> None:
+        super().close()
+        self._news.close()

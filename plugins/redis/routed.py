@@ -30,7 +30,7 @@ from l4proxy.plugins.redis.replies import (
 )
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
 from l4proxy.plugins.redis.router import Answer, Scatter, Single
-from l4proxy.plugins.redis.sent import ASKING, MAX_TRIES, Block, Gather, Joined, Sent, Turn
+from l4proxy.plugins.redis.sent import ASKING, MAX_TRIES, Block, Gather, Joined, Sent, Turn, tries_for
 from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
 from l4proxy.plugins.redis.special import Handler, request_of, send_to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
@@ -124,6 +124,7 @@ class RoutedSession(Session):
 
     def become(self, identity: Identity, link: SharedConnection | None = None) -> None:
         super().become(identity)
+        self._tries = 0
         if link is not None:
             link.leave()  # what goes to which server is found out command by command
 
@@ -448,13 +449,29 @@ class RoutedSession(Session):
 
     def _again(self, task: Task, advice: Advice) -> None:
         """The server of its own connection has not done the command: another one will."""
-        self._tries += 1
         self._elsewhere = advice
         self.drop_own()
+        self._take_up(task, self._own_target if advice.endpoint is None else None)
+
+    def not_changed(self, run: Task, error: bytes, by: Endpoint | None = None) -> None:
+        target = self.hub.default
+        if not target.may_move or self.closing or self._tries >= tries_for(error):
+            self._tries = 0
+            super().not_changed(run, error)
+            return
+        if by is not None:
+            target.lost(by)
+        self._take_up(run, target)
+
+    def _take_up(self, task: Task, target: Target | None) -> None:
+        """Do it again, after a pause where ``target`` has to become another."""
+        self._tries += 1
         self._todo.appendleft(task)
         self.waiting = True
-        pause = 0.0 if advice.endpoint is not None else PAUSE * 2 ** (self._tries - 1)
-        self.hub.timers.call_later(pause, self._go_on)
+        if target is None:
+            self.hub.timers.call_later(0.0, self._go_on)
+        else:
+            target.retry_after(PAUSE * 2 ** (self._tries - 1), self._go_on)
 
     def closed(self, reason: CloseReason) -> None:
         super().closed(reason)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.shared import SharedConnection
     from l4proxy.plugins.redis.treatment import Treatment
 
-__all__ = ["ASKING", "MAX_TRIES", "Block", "Gather", "Joined", "Sent", "Turn"]
+__all__ = ["ASKING", "MAX_TRIES", "Block", "Gather", "Joined", "Sent", "Turn",
+           "tries_for"]  # fmt: skip
 
 ASKING = encode_command(b"ASKING")
 MAX_TRIES = 6
@@ -35,6 +36,11 @@ MAX_TRIES = 6
 DISTRUST_TRIES = 2
 """Of these, for a server with a wrong certificate: by then it was asked again which servers there are, and by which
 names. Nothing else will change soon, and clients should hear why before they lose patience."""
+
+
+def tries_for(error: bytes) -> int:
+    """How often a command is sent to a server that cannot be reached for this reason."""
+    return DISTRUST_TRIES if error in DISTRUST else MAX_TRIES
 
 
 class Joined:
@@ -170,7 +176,7 @@ class Sent(Movable):
         target, by = self.single.target, self._left()
         if by is not None:
             target.lost(by)
-        in_vain = self.tries >= DISTRUST_TRIES and error in DISTRUST
+        in_vain = self.tries >= tries_for(error)
         if target.may_move and (self.single.reads or not sent) and not self._begun and not in_vain:
             self._refused(Advice(), error)
         else:

@@ -410,6 +410,11 @@ class Session(Receiver):
         if own is not None:
             own.pool.give_back(own)
 
+    def not_changed(self, run: Task, error: bytes, by: Endpoint | None = None) -> None:
+        """No server has said whether the client may be who it wants to be."""
+        self.reply(run, error)
+        self.resume()
+
     def resume(self) -> None:
         """What was waited for has happened."""
         self.waiting = False

@@ -184,7 +184,7 @@ def become_another(session: Session, treatment: Treatment, run: Task) -> None:
         pool = session.hub.pool(change.identity)
         link = pool.shared_connection()
     except UpstreamError as error:
-        session.reply(run, of_upstream_error(error))
+        session.not_changed(run, of_upstream_error(error))
         return
     session.waiting = True
     link.join()
@@ -233,7 +233,8 @@ class ChangeAnswer(Receiver):
         """Such an answer is too short for this."""
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
-        self._answer(error)
+        self._link.leave()
+        self._session.not_changed(self._run, error, self._link.endpoint)
 
     def broken(self) -> None:
         """It never has a part."""

@@ -125,6 +125,10 @@ class Target:
             raise self.cluster.no_endpoint()
         return shards[0]
 
+    def anyone(self) -> Endpoint | None:
+        """A server that is there, as far as is known; which, does not matter. Raises UpstreamError."""
+        return self.default_shard().primary
+
     def place(self, key: bytes) -> Hashable:
         """Keys of the same place may stand in the same command."""
         return self.shard(key)
@@ -159,6 +163,10 @@ class Target:
     def advice(self, error: bytes, by: Endpoint | None) -> Advice | None:
         """Where a command goes that was answered with ``error`` by a server; None: that is the answer."""
         return None
+
+    def retry_after(self, pause: float, call: Callable[[], None]) -> None:
+        """Call when a server that could not do a command just now may be asked again."""
+        self.hub.timers.call_later(pause, call)
 
     def lost(self, endpoint: Endpoint) -> None:
         """A connection to an endpoint was lost, or could not be made."""

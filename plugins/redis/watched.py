@@ -87,8 +87,13 @@ class WatchedTarget(Target):
         """Ask soon which servers there are: it may have changed."""
         if self._asked is not None:
             self._again = True
-        elif not self._closed and not self._failures:
-            self._later(max(0.0, self._last + MIN_PAUSE - self.hub.clock()))
+        elif not self._failures:
+            self._ask_soon()
+
+    def _ask_soon(self) -> None:
+        """Also where another question is under way: that counts no more then, and is not waited for."""
+        self._again = True
+        self._later(max(0.0, self._last + MIN_PAUSE - self.hub.clock()))
 
     def _later(self, pause: float) -> None:
         if self._timer is not None:
@@ -99,6 +104,8 @@ class WatchedTarget(Target):
         self._last = self.hub.clock()
         self._again = False
         asked = self._asked = object()
+        if self._limit is not None:
+            self._limit.cancel()
         try:
             self._limit = self.hub.timers.call_later(
                 self.cluster.config.connect_timeout, partial(self._failed, asked, "no answer in time")
@@ -248,6 +255,13 @@ class WatchedTarget(Target):
         if self._shards:
             return self._shards[0]
         raise self.unknown()
+
+    def anyone(self) -> Endpoint | None:
+        for shard in self._shards:
+            for endpoint in (shard.primary, *shard.replicas):
+                if endpoint is not None and endpoint not in self._lost:
+                    return endpoint
+        return super().anyone()
 
     def unknown(self) -> UpstreamError:
         return unserved(

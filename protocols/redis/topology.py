@@ -177,15 +177,25 @@ def read_replication(text: bytes) -> Replication | None:
     return None
 
 
-def read_sentinel(primary: Value, replicas: Sequence[Value]) -> tuple[Node, list[Node], int]:
-    """The answers to ``SENTINEL MASTER name`` and ``SENTINEL REPLICAS name``, and the epoch of the configuration: of
-    two Sentinels that say different things, the one with the higher epoch knows. Raises ValueError."""
+def read_sentinel(primary: Value, replicas: Sequence[Value], address: Value) -> tuple[Node, list[Node], int]:
+    """The answers to ``SENTINEL MASTER name``, ``REPLICAS name`` and ``GET-MASTER-ADDR-BY-NAME name``, and the epoch of
+    the configuration: of two Sentinels that say different things, the one with the higher epoch knows. Raises
+    ValueError.
+
+    When a replica was promoted, it is its address that is told; in the other two answers it is a replica of the former
+    primary until all others follow it, which can take some seconds."""
     try:
         told = fields_of(primary)
-        nodes = [_sentinel_node(fields_of(one)) for one in replicas]
-        return _sentinel_node(told), nodes, int(told.get("config-epoch", b"0"))
+        former = _sentinel_node(told)
+        nodes = {(node.host, node.port): node for node in (_sentinel_node(fields_of(one)) for one in replicas)}
+        now = text_of(address[0]), int(address[1])
+        epoch = int(told.get("config-epoch", b"0"))
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise _unreadable("SENTINEL", error) from None
+    if now == (former.host, former.port) or now not in nodes:
+        return former, list(nodes.values()), epoch
+    promoted = nodes.pop(now)
+    return promoted._replace(usable=True), [*nodes.values(), former._replace(usable=False)], epoch
 
 
 _DEAD = frozenset(("s_down", "o_down"))

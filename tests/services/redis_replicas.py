@@ -65,6 +65,20 @@ class RedisReplicas(RedisServers):
         told = self.ask(sentinel, "info", "sentinel")
         return f"address={HOST}:{self.primary},slaves=2,sentinels=3" in told
 
+    def fail_over(self) -> None:
+        """Have Sentinel begin to make another server the primary, and wait until that is done. Where servers were slow
+        to answer it, it gives up, and has to be asked again."""
+        sentinel, former = self.sentinels[0], self.primary
+
+        def done() -> bool:
+            lines = self.ask(sentinel, "sentinel", "master", NAME).splitlines()
+            told = dict(zip(lines[::2], lines[1::2], strict=True))
+            if told["port"] == str(former) and "failover_in_progress" not in told["flags"]:
+                self.ask(sentinel, "sentinel", "failover", NAME)
+            return self.primary != former
+
+        wait_for("another is the primary", done)
+
     @property
     def primary(self) -> int:
         """By the word of a Sentinel."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from l4proxy.plugins.redis import replicated
 from l4proxy.plugins.redis.proxy import RedisProxy
+from l4proxy.plugins.redis.replicated import SentinelTarget
 from l4proxy.protocols.redis.values import Failure, Simple
 from l4proxy.testing import Proxy, StartProxy
 from redis_load import Load
-from services.needs import needs
-from services.redis import RedisConnection
+from services.needs import needs, program
+from services.process import HOST, accepts, free_port, running
+from services.redis import RedisConnection, RedisServer
 from services.redis_replicas import RedisReplicas
 from services.redis_servers import wait_for
 
@@ -83,14 +87,15 @@ def test_state_of_connections(proxy: StartProxy, redis_replicas: RedisReplicas) 
 
 
 @pytest.mark.parametrize("topology", ["sentinel", "replication"])
-def test_a_failover_under_load(topology: str, proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
+def test_a_failover_under_load(
+    topology: str, proxy: StartProxy, redis_replicas: RedisReplicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another server is made the primary. The old one goes on for a while, and what is written there is lost: that
-    concerns the values, but neither the order of replies nor their number."""
+    concerns the values, but neither the order of replies nor their number. Sentinels say it without being asked."""
+    monkeypatch.setattr(SentinelTarget, "longest_refresh", 3600.0)
     through = start(proxy, redis_replicas, topology)
-    before = redis_replicas.primary
     with Load(through.address[1]) as load:
-        assert redis_replicas.ask(redis_replicas.sentinels[0], "sentinel", "failover", "mymaster") == "OK"
-        wait_for("another is the primary", lambda: redis_replicas.primary != before)
+        redis_replicas.fail_over()
         with RedisConnection(through.address[1]) as client:
             after = redis_replicas.primary
             wait_for("the proxy knows", lambda: [client.ask("SET", "failover", "x"), asked(through, after)][1])
@@ -98,20 +103,6 @@ def test_a_failover_under_load(topology: str, proxy: StartProxy, redis_replicas:
             assert client.ask("SET", "failover", "y") == OK
     assert not [wrong for wrong in load.wrong if wrong[0][0] not in ("GET", "INCR")]
     assert all(error.startswith("ERR upstream failure") for error in load.errors), load.errors
-
-
-def test_a_primary_that_dies(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
-    through = start(proxy, redis_replicas, "sentinel", read_policy="prefer_replica", max_lag="0s")
-    before = redis_replicas.primary
-    with RedisConnection(through.address[1]) as client:
-        assert client.ask("SET", "dies", "x") == OK
-        wait_for("the replica has it", lambda: client.ask("GET", "dies") == b"x")
-        redis_replicas.kill(before)
-        assert client.ask("GET", "dies") == b"x"  # replicas answer
-        wait_for("there is another", lambda: client.ask("SET", "dies", "y") == OK)
-        assert redis_replicas.primary != before
-    redis_replicas.start(before, redis_replicas.primary)
-    redis_replicas.settle()
 
 
 def test_a_primary_that_is_stuck(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
@@ -126,7 +117,7 @@ def test_a_primary_that_is_stuck(proxy: StartProxy, redis_replicas: RedisReplica
             lost = Failure(b"ERR upstream failure: the connection was lost before the reply")
             assert client.ask("SET", "stuck", "2") == lost
             wait_for("there is another", lambda: client.ask("SET", "stuck", "3") == OK)
-            assert redis_replicas.primary != stuck
+            wait_for("all Sentinels know", lambda: redis_replicas.primary != stuck)
         finally:
             redis_replicas.go_on(stuck)
     redis_replicas.settle()
@@ -155,6 +146,29 @@ def test_a_sentinel_that_is_gone(proxy: StartProxy, redis_replicas: RedisReplica
     through = proxy(RedisProxy, cluster="cache", topology="sentinel", clusters=clusters)
     with RedisConnection(through.address[1]) as client:
         assert client.ask("SET", "gone", "x") == OK
+
+
+def test_sentinels_that_are_all_new(
+    proxy: StartProxy, redis_twins: tuple[RedisServer, RedisServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They know of no failover that was before their time, and are believed after a while."""
+    monkeypatch.setattr(replicated, "FORGOTTEN", 0.5)
+    one, other = redis_twins
+    port, file = free_port(), tmp_path / "sentinel.conf"
+    file.write_text(
+        f"port {port}\nbind {HOST}\ndir {tmp_path}\n"
+        f"sentinel monitor mymaster {HOST} {one.port} 1\nsentinel config-epoch mymaster 7\n"
+    )
+    argv = [program("redis-server"), str(file), "--sentinel"]
+    with running(argv, log=tmp_path / "log", ready=lambda: accepts(port)), RedisConnection(port) as sentinel:
+        clusters = {"cache": {"endpoints": [f"{HOST}:{port}"]}}
+        through = proxy(RedisProxy, cluster="cache", topology="sentinel", clusters=clusters)
+        with RedisConnection(through.address[1]) as client:
+            assert client.ask("GET", "new:no") is None
+            assert asked(through, one.port)
+            assert sentinel.ask("SENTINEL", "REMOVE", "mymaster") == OK
+            assert sentinel.ask("SENTINEL", "MONITOR", "mymaster", HOST, str(other.port), "1") == OK
+            wait_for("it is believed", lambda: [client.ask("GET", "new:no"), asked(through, other.port)][1])
 
 
 def test_a_name_that_sentinels_do_not_know(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:

@@ -112,11 +112,27 @@ def test_sentinel() -> None:
         flat(ip=b"192.0.2.2", port=b"6379", flags=b"slave", master_link_status=b"ok"),
         flat(ip=b"192.0.2.3", port=b"6379", flags=b"s_down,slave", master_link_status=b"err"),
     ]
-    one, others, epoch = read_sentinel(primary, replicas)
+    one, others, epoch = read_sentinel(primary, replicas, [b"192.0.2.1", b"6379"])
     assert (one.host, one.port, epoch) == ("192.0.2.1", 6379, 7)
     assert [(node.host, node.usable) for node in others] == [("192.0.2.2", True), ("192.0.2.3", False)]
+    for address in (None, [b"192.0.2.1"], [b"192.0.2.1", b"x"]):
+        with pytest.raises(ValueError, match="cannot be read"):
+            read_sentinel(primary, replicas, address)
     with pytest.raises(ValueError, match="cannot be read"):
-        read_sentinel(flat(name=b"x"), [])
+        read_sentinel(flat(name=b"x"), [], [b"192.0.2.1", b"6379"])
+
+
+def test_sentinel_in_the_middle_of_a_failover() -> None:
+    """A replica was promoted, and the others do not follow it yet."""
+    primary = flat(ip=b"192.0.2.1", port=b"6379", flags=b"s_down,master,failover_in_progress", config_epoch=b"8")
+    replicas = [flat(ip=b"192.0.2.2", port=b"6379", flags=b"slave,promoted"),
+                flat(ip=b"192.0.2.3", port=b"6379", flags=b"slave")]  # fmt: skip
+    one, others, epoch = read_sentinel(primary, replicas, [b"192.0.2.2", b"6379"])
+    assert (one.host, epoch) == ("192.0.2.2", 8)
+    assert [(node.host, node.usable, node.dead) for node in others] == [
+        ("192.0.2.3", True, False),
+        ("192.0.2.1", False, True),
+    ]
 
 
 def test_a_name_that_was_not_configured_is_none() -> None:
