@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from math import inf
 
 __all__ = ["BYTES", "SECONDS", "Histogram", "quantile"]
 
@@ -46,21 +47,28 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
+    def quantile(self, fraction: float) -> float | None:
+        return quantile(self.bounds, self.counts, fraction, self.sum)
 
-def quantile(bounds: Sequence[float], counts: Sequence[int], fraction: float) -> float | None:
+
+def quantile(bounds: Sequence[float], counts: Sequence[int], fraction: float, total: float = inf) -> float | None:
     """Estimate the value that ``fraction`` (0 to 1) of the values do not exceed; None where nothing was counted.
 
     Values are taken as evenly spread within their bucket, as Prometheus' ``histogram_quantile`` does; what is above all
-    bounds is said to be the last bound.
+    bounds is said to be the last bound. None can be larger than ``total``, the sum of all, leaves it when the others
+    are as small as their buckets allow: that tells more of few values than wide buckets do.
     """
     rank = fraction * sum(counts)
     if not any(counts):
         return None
+    if sum(counts) == 1 and total < inf:
+        return total
+    spare = total - sum(count * lower for lower, count in zip((0.0, *bounds), counts, strict=True))
     below = 0
     lower = 0.0
     for upper, count in zip(bounds, counts, strict=False):
         if count and below + count >= rank:
-            return lower + (upper - lower) * (rank - below) / count
+            return lower + max(0.0, min(upper - lower, spare)) * (rank - below) / count
         below += count
         lower = upper
     return lower

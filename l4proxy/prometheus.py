@@ -95,7 +95,7 @@ def _json_series(family: Family, sample: Sample) -> dict[str, Any]:
         "labels": labels,
         "count": sum(counts),
         "sum": _finite(value["sum"]),
-        **{word: quantile(bounds, counts, fraction) for word, fraction in QUANTILES.items()},
+        **{word: quantile(bounds, counts, fraction, value["sum"]) for word, fraction in QUANTILES.items()},
         "buckets": dict(zip((*map(_number, bounds), "+Inf"), accumulate(counts), strict=True)),
     }
 

@@ -121,7 +121,8 @@ def _values(family: Family, sample: Sample) -> Iterator[tuple[str, float, str]]:
             yield ".count", sum(value["counts"]), "c"
             yield ".sum", value["sum"], "c"
             for word, fraction in QUANTILES.items():
-                yield f".{word}", quantile(family["bounds"], value["counts"], fraction) or 0.0, "g"
+                estimate = quantile(family["bounds"], value["counts"], fraction, value["sum"])
+                yield f".{word}", estimate or 0.0, "g"
     elif family["kind"] == "gauge":
         if value < 0:
             yield "", 0, "g"  # a sign means a change in this protocol, so a value below 0 is set in two steps

@@ -41,6 +41,34 @@ def test_quantiles_are_interpolated_within_a_bucket() -> None:
     assert quantile((10, 20), [0, 0, 0], 0.5) is None
 
 
+def test_the_sum_tells_more_of_few_values() -> None:
+    histogram = Histogram(SECONDS)
+    assert histogram.quantile(0.5) is None
+    histogram.record(0.121)
+    assert histogram.quantile(0.01) == histogram.quantile(0.99) == 0.121
+    histogram.record(0.11)
+    histogram.record(0.0002)
+    assert 0.1 < (histogram.quantile(0.5) or 0) < (histogram.quantile(0.99) or 0) <= 0.131
+    histogram.record(5000)
+    assert histogram.quantile(1) == 3600
+
+
+@given(st.lists(st.floats(0, 4000), min_size=1), st.floats(0, 1))
+def test_the_sum_takes_nothing_away(values: list[float], fraction: float) -> None:
+    """No estimate is in another bucket, nor above that without it."""
+    histogram = Histogram(SECONDS)
+    for value in values:
+        histogram.record(value)
+    less, more = histogram.quantile(fraction), quantile(SECONDS, histogram.counts, fraction)
+    assert less is not None
+    assert more is not None
+    if len(values) > 1:
+        assert less <= more
+    largest = histogram.quantile(1)
+    assert largest is not None
+    assert largest >= min(max(values), SECONDS[-1]) - 1e-6
+
+
 @given(st.lists(st.floats(0, 4000), min_size=1), st.floats(0, 1))
 def test_a_quantile_lies_within_the_bucket_of_the_value(values: list[float], fraction: float) -> None:
     histogram = Histogram(SECONDS)

@@ -85,6 +85,7 @@ def _value(family: Family, sample: Sample) -> str:
     count = sum(value["counts"])
     if not count:
         return "no values"
-    quantiles = ((word, quantile(family["bounds"], value["counts"], part)) for word, part in QUANTILES.items())
+    bounds, counts, total = family["bounds"], value["counts"], value["sum"]
+    quantiles = ((word, quantile(bounds, counts, part, total)) for word, part in QUANTILES.items())
     shown = " ".join(f"{word}={number:.4g}" for word, number in quantiles if number is not None)
     return f"count={count} mean={value['sum'] / count:.4g} {shown}"

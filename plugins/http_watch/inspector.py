@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from l4proxy.exchange import Selector
-from l4proxy.histograms import SECONDS, Histogram, quantile
+from l4proxy.histograms import SECONDS, Histogram
 from l4proxy.inspector import Inspector, Link
 from l4proxy.plugins.http_watch.config import HttpWatchConfig
 from l4proxy.plugins.http_watch.conversation import HttpConversation
@@ -55,8 +55,7 @@ class Tally:
             self.seconds.record(seconds)
 
     def cells(self) -> Row:
-        counts = self.seconds.counts
-        median, slow = (quantile(SECONDS, counts, fraction) for fraction in (0.5, 0.99))
+        median, slow = self.seconds.quantile(0.5), self.seconds.quantile(0.99)
         share = self.errors / self.requests if self.requests else 0.0
         return self.requests, self.requests, share, median, slow, self.received, self.sent
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from l4proxy.histograms import quantile
 from l4proxy.plugins.kafka.stats import ApiStats
 from l4proxy.table import Column, ColumnKind, Row, Table
 
@@ -189,8 +188,8 @@ def _apis(view: View) -> Iterator[Row]:
             requests[name],
             stats.request_bytes_total,
             stats.response_bytes_total,
-            quantile(seconds.bounds, seconds.counts, 0.5),
-            quantile(seconds.bounds, seconds.counts, 0.99),
+            seconds.quantile(0.5),
+            seconds.quantile(0.99),
             sum(stats.errors_total.values.values()),
         )
 

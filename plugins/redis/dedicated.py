@@ -124,8 +124,8 @@ class Owner(Protocol):
 class DedicatedConnection(ServerConnection):
     """Made by a pool. ``owner`` is None while nobody has it."""
 
-    __slots__ = ("_asked", "_channels", "_in_parts", "_passed", "_queued", "_rest", "idle_since", "kept",
-                 "monitoring", "multi", "name", "owner", "watching")  # fmt: skip
+    __slots__ = ("_asked", "_channels", "_part_size", "_passed", "_passed_size", "_queued", "_rest", "idle_since",
+                 "kept", "monitoring", "multi", "name", "owner", "watching")  # fmt: skip
 
     def __init__(self, pool: Pool, endpoint: Endpoint | None) -> None:
         super().__init__(pool, endpoint)
@@ -142,11 +142,13 @@ class DedicatedConnection(ServerConnection):
         self._channels: set[tuple[bytes, bytes]] = set()
         """Subscriptions: their kind and name."""
         self._queued: list[bytes] = []
-        self._in_parts = False
-        """A command is being sent, and its end has not been."""
+        self._part_size = 0
+        """Bytes that were sent of a command whose end has not been."""
         self._rest = bytearray()
         self._passed = b""
         """How the reply begins of which a part has been passed on."""
+        self._passed_size = 0
+        """Bytes of that part."""
 
     @property
     def waiting(self) -> int:
@@ -182,7 +184,7 @@ class DedicatedConnection(ServerConnection):
     @property
     def clean(self) -> bool:
         """Whether anybody else could have it."""
-        return not (self._asked or self.stateful or self.closed or self._rest or self._passed or self._in_parts)
+        return not (self._asked or self.stateful or self.closed or self._rest or self._passed or self._part_size)
 
     # Sending
 
@@ -199,14 +201,18 @@ class DedicatedConnection(ServerConnection):
     ) -> None:
         """Send ``count`` commands of one kind, or the end of one of which ``send_part`` has had the beginning."""
         stats = self.tally(treatment.name)
-        stats.request_bytes_total += len(data)
-        command = encode_command(treatment.name.encode()) if self._in_parts else data
+        command = encode_command(treatment.name.encode()) if self._part_size else data
         self._asked.append(Asked(treatment, stats, command, count, effect, hidden, task, silent))
         self.send_part(data)
-        self._in_parts = False
+        stats.request_bytes_total += self._part_size
+        self._part_size = 0
+
+    def part_moved(self, size: int) -> None:
+        """The kernel sends so many bytes of a command of which a part was sent."""
+        self._part_size += size
 
     def send_part(self, data: bytes) -> None:
-        self._in_parts = True
+        self._part_size += len(data)
         if self.ready and self.stream is not None:
             self.stream.write(data)
         else:
@@ -259,6 +265,7 @@ class DedicatedConnection(ServerConnection):
             self._scanner.passed(settled)
             part = bytes(chunk[start : start + settled])
             self._passed = self._passed or part[:64]
+            self._passed_size += settled
             start += settled
             if self.owner is not None:
                 self.owner.own_part(self._asked[0] if self._asked else None, part)
@@ -273,10 +280,12 @@ class DedicatedConnection(ServerConnection):
         owner, stream = self.owner, self.stream
         if size > WORTH_MOVING and owner is not None and stream is not None and owner.move(stream, size):
             self._scanner.passed(size)
+            self._passed_size += size
 
     def _reply(self, frame: bytes) -> None:
         """One whole reply, or the rest of one, or something unasked."""
         begin, self._passed = self._passed or frame, b""
+        size, self._passed_size = self._passed_size + len(frame), 0
         self._replies += 1
         asked = self._asked[0] if self._asked else None
         if asked is None or self._is_unasked(begin, asked):
@@ -287,6 +296,7 @@ class DedicatedConnection(ServerConnection):
             if self.owner is not None and frame:
                 self.owner.own_unasked(frame)
             return
+        asked.stats.reply_bytes_total += size
         failed = begin[:1] in (b"-", b"!")
         subscribed = asked.treatment.role in SUBSCRIPTIONS and begin[:1] in (b"*", b">")
         if subscribed:

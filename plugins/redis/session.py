@@ -302,6 +302,7 @@ class Session(Receiver):
             return
         if client.splice_next(server, size) is not None:
             self._splitter.skip(size)
+            own.part_moved(size)
 
     # For the handlers of special commands
 

@@ -17,6 +17,9 @@ class RedisWatchConfig:
     labelled with it."""
     hot_keys: Annotated[int, Range(0, 100_000)] = 1000
     """Keys whose uses are counted, to find those that are used most; 0: none are, and no prefixes either."""
+    keys_per_second: Annotated[int, Range(0)] = 0
+    """So many commands a second are looked at for their keys. Where there are more, each that is looked at stands for
+    several; 0: all are looked at."""
     hot_window: Annotated[Duration, Range(1)] = Duration(60.0)
     """Hot keys are those of the last one to two of such times."""
     big_keys: Annotated[int, Range(0, 10_000)] = 100

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from l4proxy.config.types import Range
 from l4proxy.filter import Conn
 from l4proxy.plugins.exchange_log import LoggedObserver, Recorder
 from l4proxy.plugins.redis_watch.command_log import CommandLog, RedisRecord
@@ -16,6 +18,9 @@ __all__ = ["RedisFilterConfig", "RedisWatch"]
 
 @dataclass(frozen=True, slots=True)
 class RedisFilterConfig(RedisWatchConfig):
+    keys_per_second: Annotated[int, Range(0)] = 500
+    """So many commands a second are looked at for their keys. Where there are more, each that is looked at stands for
+    several; 0: all are looked at."""
     log_commands: bool | CommandLog = False
     """Give the listener's access log a line for every command, or for those that are chosen here, beside that of the
     connection."""

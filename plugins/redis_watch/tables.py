@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from l4proxy.histograms import Histogram, quantile
+from l4proxy.histograms import Histogram
 from l4proxy.table import Cell, Column, ColumnKind, Row, Table
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def tables(view: View) -> list[Table]:
 
 
 def _times(seconds: Histogram) -> tuple[Cell, Cell]:
-    return quantile(seconds.bounds, seconds.counts, 0.5), quantile(seconds.bounds, seconds.counts, 0.99)
+    return seconds.quantile(0.5), seconds.quantile(0.99)
 
 
 def _commands(view: View) -> Iterator[Row]:

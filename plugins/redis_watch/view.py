@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "SlowCommand", "View", "view_of"]
 
-LOOKS = 500
-"""Commands in a second whose keys are looked at. Where there are more, each that is looked at stands for several."""
 MAX_ENDPOINTS = 1000
 """Servers that a table shows."""
 MAX_OPENINGS = 4096
@@ -96,6 +94,7 @@ class View(SharedView):
         self.until_look: float = 0 if config.hot_keys else float("inf")
         """Commands with keys that need not be looked at. The hot path counts it down; below 0, one is."""
         self._stride, self._looks, self._pace_since = 1, 0, 0.0
+        self._most_looks: float = config.keys_per_second or float("inf")
         self._chance = Random().random
         self.hot, self.hot_before = HotKeys(config.hot_keys), HotKeys(0)
         self.hot_since = self.hot_before_since = self.hot_until = 0.0
@@ -135,29 +134,46 @@ class View(SharedView):
     # Keys
 
     def used(self, keys: list[bytes], plan: Plan, size: int, reply_size: int, at: float) -> None:
-        """A command about these keys was answered, and is one that is looked at: because it is its turn, or because it
-        is big. How the bytes of one with several keys are shared among these is not known."""
-        if size > self.big_floor or reply_size > self.big_floor:
-            if len(keys) == 1:
-                self.big.offer(keys[0][:LONGEST_KEY], BigKey(max(size, reply_size), plan.name, at))
-                self.big_floor = self.big.floor
-            if self.until_look >= 0:
-                return
+        """A command about these keys was answered, and is one that is looked at: because it is its turn, and it stands
+        for several, or because it is big, as all such are. How the bytes of one with several keys are shared among
+        these is not known."""
+        big = size > self.big_floor or reply_size > self.big_floor
+        if big and len(keys) == 1:
+            self.big.offer(keys[0][:LONGEST_KEY], BigKey(max(size, reply_size), plan.name, at))
+            self.big_floor = self.big.floor
+        times = self._times(at) if self.until_look < 0 else 0
+        of_bytes = 1 if big else times
+        if len(keys) > 1 or not self.config.hot_keys:
+            of_bytes = 0
+        if times or of_bytes:
+            for key in keys:
+                self._count(key[:LONGEST_KEY], times, size * of_bytes, reply_size * of_bytes)
+
+    def _times(self, at: float) -> int:
+        """It is the turn of a command to be looked at: for how many does it stand?"""
         if at >= self.hot_until:
             self.turn(at)
-        if self._looks >= LOOKS or at >= self._pace_since + 1.0:
+        if self._looks >= self._most_looks or at >= self._pace_since + 1.0:
             self._set_pace(at)
         stride, times = self._stride, 0
         while self.until_look < 0:
             self._looks += 1
             times += stride
             self.until_look += 1 + int(self._chance() * (2 * stride - 1))
-        if len(keys) > 1:
-            size = reply_size = 0
-        for key in keys:
-            self._count(key[:LONGEST_KEY], times, size, reply_size)
+        return times
 
     def _count(self, key: bytes, times: int, size: int, reply_size: int) -> None:
+        """``times`` are uses; the bytes are those of all of them."""
+        if times:
+            self._count_uses(key, times)
+        if self.prefix_end:
+            begin, end, _ = key.partition(self.prefix_end)
+            prefix = self.prefixes.get(begin if end else b"") or self._new_prefix(begin if end else b"")
+            prefix.keys_total += times
+            prefix.request_bytes_total += size
+            prefix.reply_bytes_total += reply_size
+
+    def _count_uses(self, key: bytes, times: int) -> None:
         hot = self.hot
         hot.uses += times
         tally = hot.tallies.get(key)
@@ -165,12 +181,6 @@ class View(SharedView):
             tally.count += times
         else:
             hot.add(key, times)
-        if self.prefix_end:
-            begin, end, _ = key.partition(self.prefix_end)
-            prefix = self.prefixes.get(begin if end else b"") or self._new_prefix(begin if end else b"")
-            prefix.keys_total += times
-            prefix.request_bytes_total += size * times
-            prefix.reply_bytes_total += reply_size * times
 
     @property
     def looks_at_all(self) -> bool:
@@ -178,11 +188,11 @@ class View(SharedView):
         return self._stride == 1 and self.config.hot_keys > 0
 
     def _set_pace(self, at: float) -> None:
-        """Once a second, and when so many were looked at before: look at so many commands that it stays within `LOOKS`,
-        and count each for several then."""
+        """Once a second, and when so many were looked at before: look at so many commands that it stays within
+        ``keys_per_second``, and count each for several then."""
         elapsed = max(at - self._pace_since, 0.001)
         seen = self._looks * self._stride / elapsed
-        self._stride = max(1, ceil(seen / LOOKS)) if elapsed < 2.0 else 1
+        self._stride = max(1, ceil(seen / self._most_looks)) if elapsed < 2.0 else 1
         self._looks, self._pace_since = 0, at
 
     def _new_prefix(self, begin: bytes) -> PrefixStats:
@@ -247,8 +257,15 @@ class View(SharedView):
         return client
 
     def leave(self, client: Client, at: float) -> None:
+        """A connection is over, or goes by another name. Who has asked nothing by this one was never there."""
         client.connections -= 1
         client.seen = at
+        if not (client.connections or client.stats.commands_total):
+            self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        if self.clients.pop(client.name, None) is not None:
+            self.registry.discard(client.stats)
 
     # Slow commands
 
@@ -272,10 +289,9 @@ class View(SharedView):
         self.stats.connections_resp3 = sum(one.state.protocol == 3 for one in self.conversations)
         self.stats.connections_resp2 = len(self.conversations) - self.stats.connections_resp3
         forget_after = self.config.forget_after
-        for name, client in list(self.clients.items()):
+        for client in list(self.clients.values()):
             if not client.connections and forget_after and at - client.seen > forget_after:
-                del self.clients[name]
-                self.registry.discard(client.stats)
+                self._forget(client)
 
 
 def view_of(registry: StatsRegistry, config: RedisWatchConfig) -> View:

@@ -12,6 +12,7 @@ from docs.pages import Block, blocks
 from l4proxy.cli.main import main
 from l4proxy.plugins.redis_watch import stats, view
 from l4proxy.plugins.redis_watch.config import RedisWatchConfig
+from l4proxy.plugins.redis_watch.filter import RedisFilterConfig
 from l4proxy.plugins.redis_watch.inspector import RedisInspector
 from l4proxy.stats_registry import StatsRegistry
 from source_tree import ROOT, parse
@@ -72,5 +73,5 @@ def test_reasons_of_what_cannot_be_read() -> None:
 def test_the_figures_are_those_of_the_code() -> None:
     assert stats.CLIENTS == stats.PREFIXES == 1000
     assert f"{stats.CommandStats.label_budget} commands, {stats.CLIENTS:,} clients and prefixes" in PAGE
-    assert f"more than {view.LOOKS:,} commands a second" in PAGE
+    assert f"more than {RedisFilterConfig().keys_per_second:,} commands a second" in PAGE
     assert f"Keys longer than {view.LONGEST_KEY} bytes" in PAGE

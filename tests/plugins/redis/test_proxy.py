@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import threading
+from collections import Counter
 
 import pytest
 
@@ -228,6 +229,33 @@ def test_large_values_both_ways(port: int, redis: RedisServer) -> None:
         assert [client.reply() for _ in range(2)] == [b"+OK\r\n"] * 2
         assert [client.reply() for _ in range(2)] == [b"$%d\r\n%b\r\n" % (len(value), value)] * 2
         assert client.ask("DEL", "test_large") == 1
+
+
+@needs("redis-server")
+def test_every_byte_is_counted(proxy: StartProxy, redis: RedisServer) -> None:
+    """Also those of long commands and replies, which the kernel moves, and of connections that a client has alone."""
+    running = proxy(RedisProxy, cluster="cache", clusters={"cache": redis.address})
+    value = b"v" * 5_000_000
+    asked: list[tuple[bytes, ...]] = [
+        (b"SET", b"counted:1", value), (b"WATCH", b"counted:1"), (b"GET", b"counted:1"), (b"MULTI",),
+        (b"GET", b"counted:1"), (b"SET", b"counted:1", b"x"), (b"EXEC",), (b"BLPOP", b"nothing", b"0.01"),
+        (b"GET", b"counted:1"),
+    ]  # fmt: skip
+    sent, got = Counter[str](), Counter[str]()
+    with redis.connect(port_of(running)) as client:
+        for words in asked:
+            command = encode_command(*words)
+            client.send(command)
+            sent[words[0].decode()] += len(command)
+            got[words[0].decode()] += len(client.reply())
+    for name in sent:
+        counted = [
+            running.stat(f"l4proxy_redis_command_{side}_bytes_total", cluster="cache", command=name)
+            for side in ("request", "reply")
+        ]
+        assert counted == [sent[name], got[name]], name
+    assert running.stat("l4proxy_redis_endpoint_request_bytes_total", cluster="cache") == sent.total()
+    assert running.stat("l4proxy_redis_endpoint_reply_bytes_total", cluster="cache") == got.total()
 
 
 @needs("redis-server")
