@@ -12,6 +12,9 @@ __all__ = ["grid"]
 GAP = 2
 NARROWEST = 6
 """Columns of a terminal to which a text may be shortened before columns of the table are left out."""
+NARROWEST_NAME = 20
+"""The same of the first one, which says what a row is about; but it never has more than a quarter of the terminal for
+this."""
 
 
 def grid(columns: Sequence[Column], rows: Sequence[Row], width: int | None, marks: Sequence[str] = ()) -> list[str]:
@@ -33,14 +36,18 @@ def grid(columns: Sequence[Column], rows: Sequence[Row], width: int | None, mark
 def _squeezed(columns: Sequence[Column], widths: list[int], width: int) -> list[int]:
     """The widths of the columns for which there is room. The last one may be as long as it likes: it is cut off."""
     widths = list(widths)
+    narrowest = [max(NARROWEST, min(NARROWEST_NAME, width // 4)), *[NARROWEST] * (len(widths) - 1)]
     while sum(widths) + GAP * (len(widths) - 1) > width:
         excess = sum(widths) + GAP * (len(widths) - 1) - width
-        widest = max(range(len(widths)), key=lambda at: widths[at] if columns[at].kind is ColumnKind.TEXT else 0)
-        room = widths[widest] - NARROWEST
-        if columns[widest].kind is not ColumnKind.TEXT or room <= 0:
-            if len(widths) == 1:
-                return [width]
+        rooms = [
+            size - least if column.kind is ColumnKind.TEXT else 0
+            for column, size, least in zip(columns, widths, narrowest, strict=False)
+        ]
+        room = max(rooms)
+        if room > 0:
+            widths[rooms.index(room)] -= min(excess, max(1, room // 2))
+        elif len(widths) > 1:
             widths.pop()
         else:
-            widths[widest] -= min(excess, max(1, room // 2))
+            return [width]
     return widths

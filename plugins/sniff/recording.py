@@ -5,6 +5,7 @@ epoch) and ``connection`` (its number), and one of these:
 
 ====================================== ==========================================================================
 ``open``: ``{"client": ..., ...}``     A connection: its ends, and ``midway`` where its beginning was not seen.
+``server``: ``"192.0.2.1:6379"``       The server, where that was not known from the beginning.
 ``from``: ``"client"`` or ``"server"`` Bytes, as ``text`` where they are UTF-8 that can be printed, else as ``data`` in
                                        Base64: a frame of the protocol, or a chunk as it came. ``began`` is when its
                                        first byte came, if earlier; ``part`` tells that this is no whole frame.
@@ -53,6 +54,8 @@ class Recorder:
         self._failed = False
         self._pieces: dict[tuple[int, bool], _Pieces] = {}
         self._framer: Callable[[Side], Framer | None] = lambda side: None
+        self._serverless: set[int] = set()
+        """Connections whose server was not known yet."""
         self._write({"recording": VERSION, "protocol": protocol})
 
     def cut_as(self, inspector: Inspector[Any]) -> None:
@@ -80,11 +83,16 @@ class Recorder:
     def opened(self, link: Link, at: float) -> None:
         ends = {"client": str(link.client), "server": None if link.server is None else str(link.server)}
         self._write({"at": at, "connection": link.id, "open": {**ends, **({"midway": True} if link.midway else {})}})
+        if link.server is None:
+            self._serverless.add(link.id)
         for from_client in (True, False):
             framer = None if link.midway else self._framer(Side.CLIENT if from_client else Side.UPSTREAM)
             self._pieces[link.id, from_client] = _Pieces(framer)
 
     def data(self, link: Link, from_client: bool, data: bytes, at: float) -> None:
+        if link.id in self._serverless and link.server is not None:
+            self._serverless.discard(link.id)
+            self._write({"at": at, "connection": link.id, "server": str(link.server)})
         for piece in self._pieces[link.id, from_client].take(data, at):
             self._piece(link, from_client, piece, at)
 
@@ -117,6 +125,7 @@ class Recorder:
         for from_client in (True, False):
             self._rest(link, from_client, at)
             del self._pieces[link.id, from_client]
+        self._serverless.discard(link.id)
         self._write({"at": at, "connection": link.id, "close": True})
 
     def close(self) -> None:

@@ -79,6 +79,8 @@ class ReplaySource(Source):
                     _feed(connection, side, data[:-1], began)
                     data = data[-1:]
                 _feed(connection, side, data, at)
+            case {"server": str(server)}:
+                connection.link.server = parse_peer(server)
             case {"eof": side}:
                 (connection.client_eof if side == "client" else connection.server_eof)(at)
             case {"lost": side, "size": size}:
@@ -86,7 +88,7 @@ class ReplaySource(Source):
             case {"close": True}:
                 self._connections.pop(number).close(at)
             case _:
-                raise ValueError("a line has from, eof, lost or close")
+                raise ValueError("a line has server, from, eof, lost or close")
         self._times[number] = at
 
     def _open(self, number: int, ends: Any, at: float) -> None:

@@ -82,6 +82,7 @@ def exchanges(output: bytes) -> dict[str, list[tuple[Any, ...]]]:
     for line in output.splitlines():
         one = json.loads(line)
         told = (one["command"], one["error"], tuple(one["keys"]), one["request_bytes"], one["response_bytes"])
+        assert one["server"] is not None
         seen.setdefault(one["client"], []).append(told)
     return seen
 

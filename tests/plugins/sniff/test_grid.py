@@ -22,15 +22,23 @@ def test_as_wide_as_it_likes() -> None:
 
 def test_texts_are_shortened_the_longest_first() -> None:
     assert [line.rstrip() for line in grid(COLUMNS, ROWS, 50)] == [
-        "topic            records  time  about",
-        "orders             1,234        a text that is no…",
-        "a-topic-with-a…        5        b",
+        "topic               records  time  about",
+        "orders                1,234        a text that is…",
+        "a-topic-with-a-lo…        5        b",
     ]
 
 
 def test_then_columns_are_left_out() -> None:
     assert grid(COLUMNS, ROWS, 16) == ["topic   records", "orders    1,234", "a-top…        5"]
     assert [line.rstrip() for line in grid(COLUMNS, ROWS, 3)] == ["to…", "or…", "a-…"]
+
+
+def test_what_a_row_is_about_is_told_before_numbers_are() -> None:
+    columns = (Column("endpoint"), *(Column(f"number {at}", ColumnKind.NUMBER) for at in range(5)))
+    assert grid(columns, [("192.0.2.128:6379", 1, 2, 3, 4, 5)], 65) == [
+        "endpoint          number 0  number 1  number 2  number 3",
+        "192.0.2.128:6379         1         2         3         4",
+    ]
 
 
 def test_without_rows_there_is_a_header() -> None:

@@ -61,6 +61,23 @@ def test_a_whole_connection(tmp_path: Path) -> None:
     assert one.lines == 7
 
 
+def test_a_server_may_turn_out_later(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    one = recorder(path)
+    link = Link(1, LINK.client)
+    one.opened(link, 1.0)
+    one.data(link, True, b"GET a\n", 1.5)
+    link.server = LINK.server
+    one.data(link, False, b"OK b\n", 1.75)
+    one.data(link, False, b"OK c\n", 1.75)
+    one.close()
+    assert written(path)[3:] == [
+        {"at": 1.75, "connection": 1, "server": "192.0.2.2:7777"},
+        {"at": 1.75, "connection": 1, "from": "server", "text": "OK b\n"},
+        {"at": 1.75, "connection": 1, "from": "server", "text": "OK c\n"},
+    ]
+
+
 def test_what_passes_may_be_secret(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     recorder(path).close()

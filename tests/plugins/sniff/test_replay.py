@@ -79,8 +79,8 @@ OPEN = {"at": 1, "connection": 1, "open": {"client": "192.0.2.1:1", "server": No
     ([HEADER, {"at": 1, "connection": 1, "close": True}], r"2: connection 1 was not opened"),
     ([HEADER, OPEN, OPEN], r"3: connection 1 is open already, or has no ends"),
     ([HEADER, {**OPEN, "open": 1}], r"2: connection 1 is open already, or has no ends"),
-    ([HEADER, OPEN, {"at": 1, "connection": 1}], r"3: a line has from, eof, lost or close"),
-    ([HEADER, OPEN, {"at": 1, "connection": 1, "from": "client"}], r"3: a line has from, eof, lost or close"),
+    ([HEADER, OPEN, {"at": 1, "connection": 1}], r"3: a line has server, from, eof, lost or close"),
+    ([HEADER, OPEN, {"at": 1, "connection": 1, "from": "client"}], r"3: a line has server, from, eof, lost or close"),
     ([HEADER, 1], r"2: a line is to be a JSON object"),
 ])  # fmt: skip
 def test_recordings_that_are_damaged(lines: list[object], problem: str, tmp_path: Path) -> None:
@@ -97,6 +97,16 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
         play(ReplaySource(str(path)))
     with pytest.raises(L4ProxyError, match="/nowhere: No such file or directory"):
         play(ReplaySource("/nowhere"))
+
+
+def test_a_server_that_turned_out_later(tmp_path: Path) -> None:
+    says = [("client", "GET a\nGET b\n"), ("server", "OK 1\n")]
+    said = [{"at": 1, "connection": 1, "from": side, "text": text} for side, text in says]
+    known = {"at": 1, "connection": 1, "server": "192.0.2.2:7777"}
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in (HEADER, OPEN, said[0], known, said[1])) + "\n")
+    _, seen = play(ReplaySource(str(path)))
+    assert [json_of(one, "word")["server"] for one in seen.exchanges] == ["192.0.2.2:7777"]
 
 
 def test_connections_that_were_not_closed_are_closed(tmp_path: Path) -> None:
