@@ -57,7 +57,7 @@ goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -166,6 +166,12 @@ class MessageFilter(Generic[C, Q, R]):
     def wanted(cls, config: C) -> frozenset[str] | None:
         """``wants``, where it depends on the options."""
         return cls.wants
+
+    @classmethod
+    def renames(cls, config: C) -> Mapping[str, str]:
+        """Kinds of requests of which this filter makes others: ``{"OPS-FLUSH": "FLUSHALL"}``. Filters behind it that
+        want the other kind see those, too."""
+        return {}
 
     def on_connect(self) -> None:
         """A client has connected. Once, before its first request."""

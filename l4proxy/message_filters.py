@@ -28,13 +28,14 @@ class MessageFilterUse:
     """One place in the list: a message filter class with its options and what its connections share."""
 
     __slots__ = ("bypass", "cancels", "closes", "cls", "config", "connects", "name", "reads_requests",
-                 "reads_responses", "shared", "stats", "wants")  # fmt: skip
+                 "reads_responses", "renames", "shared", "stats", "wants")  # fmt: skip
 
     def __init__(self, use: Use, server: Server) -> None:
         self.cls: type[MessageFilter[Any, Any, Any]] = use.cls
         self.config = use.config
         self.name = self.cls.name
         self.wants = self.cls.wanted(use.config)
+        self.renames = self.cls.renames(use.config)
         self.bypass = use.on_error == "bypass"
         self.stats = server.stats.group(FilterStats, filter=f"{self.cls.protocol}.{self.name}")
         self.shared = self.cls.provision(use.config, server)
@@ -64,6 +65,7 @@ class MessageFilters:
         not."""
         try:
             self.uses = [self._make(use) for use in uses]
+            _pass_names_on(self.uses)
         except Exception:
             self.cleanup()
             raise
@@ -113,3 +115,12 @@ class MessageFilters:
     def cleanup(self) -> None:
         for use in self._made:
             use.cls.cleanup(use.shared)
+
+
+def _pass_names_on(uses: Sequence[MessageFilterUse]) -> None:
+    """Who wants a kind of requests is to see those, too, of which filters in front of it make that kind."""
+    made_of: dict[str, str] = {}
+    for use in uses:
+        if use.wants is not None:
+            use.wants |= {kind for kind, other in made_of.items() if other in use.wants}
+        made_of |= {kind: made_of.get(other, other) for kind, other in use.renames.items()}

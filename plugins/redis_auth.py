@@ -106,9 +106,10 @@ class RedisAuth(RedisFilter[RedisAuthConfig]):
 
         { use = "auth", users = [{ name = "app", password = { env = "PW" }, rules = "~app:* +@all -@dangerous" }] }
 
-    Users and rules are those of Redis' access control lists, also from its files; their meaning is the server's. The
-    proxy itself logs in to the servers as the `username` of `redis_proxy` says, or not at all. Access logs know the
-    user as `%FILTER_STATE(redis:user)%`.
+    Users and rules are those of Redis' access control lists, also from its files; their meaning is the server's, but
+    that scripts are judged by the keys they name, and not by what they do: `-@scripting` keeps users from them. Files
+    are read again at a reload, and then hold for connections that begin. The proxy itself logs in to the servers as the
+    `username` of `redis_proxy` says, or not at all. Access logs know the user as `%FILTER_STATE(redis:user)%`.
     """
 
     name = "auth"
@@ -126,7 +127,7 @@ class RedisAuth(RedisFilter[RedisAuthConfig]):
         self.conn.state["redis:user"] = user.name if user is not None else ""
 
     def on_request(self, request: RedisRequest) -> RedisRequest | None:
-        special: Callable[[RedisAuth, RedisRequest], RedisRequest | None] | None = self._SPECIAL.get(request.kind)
+        special: Callable[[RedisAuth, RedisRequest], RedisRequest | None] | None = self._SPECIAL.get(request.name)
         if special is not None:
             return special(self, request)
         user = self._user
@@ -134,7 +135,7 @@ class RedisAuth(RedisFilter[RedisAuthConfig]):
             self._deny(request, "noauth", NO_AUTH)
         elif refusal := user.refusal(request.arguments):
             self._deny(request, refusal, _why(refusal, request))
-        elif request.kind == "ACL" and request.command.name == "ACL|WHOAMI":
+        elif request.name == "ACL" and request.command.name == "ACL|WHOAMI":
             self.reply(request, RedisResponse(user.name.encode()))
         else:
             return request
@@ -193,7 +194,7 @@ class RedisAuth(RedisFilter[RedisAuthConfig]):
 def _why(refusal: str, request: RedisRequest) -> str:
     """In the server's words. It looks first at whether a command can have so many arguments."""
     command = request.command
-    name = (command.name or request.kind).lower()
+    name = (command.name or request.name).lower()
     if not command.fits(len(request.arguments)):
         return f"ERR wrong number of arguments for '{name}' command"
     if refusal == "key":

@@ -28,6 +28,7 @@ SWITCHES = {
     "monitor": ("MONITOR",),
     "migrate": ("MIGRATE", "RESTORE", "RESTORE-ASKING"),
     "swap": ("SWAPDB",),
+    "scripts": ("EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO", "FUNCTION", "SCRIPT"),
 }
 
 
@@ -57,6 +58,8 @@ class RedisBlockConfig:
     """Block MIGRATE and RESTORE."""
     swap: bool = True
     """Block SWAPDB."""
+    scripts: bool = False
+    """Block EVAL, FCALL and their kin. No filter sees what a script does, and it can do FLUSHALL, KEYS ..."""
     commands: tuple[str, ...] = ()
     """Block these, too: `["GETSET", "CLIENT|KILL"]`."""
     allow: tuple[str, ...] = ("ACL|WHOAMI", "ACL|CAT", "ACL|GENPASS")
@@ -107,8 +110,8 @@ class RedisBlock(RedisFilter[RedisBlockConfig]):
         return frozenset(name.partition("|")[0] for name in config.blocked())
 
     def on_request(self, request: RedisRequest) -> RedisRequest | None:
-        name = request.command.name or request.kind
-        either = {request.kind, name}
+        name = request.command.name or request.name
+        either = {request.kind, request.name, name}
         if either & self.shared.allowed or not either & self.shared.blocked:
             return request
         self.shared.stats.blocked_total.add(name)

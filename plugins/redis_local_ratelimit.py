@@ -86,7 +86,7 @@ class RedisLocalRatelimit(RedisFilter[RedisLocalRatelimitConfig]):
             case "user":
                 return str(self.conn.state.get("redis:user", "")).encode()[:128]
             case "command":
-                return request.kind.encode("latin-1")[:128]
+                return request.name.encode("latin-1", "replace")[:128]
             case "key_prefix":
                 return key.partition(self.config.delimiter.encode())[0][:128]
         return b""

@@ -33,8 +33,9 @@ class RedisRename(RedisFilter[RedisRenameConfig]):
 
         { use = "rename", commands = { OPS-FLUSH = "FLUSHALL", FLUSHALL = "" } }
 
-    Also for servers that have renamed some themselves (`rename-command`): `{ CONFIG = "b840fc02" }`. Commands inside of
-    a transaction are renamed, too; those in scripts are not.
+    Also for servers that have renamed some themselves (`rename-command`): `{ CONFIG = "b840fc02" }`. Filters in front
+    of this one see the names that clients say, and those behind it the others. Commands inside of a transaction are
+    renamed, too; those in scripts are not.
     """
 
     name = "rename"
@@ -43,6 +44,10 @@ class RedisRename(RedisFilter[RedisRenameConfig]):
     @classmethod
     def provision(cls, config: RedisRenameConfig, server: Any) -> dict[str, str]:
         return config.names()
+
+    @classmethod
+    def renames(cls, config: RedisRenameConfig) -> dict[str, str]:
+        return {name: other.upper() for name, other in config.names().items() if other}
 
     @classmethod
     def wanted(cls, config: RedisRenameConfig) -> frozenset[str]:

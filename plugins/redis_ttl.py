@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from l4proxy.config.types import Duration, Percent, Range
 from l4proxy.hookspecs import Register, hookimpl
 from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
-from l4proxy.protocols.redis.values import Simple
+from l4proxy.protocols.redis.values import Simple, Value
 from l4proxy.stats import Stats, counter
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["RedisTtl", "RedisTtlConfig", "TtlRule"]
 
 NEVER = Duration(0.0)
+_ENDS = frozenset(("EXEC", "DISCARD", "RESET"))
+"""What ends a transaction."""
 Words = tuple[bytes, ...]
+_is_number = re.compile(rb"-?[0-9]{1,19}").fullmatch
 _SCALE = {b"EX": 1.0, b"PX": 0.001}
 _POINT = {b"EXAT": 1.0, b"PXAT": 0.001}
 
@@ -78,8 +82,8 @@ class RedisTtl(RedisFilter[RedisTtlConfig]):
         { use = "ttl", rules = [{ prefix = "session:", default = "1h", max = "1d", jitter = 10 }, { max = "30d" }] }
 
     `SET`, `SETNX`, `SETEX`, `PSETEX`, `GETSET` and `GETEX` are given the time in the same step, `EXPIRE` and its kin
-    are bounded, and `PERSIST` is refused where there is a `max`. Keys of other types, and those of `MSET`, get a time
-    only when the client gives them one."""
+    are bounded, and `PERSIST` is refused where there is a `max`. Keys that come to be in another way (`INCR`, `MSET`,
+    other types, scripts, `SET` with `KEEPTTL`) get a time only when the client gives them one."""
 
     name = "ttl"
     shared: Shared
@@ -90,19 +94,25 @@ class RedisTtl(RedisFilter[RedisTtlConfig]):
 
     @classmethod
     def wanted(cls, config: RedisTtlConfig) -> frozenset[str]:
-        return frozenset(cls._CHANGES)
+        return frozenset(cls._CHANGES) | _ENDS
+
+    def on_connect(self) -> None:
+        self._queued: set[int] = set()
+        """Places of ``SETNX`` in a transaction."""
 
     def on_request(self, request: RedisRequest) -> RedisRequest | None:
         words = request.arguments
         rule = self.shared.find(words[1]) if len(words) > 1 else None
         if rule is None:
             return request
-        changed = self._CHANGES[request.kind](self, rule, words)
+        change = self._CHANGES.get(request.name) or self._CHANGES[request.kind]
+        changed = change(self, rule, words)
         if changed is None:
             self.shared.stats.refused_total += 1
             self.reply(request, RedisResponse.error("ERR this key may not live for ever (ttl)"))
             return None
         if changed != words:
+            request.state["ttl:setnx"] = change is self._CHANGES["SETNX"]
             request.arguments = changed
         return request
 
@@ -110,10 +120,15 @@ class RedisTtl(RedisFilter[RedisTtlConfig]):
         """``SETNX`` was sent as ``SET ... NX``, which says it in other words."""
         request = response.request
         assert isinstance(request, RedisRequest)
-        if request.kind == "SETNX" and request.changed and not response.is_error:
-            value = response.value
-            if value is None or value == Simple(b"OK"):
-                response.value = 0 if value is None else 1
+        if request.name in _ENDS:
+            queued, self._queued = self._queued, set()
+            if queued and response.complete and isinstance(values := response.value, list):
+                response.value = [_of_setnx(value) if at in queued else value for at, value in enumerate(values)]
+        elif request.state.get("ttl:setnx") and response.complete:
+            if response.value == Simple(b"QUEUED"):
+                self._queued.add(request.queued)
+            elif not response.is_error:
+                response.value = _of_setnx(response.value)
         return response
 
     # Commands. Each returns its new arguments, or None where it may not be done.
@@ -173,15 +188,19 @@ class RedisTtl(RedisFilter[RedisTtlConfig]):
 
     def _bound(self, rule: TtlRule, words: Words, at: int, unit: bytes) -> Words:
         """The time behind the word at ``at`` is at most the rule's."""
-        try:
-            given = float(int(words[at + 1]))
-        except (IndexError, ValueError):
+        if len(words) <= at + 1 or not _is_number(words[at + 1]):
             return words  # the server says what is wrong with it
+        given = int(words[at + 1])
         longest = rule.max + (time.time() if unit in _POINT else 0)
         if not rule.max or given * (_SCALE | _POINT)[unit] <= longest:
             return words
         self.shared.stats.shortened_total += 1
         return (*words[: at + 1], b"%d" % int(longest / (_SCALE | _POINT)[unit]), *words[at + 2 :])
+
+
+def _of_setnx(value: Value) -> Value:
+    """What ``SETNX`` would have said."""
+    return 0 if value is None else 1 if value == Simple(b"OK") else value
 
 
 @hookimpl

@@ -99,6 +99,25 @@ def test_what_is_wanted_may_depend_on_the_options(server: Any) -> None:
     assert not filters.wants("GET")
 
 
+def test_who_wants_a_kind_sees_what_becomes_it(server: Any) -> None:
+    class Renames(LineFilter[NoConfig]):
+        name = "renames"
+        wants = frozenset({"SPEAK"})
+
+        @classmethod
+        def renames(cls, config: NoConfig) -> dict[str, str]:
+            return {"SPEAK": "SAY", "SAY": "GET"}
+
+    class Wants(LineFilter[NoConfig]):
+        name = "wants"
+        wants = frozenset({"SAY"})
+
+    filters = MessageFilters("line", [use(Wants), use(Renames), use(Wants), use(Renames)], server)
+    assert [one.wants for one in filters.uses if one.name == "wants"] == [{"SAY"}, {"SAY", "SPEAK"}]
+    assert filters.wants("SPEAK")
+    assert not filters.wants("GET")
+
+
 def test_a_variant_is_the_list_with_other_filters(server: Any) -> None:
     one, two, three = (type(name, (Plain,), {"name": name}) for name in ("one", "two", "three"))
     filters = MessageFilters("line", [use(one), use(two), use(one)], server)

@@ -41,6 +41,8 @@ class Front:
         """Requests that came through."""
         self._begin: tuple[int, int] | None = None
         """Where the transaction under way has begun: these two, then."""
+        self._queued = 0
+        """Commands in it that have come through."""
         self._taking = False
         self._chain: OrderedMessageChain[RedisRequest, RedisResponse] = OrderedMessageChain(
             filters,
@@ -68,7 +70,7 @@ class Front:
             while self._waiting and not self._chain.ended:
                 if not self._under_way and not self._is_wanted(self._waiting[0]):
                     run = self._waiting.popleft()
-                    self._note(run[0].name, self._last, self._forwarded)
+                    self._note(run[0].name, self._last, self._forwarded, run[1])
                     self._session.accept(run)
                 elif self._under_way or self._session.is_idle:
                     self._take_requests()
@@ -106,13 +108,16 @@ class Front:
             request.aborted = True
             head, raw = session.hub.table.inline_head([b"DISCARD"]), DISCARD
         self._forwarded += 1
+        if self._begin is not None:
+            request.queued = self._queued
         self._note(head.name, request.number, self._forwarded)
         session.accept((head, 1, raw, request), more=self._taking)
 
-    def _note(self, name: str, number: int, forwarded: int) -> None:
-        """A command has come through: does a transaction begin, or end?"""
+    def _note(self, name: str, number: int, forwarded: int, count: int = 1) -> None:
+        """Commands have come through: does a transaction begin, or end?"""
+        self._queued += count
         if name == "MULTI" and self._begin is None:
-            self._begin = (number, forwarded)
+            self._begin, self._queued = (number, forwarded), 0
         elif name in ("EXEC", "DISCARD", "RESET"):
             self._begin = None
 

@@ -19,7 +19,8 @@ C = TypeVar("C")
 class RedisRequest(Request):
     """A command. ``kind`` is its name in capitals, without a subcommand: ``GET``, ``CONFIG``."""
 
-    __slots__ = ("_arguments", "_raw", "_table", "aborted", "beginning", "collected", "head", "number")
+    __slots__ = ("_arguments", "_raw", "_table", "aborted", "beginning", "collected", "head", "number",
+                 "queued")  # fmt: skip
 
     def __init__(self, head: Head, raw: bytes, table: CommandTable) -> None:
         super().__init__(head.name)
@@ -27,6 +28,9 @@ class RedisRequest(Request):
         self._raw: bytes | None = raw
         self._table = table
         self._arguments: tuple[bytes, ...] | None = None
+        self.queued = -1
+        """Its place among the commands of a transaction, once it has come through all filters: that of its reply in the
+        one to ``EXEC``."""
         # What the front remembers.
         self.number = 0
         self.aborted = False
@@ -44,6 +48,11 @@ class RedisRequest(Request):
     def arguments(self, value: Sequence[bytes]) -> None:
         self._arguments = tuple(value)
         self._raw = None
+
+    @property
+    def name(self) -> str:
+        """What the command is called by now, in capitals: ``kind``, unless a filter in front has renamed it."""
+        return self.kind if self._raw is not None else self.arguments[0].decode("latin-1").upper()
 
     @property
     def raw(self) -> bytes:

@@ -33,6 +33,13 @@ def test_each_is_a_switch(redis_memory: RedisMemory) -> None:
     assert [isinstance(reply, Failure) for reply in replies] == [False, True, False, True, False, True]
 
 
+def test_scripts_pass_unless_they_are_blocked(redis_memory: RedisMemory) -> None:
+    lines = ("EVAL a 0", "EVALSHA b 0", "FCALL c 0", "SCRIPT LOAD d")
+    for scripts in (False, True):
+        client = redis_memory.start(use(RedisBlock, scripts=scripts))
+        assert [isinstance(reply, Failure) for reply in ask(client, redis_memory, *lines)] == [scripts] * 4
+
+
 def test_in_a_transaction(redis_memory: RedisMemory) -> None:
     client = redis_memory.start(use(RedisBlock))
     *_, refused, queued, aborted = ask(client, redis_memory, "MULTI", "INCR a", "FLUSHALL", "INCR b", "EXEC")

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from l4proxy import ConfigError
+from l4proxy.plugins.redis_block import RedisBlock
 from l4proxy.plugins.redis_rename import RedisRename
+from l4proxy.plugins.redis_ttl import RedisTtl
 from l4proxy.testing import use
 from redis_memory import RedisMemory, memory_cluster, redis_memory
 from services.needs import needs
@@ -23,6 +25,27 @@ def test_names(redis_memory: RedisMemory) -> None:
     assert replies[0] == b"0  FLUSHALL"
     assert replies[1] == b"ERR unknown command 'FLUSHALL', with args beginning with: 'a' 'b' "
     assert replies[2:] == [b"0  GET a", b"OK", b"QUEUED", [b"0  GET b"]]
+
+
+def test_filters_behind_see_the_new_name(redis_memory: RedisMemory) -> None:
+    rename = use(RedisRename, commands={"FORGET": "EXPIRE", "WIPE": "FLUSHALL", "CONFIG": "b840fc02"})
+    block, ttl = use(RedisBlock), use(RedisTtl, rules=[{"max": "10s"}])
+    behind = redis_memory.start(rename, block, ttl)
+    behind.send(b"FORGET", b"a", b"100")
+    behind.send(b"WIPE")
+    behind.send(b"CONFIG", b"GET", b"a")
+    redis_memory.serve()
+    blocked = [b"NOPERM FLUSHALL is blocked by this proxy", b"NOPERM B840FC02 is blocked by this proxy"]
+    assert behind.replies() == [b"0  EXPIRE a 10", *blocked]
+
+
+def test_filters_in_front_see_the_old_name(redis_memory: RedisMemory) -> None:
+    rename = use(RedisRename, commands={"WIPE": "FLUSHALL"})
+    client = redis_memory.start(use(RedisBlock), rename)
+    client.send(b"WIPE")
+    client.send(b"FLUSHALL")
+    redis_memory.serve()
+    assert client.replies() == [b"0  FLUSHALL", b"NOPERM FLUSHALL is blocked by this proxy"]
 
 
 @needs("redis-server")

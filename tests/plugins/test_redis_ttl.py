@@ -9,6 +9,8 @@ from l4proxy import ConfigError
 from l4proxy.config.types import Use
 from l4proxy.plugins.redis.proxy import RedisProxy
 from l4proxy.plugins.redis_ttl import RedisTtl
+from l4proxy.protocols.redis.request import encode_command
+from l4proxy.protocols.redis.values import Simple, decode
 from l4proxy.testing import StartProxy, use
 from redis_memory import RedisMemory, memory_cluster, redis_memory
 from services.needs import needs
@@ -43,6 +45,8 @@ RULES = [{"prefix": "s:", "default": "1m", "max": "1h"}, {"prefix": "s:free:"}, 
         ("EXPIREAT s:a 9999999999", "EXPIREAT s:a 1003600"),
         ("PEXPIREAT s:a 9999999999999", "PEXPIREAT s:a 1003600000"),
         ("EXPIRE s:a x", "EXPIRE s:a x"),
+        ("EXPIRE s:a 1_000_000", "EXPIRE s:a 1_000_000"),
+        pytest.param("EXPIRE s:a " + "9" * 400, "EXPIRE s:a " + "9" * 400, id="a very large number"),
         ("SET s:a", "SET s:a"),
         ("PERSIST other", "PERSIST other"),
         ("GETEX other PERSIST", "GETEX other PERSIST"),
@@ -90,6 +94,14 @@ def test_replies_stay_what_they_are(proxy: StartProxy, redis: RedisServer) -> No
         assert client.ask("GETSET", "test_ttl:b", "3") is None
         for key in ("test_ttl:a", "test_ttl:b"):
             assert 55 <= client.ask("TTL", key) <= 60
+        client.ask("DEL", "test_ttl:a", "test_ttl:b")
+        for end, expected in (("DISCARD", Simple(b"OK")), ("EXEC", [Simple(b"OK"), None, 1, Simple(b"OK"), 0])):
+            commands = ["MULTI", "SET other 1", "GET test_ttl:a", "SETNX test_ttl:a 1", "SET other 2",
+                        "SETNX test_ttl:a 2", end]  # fmt: skip
+            client.send(b"".join(encode_command(*command.encode().split()) for command in commands))
+            assert [decode(client.reply())[0] for _ in commands][-1] == expected
+        assert 55 <= client.ask("TTL", "test_ttl:a") <= 60
+        client.ask("DEL", "other", "test_ttl:a")
 
 
 @pytest.mark.parametrize(
