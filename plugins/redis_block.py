@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisBlock", "RedisBlockConfig"]
 
 SWITCHES = {
-    "flush": ("FLUSHALL", "FLUSHDB"),
+    "flush": ("FLUSHALL", "FLUSHDB", "CLUSTER|FLUSHSLOT"),
     "config": ("CONFIG",),
     "debug": ("DEBUG",),
     "keys": ("KEYS",),
@@ -35,7 +35,7 @@ SWITCHES = {
 @dataclass(frozen=True, slots=True)
 class RedisBlockConfig:
     flush: bool = True
-    """Block FLUSHALL and FLUSHDB."""
+    """Block FLUSHALL, FLUSHDB and CLUSTER FLUSHSLOT."""
     config: bool = True
     """Block CONFIG."""
     debug: bool = True

@@ -23,6 +23,7 @@ pytest_plugins = [
     "services.redis",
     "services.redis_cluster",
     "services.redis_replicas",
+    "services.valkey",
 ]
 
 

@@ -3,7 +3,12 @@
     redis-server --port 7000 --save '' &
     python contrib/redis/write_command_table.py 127.0.0.1:7000 > protocols/redis/command_data.py
 
-A server of a later version only adds to the table: give it the newest one that there is.
+And ``valkey_command_data.py`` from what a Valkey server has beyond these: other commands, and more arguments.
+
+    valkey-server --port 7001 --save '' &
+    python contrib/redis/write_command_table.py 127.0.0.1:7001 --beyond > protocols/redis/valkey_command_data.py
+
+A server of a later version only adds to a table: give it the newest one that there is.
 """
 
 from __future__ import annotations
@@ -13,11 +18,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from l4proxy.protocols.redis.command_data import COMMANDS
 from l4proxy.protocols.redis.values import Incomplete, decode
 
 HEADER = '''"""Commands as a server says that they are. Written by ``contrib/redis/write_command_table.py``; not edited.
 
-Redis {version}. Each row: arity, flags, categories, key specifications (``keys.py`` says how they read), tips, since.
+{version}. Each row: arity, flags, categories, key specifications (``keys.py`` says how they read), tips, since.
 """
 
 from __future__ import annotations
@@ -25,22 +31,25 @@ from __future__ import annotations
 # ruff: noqa: E501
 # fmt: off
 
-__all__ = ["COMMANDS"]
+__all__ = ["{table}"]
 
-COMMANDS: dict[str, tuple[int, str, str, str, str, str]] = {{'''
+{table}: dict[str, tuple[int, str, str, str, str, str]] = {{'''
 
 
-def main(address: str) -> int:
+def main(address: str, *options: str) -> int:
+    beyond = options == ("--beyond",)
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port))) as server:
         info, commands, docs = (ask(server, words) for words in (b"INFO server", b"COMMAND", b"COMMAND DOCS"))
-    version = next(line.partition(":")[2] for line in info.decode().split("\r\n") if line.startswith("redis_version"))
+    about = dict(line.split(":", 1) for line in info.decode().split("\r\n") if ":" in line)
+    server_name = about.get("server_name", "redis")
+    version = f"{server_name.capitalize()} {about[f'{server_name}_version']}"
     since = {name.decode().upper(): text for name, text in versions(docs)}
-    print(HEADER.format(version=version))
+    print(HEADER.format(version=version, table="BEYOND" if beyond else "COMMANDS"))
     for name, row in sorted(row for command in commands for row in rows(command)):
-        print(
-            f"    {quoted(name)}: ({', '.join([str(row[0]), *map(quoted, row[1:])])}, {quoted(since.get(name, ''))}),"
-        )
+        if not (beyond and name in COMMANDS and COMMANDS[name][0] == row[0]):
+            values = [str(row[0]), *map(quoted, row[1:]), quoted(since.get(name, ""))]
+            print(f"    {quoted(name)}: ({', '.join(values)}),")
     print("}")
     return 0
 

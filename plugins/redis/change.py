@@ -34,9 +34,10 @@ class Change(NamedTuple):
         if isinstance(value, Failure):
             return info
         told = dict(line.split(b":", 1) for line in value.split(b"\r\n") if b":" in line)
+        name = told.get(b"server_name", b"redis")  # Valkey
         fields: list[tuple[bytes, Value]] = [
-            (b"server", b"redis"),
-            (b"version", told.get(b"redis_version", b"unknown")),
+            (b"server", name),
+            (b"version", told.get(name + b"_version", b"unknown")),
             (b"proto", self.identity.protocol),
             (b"id", 0),
             (b"mode", told.get(b"redis_mode", b"standalone")),

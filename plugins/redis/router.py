@@ -93,7 +93,7 @@ class Route(NamedTuple):
         return key if self.instead is None else self.instead + key[len(self.prefix) :]
 
 
-_ONE_WILL_DO = frozenset(("PING", "WAIT"))
+_ONE_WILL_DO = frozenset(("CLIENT|SETINFO", "PING", "WAIT"))
 """What is for all shards by the server's word, and is not worth it."""
 
 

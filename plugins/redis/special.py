@@ -37,7 +37,10 @@ __all__ = ["HANDLERS", "PLAIN_AFTER_ALL", "STAYS", "Handler", "pass_on", "reques
 Handler: TypeAlias = "Callable[[Session, Treatment, Task], None]"
 INFO = encode_command(b"INFO")
 PING = encode_command(b"PING")
-STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"GETREDIR", b"NO-EVICT", b"NO-TOUCH"))
+NO_CAPABILITY = encode_command(b"CLIENT", b"CAPA", b"none")
+"""A server (Valkey) knows no such one, and says OK; one that does not know the command says so."""
+STAYS = frozenset((b"ID", b"INFO", b"TRACKING", b"TRACKINGINFO", b"CACHING", b"GETREDIR", b"NO-EVICT", b"NO-TOUCH",
+                   b"IMPORT-SOURCE"))  # fmt: skip
 """Subcommands of ``CLIENT`` that mean the connection they are sent on, or leave something behind."""
 _IDENTITY = (Role.SELECT, Role.AUTH, Role.HELLO, Role.READONLY)
 
@@ -258,6 +261,8 @@ def client(session: Session, treatment: Treatment, run: Task) -> None:
         if is_client_name(words[2]):
             session.name = words[2]
         session.reply(run, OK if is_client_name(words[2]) else BAD_NAME)
+    elif subcommand == b"CAPA" and len(words) > 2:  # that the client follows -REDIRECT, which would lead it past us
+        pass_on(session, treatment, (run[0], 1, NO_CAPABILITY, *run[3:]))
     elif subcommand == b"GETNAME" and len(words) == 2:
         session.done()
         session.reply(run, encode(session.name or None, session.identity.protocol))

@@ -1,8 +1,9 @@
 """What each command is: its arity, its flags, where its keys stand, how a cluster is to be asked.
 
-The table is data (``command_data``), written by ``contrib/redis/write_command_table.py`` from what a server says of its
-own commands (``COMMAND``). Modules, and servers newer than that one, have more: `CommandTable` takes them in, and what
-it does not know is a command all the same, only one of which nothing is known.
+The table is data (``command_data``, and ``valkey_command_data`` for what Valkey has beyond Redis), written by
+``contrib/redis/write_command_table.py`` from what a server says of its own commands (``COMMAND``). Modules, and servers
+newer than these, have more: `CommandTable` takes them in, and what it does not know is a command all the same, only one
+of which nothing is known.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.command_data import COMMANDS
 from l4proxy.protocols.redis.keys import KeySpec, find_keys, read_key_specs
+from l4proxy.protocols.redis.valkey_command_data import BEYOND
 
 __all__ = ["BUILT_IN", "Command", "CommandTable", "Head", "Row", "check_names"]
 
@@ -25,8 +27,9 @@ _HTTP = ("POST", "HOST:")
 """What a browser sends first that was led here, by a page that wants to make it speak Redis. The server looks for the
 same two words."""
 
+_ROWS = {**COMMANDS, **BEYOND}
 Row: TypeAlias = tuple[int, str, str, str, str, str]
-"""Of ``command_data``: arity, flags, categories, key specifications, tips, and the version that brought it."""
+"""Of ``_ROWS``: arity, flags, categories, key specifications, tips, and the version that brought it."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ def check_names(option: str, names: Iterable[str]) -> None:
     """Raises ValueError for a name that no command has, and that is nearly one's (``flushal``, ``CONFIG GET``). All
     others may be a module's."""
     for at, name in enumerate(names):
-        if name.upper() not in COMMANDS and "." not in name:
-            for near in difflib.get_close_matches(name.upper(), COMMANDS, n=1, cutoff=0.8):
+        if name.upper() not in _ROWS and "." not in name:
+            for near in difflib.get_close_matches(name.upper(), _ROWS, n=1, cutoff=0.8):
                 raise ValueError(f"{option}[{at}]: there is no command {name!r} (did you mean {near!r}?)")
 
 
@@ -126,7 +129,7 @@ class CommandTable:
     def find(self, name: str) -> Command | None:
         """By its name, in capitals; ``CONFIG|GET`` is a subcommand. None: it is not known."""
         command = self._commands.get(name)
-        if command is None and name in COMMANDS:
+        if command is None and name in _ROWS:
             command = self._commands[name] = _command(name)
         return command
 
@@ -141,7 +144,7 @@ class CommandTable:
 
     def __iter__(self) -> Iterator[Command]:
         """All commands, without subcommands."""
-        for name in dict.fromkeys((*COMMANDS, *self._commands)):
+        for name in dict.fromkeys((*_ROWS, *self._commands)):
             if "|" not in name and (command := self.find(name)) is not None:
                 yield command
 
@@ -174,9 +177,9 @@ def _text(name: bytes) -> str:
 
 @cache
 def _command(name: str) -> Command:
-    arity, flags, categories, keys, tips, since = COMMANDS[name]
+    arity, flags, categories, keys, tips, since = _ROWS[name]
     said = dict(tip.split(":") for tip in tips.split() if ":" in tip)
-    subcommands = {sub: _command(sub) for sub in COMMANDS if sub.startswith(f"{name}|")}
+    subcommands = {sub: _command(sub) for sub in _ROWS if sub.startswith(f"{name}|")}
     return Command(
         name,
         arity,

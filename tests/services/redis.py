@@ -102,10 +102,10 @@ class RedisConnection:
 
 
 @contextlib.contextmanager
-def redis_server(directory: Path, *options: str, port: int = 0) -> Iterator[RedisServer]:
+def redis_server(directory: Path, *options: str, port: int = 0, make: str = "redis-server") -> Iterator[RedisServer]:
     """A running server of its own. ``options`` are as on its command line."""
     server = RedisServer(HOST, port or free_port(), directory / "redis.sock")
-    argv = [program("redis-server"), "--bind", HOST, "--port", str(server.port), "--unixsocket", str(server.path)]
+    argv = [program(make), "--bind", HOST, "--port", str(server.port), "--unixsocket", str(server.path)]
     argv += ["--dir", str(directory), "--save", "", "--appendonly", "no", *options]
     with running(argv, log=directory / "log", ready=lambda: accepts(server.port)):
         yield server

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from services.needs import program
 from services.process import HOST, accepts, free_port, running
@@ -30,6 +31,8 @@ def wait_for(what: str, met: Callable[[], object]) -> None:
 
 class RedisServers:
     """On ``ports`` of their own, each with a directory below ``directory``."""
+
+    make: ClassVar[str] = "redis-server"
 
     def __init__(self, directory: Path, count: int) -> None:
         self._directory = directory
@@ -59,7 +62,7 @@ class RedisServers:
 
     def _run(self, port: int, options: Sequence[str]) -> None:
         stack = self._stacks[port] = contextlib.ExitStack()
-        argv = [program("redis-server"), *options]
+        argv = [program(self.make), *options]
         log = self._home(port) / "log"
         self._processes[port] = stack.enter_context(running(argv, log=log, ready=lambda: accepts(port)))
 

@@ -18,6 +18,7 @@ from source_tree import ROOT
 
 SCRIPT = ROOT / "contrib/redis/write_command_table.py"
 TABLE = ROOT / "protocols/redis/command_data.py"
+BEYOND = ROOT / "protocols/redis/valkey_command_data.py"
 
 
 @needs("redis-server")
@@ -25,13 +26,28 @@ def test_the_table_is_what_the_server_says(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the script writes of this server is in the table, which may be of a later one."""
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), redis.address])
+    assert _missing(TABLE, redis, monkeypatch, capsys) == set()
+
+
+@needs("valkey-server")
+def test_the_table_has_what_valkey_has_beyond_redis(
+    valkey_twins: tuple[RedisServer, RedisServer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _missing(BEYOND, valkey_twins[0], monkeypatch, capsys, "--beyond") == set()
+
+
+def _missing(
+    table: Path, server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str
+) -> set[str]:
+    """What the script writes, and is not there."""
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), server.address, *options])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert ended.value.code == 0
     written = set(capsys.readouterr().out.splitlines())
-    table = set(TABLE.read_text().splitlines())
-    assert {line for line in written - table if not line.startswith("Redis ")} == set()
+    return {
+        line for line in written - set(table.read_text().splitlines()) if not re.match("(Redis|Valkey) [0-9]", line)
+    }
 
 
 def test_a_command() -> None:

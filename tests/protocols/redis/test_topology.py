@@ -39,6 +39,18 @@ def test_shards_in_resp2_and_resp3() -> None:
     assert read_shards([Map([(b"slots", [0, 5, 9, 9]), (b"nodes", maps)])]) == expected
 
 
+def test_a_former_primary_is_none_where_another_one_lives() -> None:
+    dead = {**ONE, "health": b"fail", "replication_offset": 900}
+    alive = {**TWO, "role": b"master", "health": b"online", "replication_offset": 100}
+    for nodes in ([dead, alive], [alive, dead]):
+        (shard,) = read_shards([flat(slots=[0, 5], nodes=[flat(**node) for node in nodes])])
+        assert shard.primary == Node("bb", "192.0.2.1", 7002)
+        assert shard.replicas == [Node("aa", "192.0.2.1", 7001, usable=False, dead=True)]
+    back = {**dead, "health": b"online", "replication_offset": 0}
+    (shard,) = read_shards([flat(slots=[0, 5], nodes=[flat(**alive), flat(**back)])])
+    assert shard.primary == Node("bb", "192.0.2.1", 7002)
+
+
 def test_a_port_for_tls_and_a_name() -> None:
     node = flat(**{**ONE, "endpoint": b"one.example", "hostname": b"one.example"}, tls_port=7101)
     (shard,) = read_shards([flat(slots=[], nodes=[node])], tls=True)
