@@ -33,7 +33,7 @@ class Upstream:
     """Requests that wait for a connection; one more is answered with 503."""
     max_connections: Count = 0
     """Connections to one endpoint; 0: as many as the cluster has."""
-    http2: Http2Options = Http2Options()
+    http2: Http2Options = Http2Options(connection_window=Size(16 << 20))
     """HTTP/2 towards endpoints."""
     requests_per_connection: Count = 0
     """Requests that one connection carries before it is closed; 0: any number."""

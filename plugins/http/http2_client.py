@@ -56,7 +56,7 @@ _monotonic = time.monotonic
 class Http2Client(ClientConnection):
     """A connection to an endpoint over HTTP/2."""
 
-    __slots__ = ("_age_timer", "_blocked", "_draining", "_flushing", "_full", "_gone", "_heard_at", "_host",
+    __slots__ = ("_age_timer", "_blocked", "_crowded", "_draining", "_flushing", "_full", "_gone", "_heard_at", "_host",
                  "_limit", "_looked", "_ping_at", "_scheme", "_shared", "_timer", "_upgrades", "codec", "endpoint",
                  "most", "peer", "requests", "requests_seen", "stream")  # fmt: skip
 
@@ -74,6 +74,9 @@ class Http2Client(ClientConnection):
         self._host = host
         self._shared = shared
         self._limit = min(limit or MAX_REQUESTS, MAX_REQUESTS)
+        self._crowded = shared.limits.connection_window >> 2
+        """With more bytes than this that clients do not take, it gets no further requests: slow readers leave no window
+        to the others, who share it. At half of it, it could be shut: so much may be consumed and not given back yet."""
         self.codec = Http2Connection(client=True, limits=shared.limits)
         self.most = min(expected, shared.options.max_concurrent_streams)
         self._scheme = "http" if stream.spliceable else "https"
@@ -102,6 +105,9 @@ class Http2Client(ClientConnection):
     def capacity(self) -> int:
         codec = self.codec
         if self._draining or self._gone or codec.ending:  # the codec knows what is told further behind in a read
+            return 0
+        if codec.withheld > self._crowded:
+            self._full = True
             return 0
         return min(self.most, codec.peer_concurrency) - len(codec.streams) - len(self._upgrades)
 
@@ -312,7 +318,8 @@ class Http2Client(ClientConnection):
         self.stream_over()
 
     def stream_over(self) -> None:
-        """Tell the pool where that makes a difference: the connection was full, or is idle now."""
+        """A stream has ended, or is read again: tell the pool where that makes a difference, because the connection was
+        full, or is idle now."""
         if self._gone:
             return
         active = len(self.codec.streams) + len(self._upgrades)

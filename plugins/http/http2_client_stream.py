@@ -122,6 +122,7 @@ class Http2ClientStream(ClientStream):
         if self.http2 is not None:
             self._connection.codec.release(self.http2)
             self._connection.flush_soon()
+            self._connection.stream_over()
 
     def lose(self, error: StreamError) -> None:
         """The stream is over, and not by us."""

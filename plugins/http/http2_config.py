@@ -25,7 +25,8 @@ class Http2Options:
     max_stream_window: Annotated[Size, Range(1, _MAX_WINDOW)] = Size(1024 * 1024)
     """What that grows to while its reader keeps up."""
     connection_window: Annotated[Size, Range(65535, _MAX_WINDOW)] = Size(1024 * 1024)
-    """The same for all bodies of a connection together: what slow readers can make the proxy hold."""
+    """The same for all bodies of a connection together: what slow readers can make the proxy hold. Towards endpoints:
+    16 MiB, and a connection a quarter of whose window is held gets no further requests."""
     max_continuations: Annotated[int, Range(0, 10_000)] = 16
     """CONTINUATION frames of one header section."""
     settings_timeout: Annotated[Duration, Range(0.1)] = Duration(10.0)

@@ -412,6 +412,12 @@ class Output:
             stream.recv_window += increment
             self._out.append(window_update_frame(stream.id, increment))
 
+    @property
+    def withheld(self) -> int:
+        """Bytes that have come and whose readers are held: the window of the connection is smaller by so much, for all
+        streams."""
+        return self.limits.connection_window - self._recv_window - self._unacked
+
     def hold(self, stream: Http2Stream) -> None:
         """Open the window of a stream no further for now. What the peer may send already may still come."""
         stream.held = True

@@ -419,6 +419,35 @@ def test_a_slow_client_holds_its_own_stream_only() -> None:
     run(conversation)
 
 
+def test_slow_clients_leave_those_of_others_another_connection() -> None:
+    """Two that do not read hold all of the window that a connection has."""
+
+    async def answer(connection: H2Connected, request: Received) -> None:
+        if request.field(":path") == "/large":
+            connection.respond(request)
+            for _ in range(1000):
+                await connection.send_body(request.stream_id, bytes(65536), end=False)
+        else:
+            await reply_ok(connection, request)
+
+    async def conversation() -> None:
+        windows = {"stream_window": "64KiB", "max_stream_window": "64KiB", "connection_window": "128KiB"}
+        async with h2_upstream(answer) as up, through(up, upstream={"http2": windows}) as proxy:
+            async with connect(proxy) as one, connect(proxy) as two, connect(proxy) as other:
+                for slow in (one, two):
+                    slow.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+                await until(lambda: len(up.seen) == 2)
+                (used,) = [one for one in gc.get_objects() if isinstance(one, Http2Client) and one.active == 2]
+                await until(lambda: used.capacity == 0)
+                while len(up.connections) == 1:  # the window may have opened once more
+                    assert (await other.get()).body == b"ok"
+                for _ in range(20):
+                    assert (await other.get()).body == b"ok"
+            await until(lambda: used.capacity > 0)
+
+    run(conversation)
+
+
 def test_a_slow_upstream_holds_its_own_client_only() -> None:
     async def answer(connection: H2Connected, request: Received) -> None:
         if request.field(":path") != "/large":
