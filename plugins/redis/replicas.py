@@ -68,6 +68,11 @@ class ReplicaWatch:
         """The replicas that may be read from."""
         return [endpoint for endpoint in shard.replicas if self._may_be_read(shard, endpoint)]
 
+    def answers(self, endpoint: Endpoint) -> bool:
+        """Whether a server is there, as far as is known. One that has stopped keeps its connections."""
+        view = self._views.get(endpoint)
+        return view is None or view.missed < MISSED
+
     def latency(self, endpoint: Endpoint) -> float:
         """Seconds until a server answers, as of late."""
         view = self._views.get(endpoint)

@@ -271,9 +271,10 @@ class WatchedTarget(Target):
     def node(self, shard: Shard, client: int) -> tuple[Endpoint | None, bool]:
         if self.watch is None:
             return shard.primary, False
-        present = shard.primary is not None and shard.primary not in self._lost
-        usable = [one for one in self.watch.usable(shard) if one.available and one not in self._lost]
-        return choose_node(shard, usable, self.config.read_policy, self.watch.latency, client, present)
+        primary, watch = shard.primary, self.watch
+        present = primary is not None and primary not in self._lost and watch.answers(primary)
+        usable = [one for one in watch.usable(shard) if one.available and one not in self._lost]
+        return choose_node(shard, usable, self.config.read_policy, watch.latency, client, present)
 
     def close(self) -> None:
         self._closed = True
