@@ -19,7 +19,7 @@ __all__ = ["LineWriter", "Outlet"]
 log = logging.getLogger("l4proxy.access_log")
 
 CLOSE_PATIENCE = 0.25
-"""Seconds for which ``close`` waits for the last lines. A healthy outlet takes a few milliseconds."""
+"""Seconds that a call of the outlet may take while ``close`` waits for it. A healthy one takes a few milliseconds."""
 
 
 class Outlet(Protocol):
@@ -73,6 +73,9 @@ class LineWriter:
         self._reopening = threading.Event()
         self._hurry = threading.Event()
         self._closing = False
+        self._calls = 0
+        self._call = 0
+        """The number of the outlet's call that is under way; 0: none."""
         self._thread: threading.Thread | None = None
 
     def put(self, line: bytes) -> None:
@@ -100,12 +103,18 @@ class LineWriter:
         self._wake()
 
     def close(self) -> None:
-        """Write what waits, then close the outlet. Waits for that, but not for an outlet that is stuck."""
+        """Write what waits, then close the outlet. Waits for that, however late a busy machine comes to it, but not for
+        an outlet that is stuck."""
         self._closing = True
         self._hurry.set()
         self._wake()
-        assert self._thread is not None
-        self._thread.join(CLOSE_PATIENCE)
+        thread = self._thread
+        assert thread is not None
+        while thread.is_alive():
+            call = self._call
+            thread.join(CLOSE_PATIENCE)
+            if call and call == self._call:
+                return
 
     def _wake(self) -> None:
         if self._thread is None:  # only now, so that a proxy that never logs has no thread, and none is lost by a fork
@@ -136,10 +145,14 @@ class LineWriter:
         self._gone += sum(map(len, lines))
 
     def _try(self, action: Callable[[], None]) -> bool:
+        self._calls += 1
+        self._call = self._calls
         try:
             action()
         except OSError as error:
             if times := once_per(60, f"{self.name} {error.errno}"):
                 log.error("%s: %s (%d times)", self.name, error, times)
             return False
+        finally:
+            self._call = 0
         return True

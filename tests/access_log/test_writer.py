@@ -176,3 +176,19 @@ def test_closing_does_not_wait_for_an_outlet_that_is_stuck(setting: Setting, mon
     assert setting.outlet.log == []
     setting.close_and_wait()
     assert setting.outlet.log == [[b"line\n"], "close"]
+
+
+def test_closing_waits_for_a_thread_that_comes_late(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that is busy."""
+    monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 0.001)
+    begin, run = threading.Event(), setting.writer._run
+
+    def run_late() -> None:
+        begin.wait()
+        run()
+
+    monkeypatch.setattr(setting.writer, "_run", run_late)
+    setting.writer.put(b"line\n")
+    threading.Timer(0.1, begin.set).start()
+    setting.writer.close()
+    assert setting.outlet.log == [[b"line\n"], "close"]
