@@ -165,11 +165,6 @@ class DedicatedConnection(ServerConnection):
         return bool(self._channels)
 
     @property
-    def only_subscribed(self) -> bool:
-        """Whether all that the server knows of the client are its subscriptions."""
-        return bool(self._channels) and not (self.multi or self.watching or self.monitoring or self.kept)
-
-    @property
     def blocked(self) -> bool:
         """Whether the server keeps its client waiting, or tells it things unasked: what is given up when it leaves."""
         return (
@@ -291,6 +286,8 @@ class DedicatedConnection(ServerConnection):
         if asked is None or self._is_unasked(begin, asked):
             if asked is None and not self.stateful:
                 raise RemoteProtocolError(f"{begin[:40]!r} was not asked for")
+            if (found := _word(begin)) and found[1] in _ANSWERS:
+                self._count_channel(frame)  # the slot of a channel has gone to another server
             if self.translator is not None:
                 frame = self.translator.unasked(frame, invalidations=(b"", INVALIDATIONS) in self._channels)
             if self.owner is not None and frame:
@@ -333,10 +330,15 @@ class DedicatedConnection(ServerConnection):
 
     def _subscribed(self, frame: bytes, asked: Asked) -> None:
         """An answer to a subscription, of which there is one for each channel."""
+        if asked.count < 0:
+            kind = _ANSWERS[asked.treatment.name.lower().encode()]
+            asked.count = max(1, sum(one == kind for one, _ in self._channels))
+        self._count_channel(frame)
+
+    def _count_channel(self, frame: bytes) -> None:
+        """A subscription has begun or ended."""
         word, channel, *_ = decode(frame)[0]
         kind = _ANSWERS.get(word, b"")
-        if asked.count < 0:
-            asked.count = max(1, sum(one == kind for one, _ in self._channels))
         if word.endswith(b"unsubscribe"):
             self._channels.discard((kind, channel))
         else:

@@ -340,11 +340,33 @@ class RoutedSession(Session):
         self._own_target = plan.target
         return plan.target.pool(self.identity, endpoint), endpoint
 
-    def _uses_own(self, own: DedicatedConnection, treatment: Treatment) -> bool:
+    @property
+    def subscribes_apart(self) -> bool:
         """In RESP3, subscriptions leave the client free to send commands to other servers."""
-        if not own.only_subscribed or self.identity.protocol == 2:
-            return True
-        return treatment.role in (Role.SUBSCRIBE, Role.UNSUBSCRIBE, Role.QUIT, Role.RESET)
+        return self.identity.protocol == 3
+
+    def _cannot_join(self, connection: DedicatedConnection, treatment: Treatment, run: Task) -> bytes:
+        """Channels of ``SSUBSCRIBE`` are where keys would be that are called so."""
+        try:
+            plan = self.hub.router.plan(treatment, run[2])
+        except UpstreamError as error:
+            return of_upstream_error(error)
+        if isinstance(plan, Single) and (not plan.key or plan.shard.primary is connection.endpoint):
+            return b""
+        return plan.data if isinstance(plan, Answer) else CROSS_SLOT
+
+    def subscription_reply(self, asked: Asked, data: bytes, connection: DedicatedConnection) -> None:
+        target = self._own_target
+        if data[:1] == b"-" and target is not None and asked.task is not None:
+            advice = target.advice(data, connection.endpoint)
+            if advice is not None and connection.stateful:
+                data = MOVED_AWAY
+            elif advice is not None and self._tries < MAX_TRIES:
+                self.drop_subscriptions()
+                self._again(asked.task, advice)
+                return
+        self._tries = 0
+        super().subscription_reply(asked, data, connection)
 
     def _send_to_own(self, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
         if self._outstanding:
@@ -442,15 +464,15 @@ class RoutedSession(Session):
             if advice is not None and own.stateful:
                 data = MOVED_AWAY
             elif advice is not None and self._tries < MAX_TRIES:
+                self.drop_own()
                 self._again(asked.task, advice)
                 return
         self._tries = 0
         super().own_reply(asked, data)
 
     def _again(self, task: Task, advice: Advice) -> None:
-        """The server of its own connection has not done the command: another one will."""
+        """The server of a connection of its own has not done the command: another one will."""
         self._elsewhere = advice
-        self.drop_own()
         self._take_up(task, self._own_target if advice.endpoint is None else None)
 
     def not_changed(self, run: Task, error: bytes, by: Endpoint | None = None) -> None:

@@ -10,7 +10,9 @@ A client changes its way only when it has all its replies, so that neither they 
 other. Until then, what it has sent waits in ``_todo``, bounded, because it is not read on then.
 
 What a client says of itself (``SELECT``, ``AUTH``, ``HELLO``) makes it another *identity*, which shares other
-connections. ``special`` has what is done for these, and for all commands that are not plain."""
+connections. ``special`` has what is done for these, and for all commands that are not plain.
+
+In RESP3, subscriptions may be on a third connection, beside the others (``subscriptions``)."""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Receiver, Unheard
 from l4proxy.plugins.redis.replies import TOO_LONG, of_upstream_error
 from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler, request_of, send_to_own
+from l4proxy.plugins.redis.subscriptions import Subscriptions
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.limits import protocol_error
 from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one
@@ -75,9 +78,9 @@ class Session(Receiver):
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
     __slots__ = ("_attention", "_client", "_closely", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
-                 "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_todo", "_todo_size", "_watched",
-                 "_working", "closing", "conn", "draining", "front", "hub", "identity", "mute", "name", "skip",
-                 "waiting")  # fmt: skip
+                 "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_subscriptions", "_todo", "_todo_size",
+                 "_watched", "_working", "closing", "conn", "draining", "front", "hub", "identity", "mute", "name",
+                 "skip", "waiting")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self.hub = hub
@@ -101,6 +104,8 @@ class Session(Receiver):
         self._splitter = RequestSplitter(hub.table, hub.limits)
         self._link: SharedConnection | None = None
         self._own: DedicatedConnection | None = None
+        self._subscriptions: Subscriptions | None = None
+        """Those that are apart from ``_own``."""
         self._outstanding = 0
         """Replies that it waits for on the shared connection."""
         self._todo: deque[Task] = deque()
@@ -243,7 +248,7 @@ class Session(Receiver):
             treatment: Treatment = head.note or self.hub.treatment(head)
             if count > 1 and (self.skip or not treatment.plain):
                 self._split_run()
-            elif self._own is not None and self._uses_own(self._own, treatment):
+            elif self._own is not None and (not count or self._uses_own(self._own, treatment)):
                 self._part_sent = not count
                 if not self._send_to_own(self._own, treatment, run):
                     break
@@ -274,15 +279,26 @@ class Session(Receiver):
     handlers: ClassVar[dict[Role, Handler]] = HANDLERS
 
     def _uses_own(self, own: DedicatedConnection, treatment: Treatment) -> bool:
-        """Whether a command goes to the client's own connection, which it has."""
-        return True
+        """Whether a command goes to the client's own connection, which it has. Subscriptions in a transaction do."""
+        return treatment.role not in SUBSCRIPTIONS or own.multi or not self.subscribes_apart
 
     def _send_to_own(self, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
         return send_to_own(self, own, treatment, run)
 
     def _intercept(self, treatment: Treatment, run: Task) -> Next:
         """Look at a command that goes to no connection of the client's own, before anybody else does."""
-        return Next.GO
+        return Next.GO if self._own is None or not self._own.waiting else Next.WAIT
+
+    @property
+    def subscribes_apart(self) -> bool:
+        """Whether subscriptions have a connection to themselves: where the client may send other commands, and the
+        server would refuse them."""
+        if self.identity.protocol == 2:
+            return False
+        try:
+            return self.hub.pool(self.identity).translates
+        except UpstreamError:
+            return False
 
     def _endpoint(self, treatment: Treatment) -> tuple[Pool, Endpoint | None]:
         """Where the connection of the client's own is made to that the next command needs. Raises UpstreamError."""
@@ -372,6 +388,18 @@ class Session(Receiver):
     def begin_own(self, treatment: Treatment) -> DedicatedConnection | None:
         """What comes next, the command under way first, goes to a connection of the client's own. None: there is none
         to be had, and the client has been told."""
+        own = self._open(treatment)
+        if own is None:
+            return None
+        own.owner = self
+        self._own = own
+        self._slow = True
+        if not own.ready:
+            self._pause(SERVER_FULL)
+        return own
+
+    def _open(self, treatment: Treatment) -> DedicatedConnection | None:
+        """A connection for the command under way. None: the client has been told that there is none."""
         try:
             pool, endpoint = self._endpoint(treatment)
         except UpstreamError as error:
@@ -381,15 +409,10 @@ class Session(Receiver):
         if own.closed:
             self._refuse(own.failure)
             return None
-        own.owner = self
-        self._own = own
-        self._slow = True
         self.hub.stats.dedicated_total.add(treatment.name)
         if own.name != self.name:
             own.name = self.name
             own.send(self.hub.client, encode_command(b"CLIENT", b"SETNAME", self.name), hidden=True)
-        if not own.ready:
-            self._pause(SERVER_FULL)
         return own
 
     def _refuse(self, error: bytes) -> None:
@@ -450,7 +473,9 @@ class Session(Receiver):
 
     def move(self, stream: Stream, size: int) -> bool:
         client = self._client
-        if client is None or client.buffered or self.closing or self.mute or stream.splice_next(client, size) is None:
+        if client is None or client.buffered or self.closing or self.mute or self._subscriptions is not None:
+            return False
+        if stream.splice_next(client, size) is None:
             return False
         self._hurry(self.conn.activity, lambda: stream.moving is not None)
         return True
@@ -483,6 +508,11 @@ class Session(Receiver):
     # Replies from its own connection
 
     def own_reply(self, asked: Asked, data: bytes) -> None:
+        self._give_reply(asked, data)
+        if self._ended and self._own is not None and self._own.blocked:
+            self.finish("client", "eof")
+
+    def _give_reply(self, asked: Asked, data: bytes) -> None:
         data = b"" if self._is_unheard(asked) else data
         if asked.request is None:
             self.give(data)
@@ -490,8 +520,6 @@ class Session(Receiver):
             self.filters.collect(asked.request, data)
         else:
             self.filters.respond(asked.request, data)
-        if self._ended and self._own is not None and self._own.blocked:
-            self.finish("client", "eof")
 
     def _is_unheard(self, asked: Asked) -> bool:
         """Whether the client wants no reply; what answers a subscription it gets all the same."""
@@ -527,15 +555,69 @@ class Session(Receiver):
         if own.cut_off:
             self.broken()
             return
+        self._give_errors(error, missing)
+        if own.stateful or self._part_sent:
+            self.finish("upstream", "state_lost")
+        self._unpause(SERVER_FULL)
+        self._attend()
+
+    def _give_errors(self, error: bytes, missing: list[Asked]) -> None:
         for asked in missing:
             if asked.request is not None:
                 self.filters.respond(asked.request, error)
             elif not self._is_unheard(asked):
                 self.give(error * asked.missing)
-        if own.stateful or self._part_sent:
+
+    # Subscriptions that are apart
+
+    def subscribe(self, treatment: Treatment, run: Task) -> None:
+        """The command under way begins or ends some. All earlier replies are there."""
+        subscriptions = self._subscriptions
+        if subscriptions is None:
+            connection = self._open(treatment)
+            if connection is None:
+                return
+            subscriptions = self._subscriptions = Subscriptions(self, connection, self._send)
+            self._send = subscriptions.write
+        elif refusal := self._cannot_join(subscriptions.connection, treatment, run):
+            self.done()
+            self.reply(run, refusal)
+            return
+        self.skip = False
+        self.waiting = True
+        self.done()
+        subscriptions.subscribe(treatment, run)
+
+    def _cannot_join(self, connection: DedicatedConnection, treatment: Treatment, run: Task) -> bytes:
+        """What is replied to a command that cannot be sent to where other subscriptions are."""
+        return b""
+
+    def subscription_reply(self, asked: Asked, data: bytes, connection: DedicatedConnection) -> None:
+        self._give_reply(asked, data)
+
+    def subscriptions_lost(self, error: bytes, missing: list[Asked]) -> None:
+        """The connection is gone, and with it these replies."""
+        assert self._subscriptions is not None
+        stateful = self._subscriptions.connection.stateful
+        self._give_errors(error, missing)
+        self.drop_subscriptions()
+        if stateful:
             self.finish("upstream", "state_lost")
-        self._unpause(SERVER_FULL)
-        self._attend()
+        else:
+            self.resume()
+
+    def drop_subscriptions(self) -> None:
+        """There are none, or they are of no use any more."""
+        subscriptions, self._subscriptions = self._subscriptions, None
+        if subscriptions is not None:
+            if not self.closing:
+                self._send = subscriptions.send_client
+            connection = subscriptions.connection
+            connection.pool.give_back(connection)
+
+    @property
+    def subscribed_apart(self) -> bool:
+        return self._subscriptions is not None
 
     # What else happens
 
@@ -543,6 +625,8 @@ class Session(Receiver):
         """The client does not read for now, or does again."""
         if self._own is not None:
             self._own.hold_reading(not writable)
+        if self._subscriptions is not None:
+            self._subscriptions.connection.hold_reading(not writable)
         if writable:
             self._excess = 0
             if self._holding is not None:
@@ -612,6 +696,7 @@ class Session(Receiver):
         if self.front is not None:
             self.front.close(reason)
         self.drop_own()
+        self.drop_subscriptions()
         self._leave_link()
 
     def _attend(self) -> None:
@@ -629,7 +714,7 @@ class Session(Receiver):
             self.finish("client", error.code, str(error))
         elif idle and self._ended:
             self.finish("client", "eof")
-        elif idle and self.draining and own is None:
+        elif idle and self.draining and own is None and not self.subscribed_apart:
             self.finish("proxy", "drain")
         else:
             self._slow = bool(todo or self.waiting or own is not None or self.mute or self.skip or self._closely)

@@ -172,6 +172,13 @@ def wait(session: Session, treatment: Treatment, run: Task) -> None:
         own.send(session.hub.ping, PING, hidden=True)
 
 
+def subscribe(session: Session, treatment: Treatment, run: Task) -> None:
+    if session.subscribes_apart:
+        session.subscribe(treatment, run)
+    else:
+        session.begin_own(treatment)
+
+
 def become_another(session: Session, treatment: Treatment, run: Task) -> None:
     """The command is sent to a connection of who the client will then be: it changes nothing there, and its answer is
     the server's own."""
@@ -182,6 +189,9 @@ def become_another(session: Session, treatment: Treatment, run: Task) -> None:
     session.done()
     if change.logs_in and session.hub.logs_in:
         session.reply(run, NO_PASSWORD)
+        return
+    if treatment.role is Role.HELLO and session.subscribed_apart and change.identity.protocol == 2:
+        session.reply(run, NO_HELLO_NOW)
         return
     try:
         pool = session.hub.pool(change.identity)
@@ -290,6 +300,7 @@ def _cannot_be_told(session: Session, words: list[bytes]) -> bool:
 
 def reset(session: Session, treatment: Treatment, run: Task) -> None:
     session.done()
+    session.drop_subscriptions()
     session.become(session.hub.identity)
     session.name = b""
     session.mute = False
@@ -313,8 +324,8 @@ HANDLERS: dict[Role, Handler] = {
     Role.WAIT: wait,
     Role.MULTI: to_own,
     Role.WATCH: to_own,
-    Role.SUBSCRIBE: to_own,
-    Role.UNSUBSCRIBE: to_own,
+    Role.SUBSCRIBE: subscribe,
+    Role.UNSUBSCRIBE: subscribe,
     Role.MONITOR: to_own,
     Role.OWN: to_own,
     Role.SCRIPT: to_own,
@@ -386,7 +397,7 @@ def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment
     refusal = b""
     if change is not None and change.logs_in and session.hub.logs_in:
         refusal = NO_PASSWORD
-    elif change is not None and treatment.role is Role.HELLO and session.hub.config.server_protocol:
+    elif change is not None and treatment.role is Role.HELLO and _must_not_change(session, change):
         refusal = NO_HELLO_NOW
     if refusal:
         session.done()
@@ -403,6 +414,11 @@ def _change_own(session: Session, own: DedicatedConnection, treatment: Treatment
     session.skip = False
     session.done()
     return True
+
+
+def _must_not_change(session: Session, change: Change) -> bool:
+    """Whether what the server says on connections of the client's own would be no more what it is to be."""
+    return bool(session.hub.config.server_protocol) or (session.subscribed_apart and change.identity.protocol == 2)
 
 
 def _client_effect(session: Session, own: DedicatedConnection, data: bytes) -> Callable[[bytes], None]:
