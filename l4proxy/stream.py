@@ -31,6 +31,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from errno import EAGAIN, ECONNABORTED, ECONNRESET
@@ -45,10 +46,16 @@ __all__ = ["Stream"]
 
 log = logging.getLogger("l4proxy.stream")
 
+_cpu_time = time.thread_time
+
 READ_SIZE = 16 * 1024
 """First size of a read. Small, because most connections are idle or carry small messages."""
 READ_SIZE_MAX = 256 * 1024
 """A stream whose reads come back full reads in pieces of up to this size."""
+READ_SIZE_MIN = 1024
+"""One whose pieces are much work reads smaller ones, down to this size."""
+LONG_WORK = 0.005
+"""Seconds of CPU time that one piece may take, as all others wait for them."""
 IOV_LIMIT = 512
 """Pieces that one system call takes; the kernel's own limit is 1024."""
 JOIN_LIMIT = 64 * 1024
@@ -225,8 +232,7 @@ class Stream:
             return
         self.received += size
         if size == self._read_size:
-            self._read_more()
-            on_data(data)
+            self._read_more(data)
         else:
             on_data(data)
             if mask & SOMETHING_BEHIND and not self.closed:
@@ -235,13 +241,26 @@ class Stream:
                 else:
                     self.end()
 
-    def _read_more(self) -> None:
+    def _read_more(self, data: bytes) -> None:
         """A read came back full: larger pieces from now on, or none at all where the kernel can move them."""
         self.rearm()
-        if self._read_size < READ_SIZE_MAX:
-            self._read_size *= 4
-        elif self._splice_sink is not None:
+        if self._read_size == READ_SIZE_MAX and self._splice_sink is not None:
             self._read = splice.Splicer(self, self._splice_sink).read
+        self._hand_on(data)
+
+    def _hand_on(self, data: bytes) -> None:
+        """A large piece, behind which there may be more. How much work it is decides how large the next one is: many
+        small messages keep the loop busy for long, and large ones do not."""
+        size = self._read_size
+        began = _cpu_time()
+        self.on_data(data)
+        took = _cpu_time() - began
+        if self._read_size != size:  # it began anew
+            return
+        if took > LONG_WORK:
+            self._read_size = max(READ_SIZE_MIN, size // 4)
+        elif took < LONG_WORK / 4 and size < READ_SIZE_MAX:
+            self._read_size = size * 4
 
     def has_input(self) -> bool:
         """Bytes wait in the kernel. Asking costs a system call."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l4proxy import stream as stream_module
 from l4proxy.poller import Poller
 from l4proxy.stream import IOV_LIMIT, JOIN_LIMIT, READ_SIZE, SOON_LIMIT, Stream
 from streams import Watched, nonblocking, reset, tcp_pair, turn, turn_until
@@ -79,6 +80,33 @@ def test_full_reads_are_followed_by_others_and_grow(poller: Poller, pair: Pair) 
     assert peer.send(bytes(size)) == size
     turn_until(poller, lambda: watched.stream.received == size)
     assert [len(chunk) for chunk in watched.chunks] == [READ_SIZE, 4 * READ_SIZE, 100]
+
+
+@unix_only
+def test_pieces_that_are_much_work_become_smaller(poller: Poller, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched, peer = pair
+    spent, sent = 0.0, 0
+
+    def on_data(data: bytes) -> None:
+        nonlocal spent
+        spent += len(data) * per_byte
+        watched.chunks.append(data)
+
+    def has_received(size: int) -> bool:
+        return watched.stream.received == size
+
+    watched.stream.on_data = on_data
+    monkeypatch.setattr(stream_module, "_cpu_time", lambda: spent)
+    sizes = []
+    for seconds in (0.019, 0.002):  # for 16 KiB
+        per_byte = seconds / READ_SIZE
+        for _ in range(8):
+            peer.send(bytes(READ_SIZE))
+            sent += READ_SIZE
+            turn_until(poller, partial(has_received, sent))
+        sizes.append(max(map(len, watched.chunks[-4:])))
+        watched.chunks.clear()
+    assert sizes == [READ_SIZE // 4, READ_SIZE]
 
 
 @pytest.mark.parametrize("size", [1, READ_SIZE, 2 * READ_SIZE])

@@ -86,6 +86,7 @@ class TlsStream(Stream):
         on_end: Callable[[ssl.SSLSocket], object] = _nothing,
     ) -> None:
         super().__init__(sock, poller, high)
+        self._read_size = READ_SIZE_MAX
         self._stats = stats
         self._on_end = on_end
         self._encrypt = sock.send
@@ -124,7 +125,10 @@ class TlsStream(Stream):
         if records:
             data = records[0] if len(records) == 1 else b"".join(records)
             self.received += len(data)
-            self.on_data(data)
+            if len(data) < self._read_size:
+                self.on_data(data)
+            else:
+                self._hand_on(data)
         if self.closed:
             return
         if failure is not None:
@@ -136,7 +140,7 @@ class TlsStream(Stream):
         """Append the records that have come. True: the last one is among them. ``fin``: FIN stands behind them."""
         size = 0
         try:
-            while size < READ_SIZE_MAX:
+            while size < self._read_size:
                 if fin and not self.has_input():  # OpenSSL must not see FIN: nothing could be sent any more
                     return self._truncated()
                 record = self._recv(RECORD)
