@@ -21,9 +21,9 @@ __all__ = ["Client", "FakeServer", "RedisMemory", "is_upstream_error", "memory_c
 class FakeServer:
     """A server's side of one connection. It keeps no data: what it answers says what it was asked.
 
-    ``ECHO x`` is ``x``, and so is each of ``MGET``. Transactions, subscriptions, ``SELECT``, ``HELLO`` and ``AUTH`` are
-    as in Redis; ``BLPOP`` waits for ever, ``STRLEN`` fails for keys that end in ``!``. Anything else is answered with
-    its own words, behind the database that is selected.
+    ``ECHO x`` is ``x``, and so is each of ``MGET``; ``GETRANGE`` is as long as it says. Transactions, subscriptions,
+    ``SELECT``, ``HELLO`` and ``AUTH`` are as in Redis; ``BLPOP`` waits for ever, ``STRLEN`` fails for keys that end in
+    ``!``. Anything else is answered with its own words, behind the database that is selected.
     """
 
     def __init__(self, end: End, password: bytes = b"", knows_resp3: bool = True) -> None:
@@ -140,6 +140,9 @@ class FakeServer:
 
     def _mget(self, words: list[bytes]) -> None:
         self.reply(words[1:])
+
+    def _getrange(self, words: list[bytes]) -> None:
+        self.reply(b"x" * (int(words[3]) - int(words[2]) + 1))
 
     def _strlen(self, words: list[bytes]) -> None:
         self.reply(Failure(b"WRONGTYPE " + words[1]) if words[1].endswith(b"!") else self._own_words(words))

@@ -21,7 +21,7 @@ class Receiver:
     """It is given many replies at once, and would have to look where each of them ends."""
 
     def replied(self, data: bytes, count: int) -> None:
-        """``count`` whole replies, or the end of one of which ``part`` has had the beginning."""
+        """``count`` whole replies, or, by itself, the end of one of which ``part`` has had the beginning."""
         raise NotImplementedError
 
     def replied_each(self, replies: list[bytes]) -> None:

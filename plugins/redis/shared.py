@@ -247,11 +247,14 @@ class SharedConnection(ServerConnection):
                 stats.seconds.sum += took * count
                 stats.reply_bytes_total += end - start
                 self._replies += count
-                self._passed = False
                 if errors:
                     self.pool.count_errors(self, stats, errors)
                 total += count
                 start = end
+                if self._passed:  # what it ends is given by itself
+                    self._passed = False
+                    whose.replied(bytes(chunk[begin:start]), count)
+                    receiver = None
         except RemoteProtocolError as error:
             wrong = error
         if receiver is not None:
@@ -347,8 +350,12 @@ class SharedConnection(ServerConnection):
         left = len(chunk) - start
         settled = min(self._scanner.settled, left)
         if left >= KEPT and settled:
-            receiver, _, stats, _, _ = self._pending[0]
+            receiver, count, stats, since, command = self._pending[0]
             assert stats is not None
+            if count > 1:
+                self._pending[0] = (receiver, count - 1, stats, since, command)
+                self._pending.appendleft((receiver, 1, stats, since, command))
+                self._scanner.only_first(count)
             stats.reply_bytes_total += settled
             self._scanner.passed(settled)
             self._passed = True

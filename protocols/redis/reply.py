@@ -87,6 +87,13 @@ class ReplyScanner:
             self.passed(end - start)
         return count - left, end
 
+    def only_first(self, count: int) -> None:
+        """Of ``count`` replies under way, of which the first has begun, that one is the only one from now on."""
+        if self._stack:
+            self._stack[0] -= count - 1
+        else:
+            self._left -= count - 1
+
     @property
     def settled(self) -> int:
         """So many bytes of the replies under way it need not see again: they may be passed on."""

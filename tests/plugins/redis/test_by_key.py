@@ -91,6 +91,24 @@ def test_replies_that_come_in_pieces(size: int, redis_memory: RedisMemory) -> No
     assert client.replies() == own_words(b"GET", [*keys, b"last"])
 
 
+@pytest.mark.parametrize("size", [5000, 20_000, 60_000, 1_000_000])
+def test_a_long_reply_ends_where_short_ones_follow(size: int, redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    lengths = [3, 50_000, 1, 2, 20_000, 17_000, 5]
+    client.end.send(
+        b"".join(encode_command(b"GETRANGE", b"{a}%d" % n, b"1", b"%d" % n) for n in lengths)
+        + pipeline(b"GET", [b"{a}", b"key"])
+    )
+    (server, *others) = redis_memory.look()
+    for other in others:
+        other.serve()
+    server.work()
+    while server.replies:
+        server.say(size)
+    redis_memory.serve()
+    assert client.replies() == [*(b"x" * n for n in lengths), *own_words(b"GET", [b"{a}", b"key"])]
+
+
 def test_braces_decide(redis_memory: RedisMemory) -> None:
     client = start(redis_memory)
     keys = [b"{user}:%d" % number for number in range(50)]

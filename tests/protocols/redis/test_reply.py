@@ -139,6 +139,19 @@ def test_what_is_settled_can_be_passed_on() -> None:
         assert passed == data
 
 
+@pytest.mark.parametrize("head", [b"", b"*1\r\n", b"*2\r\n:1\r\n", b"|1\r\n+a\r\n+b\r\n", b"$?\r\n;2000\r\n"])
+def test_one_that_has_begun_can_be_told_from_those_behind_it(head: bytes) -> None:
+    long = b"x" * 2000 + b"\r\n" + (b";0\r\n" if head.startswith(b"$?") else b"")
+    reply = head + long if head.startswith(b"$?") else head + b"$2000\r\n" + long
+    scanner, data = ReplyScanner(), reply + b"$3\r\nabc\r\n" * 4
+    assert scanner.end(data[:1000], 0, 5) == -1
+    settled = min(scanner.settled, 1000)
+    scanner.passed(settled)
+    scanner.only_first(5)
+    assert scanner.end(data, settled) == len(reply)
+    assert scanner.end(data, len(reply), 4) == len(data)
+
+
 def test_depth_is_a_limit() -> None:
     scanner = ReplyScanner(RedisLimits(max_depth=2))
     assert scanner.end(b"*1\r\n*1\r\n:1\r\n", 0) == 12
