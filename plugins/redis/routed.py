@@ -475,15 +475,44 @@ class RoutedSession(Session):
         self._elsewhere = advice
         self._take_up(task, self._own_target if advice.endpoint is None else None)
 
+    def own_lost(self, error: bytes, missing: list[Asked]) -> None:
+        """Where nothing was sent yet, another server will do, or the same one later."""
+        own, target = self._own, self._own_target
+        tasks = [asked.task for asked in missing if asked.task is not None]
+        unsent = own is not None and not (own.ready or own.stateful or self._part_sent)
+        if unsent and tasks and len(tasks) == len(missing) and self._waits(target, error, own):
+            self._own = None
+            self._todo.extendleft(reversed(tasks[1:]))
+            self._take_up(tasks[0], target)
+        else:
+            super().own_lost(error, missing)
+
+    def _refuse(self, error: bytes) -> None:
+        promised = self._promised
+        if self._todo[0][1] and self._waits(self._own_target, error):
+            self._take_up(self._todo.popleft(), self._own_target)
+            return
+        super()._refuse(error)
+        if promised:
+            self.finish("upstream", "state_lost")
+
     def not_changed(self, run: Task, error: bytes, by: Endpoint | None = None) -> None:
         target = self.hub.default
-        if not target.may_move or self.closing or self._tries >= tries_for(error):
-            self._tries = 0
-            super().not_changed(run, error)
-            return
-        if by is not None:
+        if by is not None and target.may_move:
             target.lost(by)
-        self._take_up(run, target)
+        if self._waits(target, error):
+            self._take_up(run, target)
+        else:
+            super().not_changed(run, error)
+
+    def _waits(self, target: Target | None, error: bytes, own: DedicatedConnection | None = None) -> bool:
+        """Whether something that could not be sent to a target for this reason is tried again; that ends."""
+        if target is None or not target.may_move or self.closing or self._tries >= tries_for(error):
+            self._tries = 0
+            return False
+        if own is not None and own.endpoint is not None:
+            target.lost(own.endpoint)
+        return True
 
     def _take_up(self, task: Task, target: Target | None) -> None:
         """Do it again, after a pause where ``target`` has to become another."""

@@ -242,7 +242,7 @@ class Block(Movable):
     """A whole transaction, sent in one piece to the one server that has its keys. Where that says that they are
     elsewhere it has done nothing, and all of it is sent there."""
 
-    __slots__ = ("_block", "_count", "_data", "_turns")
+    __slots__ = ("_block", "_count", "_data", "_turns", "_unsent")
 
     def __init__(
         self, session: RoutedSession, one: Single, turns: list[Turn], block: list[tuple[Treatment, bytes]]
@@ -252,6 +252,8 @@ class Block(Movable):
         self._block = block
         self._data = b""
         self._count = 0
+        self._unsent = 0
+        """How many of its commands no server can have done."""
 
     @property
     def reads(self) -> bool:
@@ -266,15 +268,22 @@ class Block(Movable):
             if not self.session.lanes.holds(self):
                 self._send_to(self.single.shard.primary)
         except UpstreamError as error:
-            self._answer([of_upstream_error(error)] * len(self._turns))
+            self._unserved(of_upstream_error(error))
 
     def send_again(self) -> None:
         try:
             self.single = self.session.hub.router.again(self.single)
         except UpstreamError as error:
-            self._answer([of_upstream_error(error)] * len(self._turns))
+            self._unserved(of_upstream_error(error))
         else:
             self.send()
+
+    def _unserved(self, error: bytes) -> None:
+        """There is nobody to send it to."""
+        self.tries += 1
+        self._count = self._unsent = len(self._block)
+        self._data = error * self._count
+        self._answered(None)
 
     def send_advised(self) -> None:
         assert self.advice is not None
@@ -290,7 +299,7 @@ class Block(Movable):
         """Raises UpstreamError."""
         joined = self.joined = self.session.join(self.single.target, endpoint)
         self.tries += 1
-        self._data, self._count = b"", 0
+        self._data, self._count, self._unsent = b"", 0, 0
         joined.outstanding += len(self._block)
         for treatment, command in self._block:
             joined.link.send(self, treatment, 1, command)
@@ -304,8 +313,12 @@ class Block(Movable):
         if self._count < len(self._block):
             return
         self.joined = None
+        self._answered(joined.link.endpoint)
+
+    def _answered(self, by: Endpoint | None) -> None:
+        """By a server, or by nobody."""
         replies = split_replies(self._data, self._count)
-        self.advice = self._goes_elsewhere(replies, joined)
+        self.advice = self._goes_elsewhere(replies, by)
         if self.advice is not None:
             self.session.lanes.refused(self)
         else:
@@ -319,14 +332,21 @@ class Block(Movable):
         self._data += data
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        self._unsent += 0 if sent else count
         self.replied(error * count, count)
 
     def broken(self) -> None:
         self.session.broken()
 
-    def _goes_elsewhere(self, replies: list[bytes], joined: Joined) -> Advice | None:
+    def _goes_elsewhere(self, replies: list[bytes], by: Endpoint | None) -> Advice | None:
+        target = self.single.target
+        if self._unsent == len(self._block):
+            if by is not None:
+                target.lost(by)
+            again = target.may_move and self.tries < tries_for(replies[0]) and not self.session.closing
+            return Advice() if again else None
         moved = next((reply for reply in replies if reply.startswith(b"-MOVED")), None)
         if moved is None or self.tries >= MAX_TRIES or not replies[-1].startswith(b"-EXECABORT"):
             return None
-        advice = self.single.target.advice(moved, joined.link.endpoint)
+        advice = target.advice(moved, by)
         return advice if advice is not None and advice.endpoint is not None else None

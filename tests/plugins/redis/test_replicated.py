@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from l4proxy.plugins.redis import replicated
+from l4proxy.plugins.redis import lanes, replicated, routed
 from l4proxy.plugins.redis.proxy import RedisProxy
 from l4proxy.plugins.redis.replicated import SentinelTarget
-from l4proxy.protocols.redis.values import Failure, Simple
+from l4proxy.protocols.redis.request import encode_command
+from l4proxy.protocols.redis.values import Failure, Simple, decode
 from l4proxy.testing import Proxy, StartProxy
 from redis_load import Load
 from services.needs import needs, program
@@ -103,6 +104,40 @@ def test_a_failover_under_load(
             assert client.ask("SET", "failover", "y") == OK
     assert not [wrong for wrong in load.wrong if wrong[0][0] not in ("GET", "INCR")]
     assert all(error.startswith("ERR upstream failure") for error in load.errors), load.errors
+
+
+def test_what_could_not_be_sent_waits(proxy: StartProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what has a connection to itself, transactions, and whoever says who it is."""
+    for module in (lanes, routed):
+        monkeypatch.setattr(module, "PAUSE", 0.5)
+    servers = RedisReplicas(tmp_path)
+    primary, sentinel = servers.ports[0], servers.sentinels[0]
+    try:
+        servers.start(primary, None)
+        servers.start_sentinel(sentinel)
+        clusters = {"cache": {"endpoints": [f"{HOST}:{sentinel}"], "connect_timeout": "20s"}}
+        port = proxy(RedisProxy, cluster="cache", topology="sentinel", clusters=clusters).address[1]
+        whole, begun, blocking, hello = clients = [RedisConnection(port) for _ in range(4)]
+        for client in clients:
+            assert client.ask("GET", "waits:no") is None
+        assert blocking.ask("CLIENT", "SETNAME", "b") == OK
+        assert begun.ask("MULTI") == OK
+        servers.kill(primary)
+        words = (["MULTI"], ["SET", "waits:a", "1"], ["INCR", "waits:a"], ["EXEC"])
+        whole.send(*(encode_command(*(word.encode() for word in command)) for command in words))
+        blocking.send(encode_command(b"BLPOP", b"waits:list", b"0"), encode_command(b"ECHO", b"x"))
+        hello.send(encode_command(b"HELLO", b"3"))
+        begun.send(encode_command(b"INCR", b"waits:b"), encode_command(b"EXEC"))
+        servers.start(primary, None)
+        assert [decode(whole.reply())[0] for _ in words] == [OK, Simple(b"QUEUED"), Simple(b"QUEUED"), [OK, 2]]
+        assert [decode(begun.reply())[0] for _ in range(2)] == [Simple(b"QUEUED"), [1]]
+        assert decode(hello.reply())[0][0] == (b"server", b"redis")
+        assert hello.ask("RPUSH", "waits:list", "y") == 1
+        assert [decode(blocking.reply())[0] for _ in range(2)] == [[b"waits:list", b"y"], b"x"]
+        for client in clients:
+            client.close()
+    finally:
+        servers.close()
 
 
 def test_a_primary_that_is_stuck(proxy: StartProxy, redis_replicas: RedisReplicas) -> None:
