@@ -36,7 +36,7 @@ class ServerConnection:
 
     __slots__ = ("_attempt", "_blamed", "_handshakes", "_limit", "_quiet", "_received", "_replies",
                  "_scanner", "_steps", "closed", "endpoint", "failure", "identity", "pool", "protocol",
-                 "ready", "stream", "tallies", "translator")  # fmt: skip
+                 "ready", "refused", "stream", "tallies", "translator")  # fmt: skip
 
     def __init__(self, pool: Pool, endpoint: Endpoint | None = None) -> None:
         self.pool = pool
@@ -52,6 +52,8 @@ class ServerConnection:
         self.closed = False
         self.failure = LOST
         """Why, as a reply."""
+        self.refused = False
+        """That is the server's own: it has not made it of its identity."""
         self._scanner = ReplyScanner(pool.limits)
         self._steps = 0
         """Answers of the handshake that are missing."""
@@ -125,6 +127,7 @@ class ServerConnection:
             self.protocol = 2
             self._begin_handshake()
         else:
+            self.refused = True
             self.lose(b"-%b\r\n" % refusals[0])
 
     def _become_ready(self) -> None:

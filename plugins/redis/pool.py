@@ -155,10 +155,14 @@ class Pool:
 
     def lost(self, connection: ServerConnection, count: int) -> None:
         """So many commands got an error instead of a reply."""
-        self.endpoint_stats(connection).failed_total += count
+        stats, word = self.endpoint_stats(connection), _first_word(connection.failure)
+        if connection.refused:
+            stats.errors_total.add(word)
+        else:
+            stats.failed_total += count
         if connection.failure in (LOST, UNREADABLE):
             connection.blame(1)
-        elif connection.failure is TIMEOUT or _first_word(connection.failure) in AILING:
+        elif connection.failure is TIMEOUT or word in AILING:
             connection.blame(count)
 
 

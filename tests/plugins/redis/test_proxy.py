@@ -232,6 +232,15 @@ def test_large_values_both_ways(port: int, redis: RedisServer) -> None:
 
 
 @needs("redis-server")
+def test_a_wrong_password_is_the_servers_error_and_no_failure(proxy: StartProxy, redis: RedisServer) -> None:
+    running = proxy(RedisProxy, cluster="cache", clusters={"cache": redis.address})
+    with redis.connect(port_of(running)) as client:
+        assert client.ask("AUTH", "nobody", "wrong").startswith(b"WRONGPASS")
+    assert running.stat("l4proxy_redis_endpoint_errors_total", cluster="cache", error="WRONGPASS") == 1
+    assert running.stat("l4proxy_redis_endpoint_failed_total", cluster="cache") == 0
+
+
+@needs("redis-server")
 def test_every_byte_is_counted(proxy: StartProxy, redis: RedisServer) -> None:
     """Also those of long commands and replies, which the kernel moves, and of connections that a client has alone."""
     running = proxy(RedisProxy, cluster="cache", clusters={"cache": redis.address})
