@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from l4proxy.server import serve
+from proxy_process import echo_server
 from services.needs import needs, program
 from services.process import HOST, accepts, free_port, running
 
@@ -65,25 +65,11 @@ async def connect_and_echo(port: int, *, ends: bool = True) -> None:
         await writer.wait_closed()
 
 
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(100):
-        writer.write(data)
-    writer.close()
-    await writer.wait_closed()
-
-
 @pytest.fixture
 def upstream() -> Iterator[int]:
     """The port of a server that sends everything back."""
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(echo, HOST, 0))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield server.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    server.close()
-    loop.close()
+    with echo_server() as port:
+        yield port
 
 
 def envoy_config(port: int, upstreams: list[int], options: dict[str, Any], path: Path) -> dict[str, Any]:
