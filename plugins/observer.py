@@ -74,8 +74,9 @@ class Observer(Filter[C]):
         self._watched = self.shared.begin(self._link)
 
     def on_client_data(self, data: bytes) -> None:
+        feed = self._watched.client_data  # taken first: it is an attribute, as those of `Stream`
         try:
-            spare = self._watched.client_data(data, _perf_counter() + EPOCH)
+            spare = feed(data, _perf_counter() + EPOCH)
         except Exception as error:
             self._stop(error)
         else:
@@ -85,8 +86,9 @@ class Observer(Filter[C]):
     def on_upstream_data(self, data: bytes) -> None:
         if self._link.server is None:
             self._link.server = self.conn.upstream
+        feed = self._watched.server_data
         try:
-            spare = self._watched.server_data(data, _perf_counter() + EPOCH)
+            spare = feed(data, _perf_counter() + EPOCH)
         except Exception as error:
             self._stop(error)
         else:

@@ -125,7 +125,11 @@ def values() -> st.SearchStrategy[Any]:
 
 def split(*chunks: bytes, limits: RedisLimits = DEFAULT_LIMITS) -> tuple[list[list[bytes]], str]:
     """Split what a client sends: its commands, and the code of the error that ended it."""
-    splitter = RequestSplitter(CommandTable(), limits)
+    splitter, by_runs = RequestSplitter(CommandTable(), limits), RequestSplitter(CommandTable(), limits)
     runs = [run for chunk in chunks for run in splitter.split(chunk)]
     found = [arguments(one) for run in runs for one in one_by_one(run)]
-    return found, splitter.error.code if splitter.error else ""
+    code = splitter.error.code if splitter.error else ""
+    same = [run for chunk in chunks for run in by_runs.split_runs(chunk)]
+    assert [run[1:] for run in same] == [run[1:] for run in runs]
+    assert (by_runs.error.code if by_runs.error else "") == code
+    return found, code

@@ -138,8 +138,10 @@ class RedisConversation(Conversation):
         size = len(data)
         if self.steady and LENGTH_OF_NAME < size < SINGLE:
             plan, last = self._openings.get(data[: data[LENGTH_OF_NAME] + TO_OPENING], UNKNOWN)
-            if not data.startswith(LAST_BULKS[size - last], last) or data[-1] != LF:
+            if plan is None:
                 plan = self.view.plain(data)
+            elif not data.startswith(LAST_BULKS[size - last], last) or data[-1] != LF:
+                plan = None
             if plan is not None and len(self.waiting) < self.room:
                 stats = plan.stats
                 stats.commands_total += 1
@@ -157,7 +159,7 @@ class RedisConversation(Conversation):
                 return None
             self._seeks_command = False
         waiting, splitter = self.waiting, self._splitter
-        for head, count, raw in splitter.split(data):
+        for head, count, raw in splitter.split_runs(data):
             plan: Plan = head.note or self.view.plan(head)
             if count == 1 and self._plain and not plan.role:
                 size = len(raw)
@@ -225,9 +227,9 @@ class RedisConversation(Conversation):
         if self.quick and waiting and data[0] != PUSH:
             count, size = waiting[0][1], len(data)
             if count == 1:
-                short = (
+                short = data in COMMON_REPLIES or (
                     size < SINGLE and data.startswith(WHOLE_BULKS[size]) and data[-1] == LF
-                ) or data in COMMON_REPLIES
+                )
             else:
                 one = data[: size // count]
                 short = one in COMMON_REPLIES and data == one * count

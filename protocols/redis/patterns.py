@@ -47,7 +47,7 @@ MAX_RUN_ARGC = 8
 """A run is of commands with at most so many arguments, the name included."""
 COMMON_REPLIES = frozenset((b"+OK\r\n", b"+PONG\r\n", b"+QUEUED\r\n", b"$-1\r\n", b"_\r\n", b":0\r\n", b":1\r\n"))
 """No bulk strings, and no errors."""
-_AT_ONCE = (256, 32, 8, 4, 2, 1)
+_AT_ONCE = (256, 32, 16, 8, 4, 2, 1)
 """So many values are stepped over at a time."""
 # Before 3.11.5 possessive quantifiers fail to match what they should (gh-106052). Without them it is a little slower.
 _POSSESSIVE = b"+" if sys.version_info >= (3, 11, 5) else b""

@@ -69,17 +69,21 @@ class RequestSplitter:
         Commands without any argument (``*0``, an empty line) have no reply and are dropped, as the server does. Behind
         an ``error`` there is nothing more.
         """
+        if len(data) < SINGLE and not (self._rest or self._streaming or self.error):
+            head = whole_command(self._table.heads, data)
+            if head is not None:
+                return [(head, 1, data)]
+        return self.split_runs(data)
+
+    def split_runs(self, data: bytes) -> list[Run]:
+        """The same for a chunk that is most likely not one whole command, because the caller has looked."""
         runs: list[Run] = []
         if self.error is not None:
             return runs
         try:
-            size = len(data)
             if self._rest or self._streaming:
                 data = self._go_on(data, runs)
-                size = len(data)
-            elif size < SINGLE and (head := whole_command(self._table.heads, data)) is not None:
-                return [(head, 1, data)]
-            at, heads = 0, self._table.heads
+            at, size, heads = 0, len(data), self._table.heads
             while at < size:
                 pattern = RUNS.get(data[at + 1]) if at + 1 < size else None
                 match = pattern(data, at) if pattern is not None else None
