@@ -54,7 +54,7 @@ class Movable(Receiver):
         """Where its keys are; None: its order among others does not matter, because it has none, or reads what may lag
         behind anyway. Raises UpstreamError."""
         target, key = self.single.target, self.single.key
-        if not key or (self.reads and not target.reads_from_primary):
+        if key is None or (self.reads and not target.reads_from_primary):
             return None
         return target, target.place(key)
 

@@ -13,6 +13,7 @@ __all__ = [
     "BUSY",
     "CROSS_SLOT",
     "DISTRUST",
+    "LATER",
     "LOST",
     "MOVED_AWAY",
     "NOT_SETTLED",
@@ -27,6 +28,8 @@ __all__ = [
     "UNREADABLE",
     "RefusedCommand",
     "error_reply",
+    "first_word",
+    "is_refusal",
     "of_upstream_error",
     "unknown_command",
 ]
@@ -51,6 +54,21 @@ TOO_LONG = b"-ERR the command is longer than this proxy holds (max_held)\r\n"
 TIMEOUT = b"-ERR upstream failure: no reply in time\r\n"
 UNREADABLE = b"-ERR upstream protocol error\r\n"
 BUSY = b"-ERR upstream overflow: too many commands wait for replies\r\n"
+
+
+LATER = frozenset((b"-TRYAGAIN", b"-CLUSTERDOWN", b"-LOADING", b"-MASTERDOWN", b"-READONLY"))
+"""Errors that will pass: the command was not done, and may be sent again."""
+
+
+def first_word(error: bytes) -> bytes:
+    """What an error begins with, as ``-LOADING``."""
+    return error.partition(b" ")[0].rstrip()
+
+
+def is_refusal(error: bytes) -> bool:
+    """Whether there is no connection because the server does not let its client be who that wants to be, as with a wrong
+    password or a database that there is not."""
+    return not error.startswith((b"-ERR upstream ", b"-ERR no upstream ")) and first_word(error) not in LATER
 
 
 def error_reply(text: str) -> bytes:

@@ -26,6 +26,7 @@ from l4proxy.plugins.redis.replies import (
     OK,
     QUEUED,
     RefusedCommand,
+    is_refusal,
     of_upstream_error,
 )
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
@@ -223,7 +224,7 @@ class RoutedSession(Session):
             return
         target = mirror.target
         with contextlib.suppress(UpstreamError):
-            shard = target.shard(plan.key) if plan.key else target.default_shard()
+            shard = target.default_shard() if plan.key is None else target.shard(plan.key)
             self.join(target, shard.primary).link.send(NOBODY, treatment, 1, plan.command)
 
     def share_block(self, block: list[Task]) -> bool:
@@ -351,7 +352,7 @@ class RoutedSession(Session):
             plan = self.hub.router.plan(treatment, run[2])
         except UpstreamError as error:
             return of_upstream_error(error)
-        if isinstance(plan, Single) and (not plan.key or plan.shard.primary is connection.endpoint):
+        if isinstance(plan, Single) and (plan.key is None or _is_for(plan, connection)):
             return b""
         return plan.data if isinstance(plan, Answer) else CROSS_SLOT
 
@@ -382,14 +383,14 @@ class RoutedSession(Session):
             plan = self.hub.router.plan(treatment, run[2])
         except UpstreamError as error:
             plan = Answer(of_upstream_error(error))
-        if isinstance(plan, Single) and plan.key:
+        if isinstance(plan, Single) and plan.key is not None:
             if self._ask_first:
                 own.send(self.hub.asking, ASKING, hidden=True)
-            if self._ask_first or plan.shard.primary is own.endpoint:
+            if self._ask_first or _is_for(plan, own):
                 self._ask_first = False
                 return send_to_own(self, own, treatment, (run[0], run[1], plan.command, *run[3:]))
             plan = Answer(CROSS_SLOT)
-        if isinstance(plan, Single) or (isinstance(plan, Scatter) and not plan.commands[0].key):
+        if isinstance(plan, Single) or (isinstance(plan, Scatter) and plan.commands[0].key is None):
             return send_to_own(self, own, treatment, run)
         if own.waiting:
             return False
@@ -439,13 +440,13 @@ class RoutedSession(Session):
 
     def _may_go_anywhere(self, treatment: Treatment, run: Task) -> bool:
         """Whether a command of a transaction has no key, and nothing wrong that the server would have to say now."""
-        if not (treatment.plain and run[1]) or not treatment.command.fits(run[0].argc):
+        if treatment.ends or not (treatment.plain and run[1]) or not treatment.command.fits(run[0].argc):
             return False
         try:
             plan = self.hub.router.plan(treatment, run[2])
         except UpstreamError:
             return False
-        return isinstance(plan, Single) and not plan.key and len(self._unplaced) < MAX_UNPLACED
+        return isinstance(plan, Single) and plan.key is None and len(self._unplaced) < MAX_UNPLACED
 
     def _end_promise(self) -> None:
         self._promised = False
@@ -498,7 +499,7 @@ class RoutedSession(Session):
 
     def not_changed(self, run: Task, error: bytes, by: Endpoint | None = None) -> None:
         target = self.hub.default
-        if by is not None and target.may_move:
+        if by is not None and target.may_move and not is_refusal(error):
             target.lost(by)
         if self._waits(target, error):
             self._take_up(run, target)
@@ -532,3 +533,9 @@ class RoutedSession(Session):
         self._order.clear()
 
     handlers: ClassVar[dict[Role, Handler]] = ROUTED_HANDLERS
+
+
+def _is_for(plan: Single, connection: DedicatedConnection) -> bool:
+    """Whether a command goes to the server of a connection."""
+    primary = plan.shard.primary
+    return plan.target.name == connection.pool.name and (primary is None or primary is connection.endpoint)

@@ -39,8 +39,8 @@ class Single(NamedTuple):
     target: Target
     shard: Shard
     command: bytes
-    key: bytes = b""
-    """Its first key; empty: it has none."""
+    key: bytes | None = None
+    """Its first key; None: it has none."""
     reads: bool = False
     """It only reads, so that a replica may answer."""
     mirrors: tuple[Mirror, ...] = ()
@@ -179,13 +179,13 @@ class Router:
         mirrors = route.mirrors if known.is_write else ()
         if known.name == "SCAN":
             return self._scan(words, command)
-        one = Single(route.target, route.target.default_shard(), command, b"", known.is_readonly, mirrors)
+        one = Single(route.target, route.target.default_shard(), command, None, known.is_readonly, mirrors)
         if known.request_policy not in ("all_shards", "all_nodes") or known.name in _ONE_WILL_DO:
             return one
         how = _MERGES.get(known.name)
         if how is None and known.response_policy == "special":
             return one
-        singles = [Single(target, shard, command, b"", False, mirrors) for target, shard in self.shards()]
+        singles = [Single(target, shard, command, None, False, mirrors) for target, shard in self.shards()]
         replicas = known.request_policy == "all_nodes"
         return Scatter(singles, how or partial(merge, known.response_policy), replicas) if singles else one
 
@@ -206,7 +206,7 @@ class Router:
     def again(self, single: Single) -> Single:
         """The same command, by what is known by now. Raises UpstreamError."""
         target = single.target
-        return single._replace(shard=target.shard(single.key) if single.key else target.default_shard())
+        return single._replace(shard=target.default_shard() if single.key is None else target.shard(single.key))
 
     def keys(self, command: bytes) -> set[bytes]:
         """Those that a command names."""
@@ -223,7 +223,7 @@ class Router:
             plan = self.plan(treatment, command)
             if not isinstance(plan, Single):
                 return None
-            if plan.key:
+            if plan.key is not None:
                 if found is not None and (found.target, found.shard) != (plan.target, plan.shard):
                     return None
                 found = found or plan

@@ -12,7 +12,14 @@ from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.lanes import Movable
 from l4proxy.plugins.redis.receivers import NOBODY, Receiver
-from l4proxy.plugins.redis.replies import DISTRUST, MOVED_AWAY, NOT_SETTLED, UNREADABLE, of_upstream_error
+from l4proxy.plugins.redis.replies import (
+    DISTRUST,
+    MOVED_AWAY,
+    NOT_SETTLED,
+    UNREADABLE,
+    is_refusal,
+    of_upstream_error,
+)
 from l4proxy.plugins.redis.target import Advice
 from l4proxy.protocols.redis.reply import split_replies
 from l4proxy.protocols.redis.request import encode_command
@@ -40,6 +47,8 @@ names. Nothing else will change soon, and clients should hear why before they lo
 
 def tries_for(error: bytes) -> int:
     """How often a command is sent to a server that cannot be reached for this reason."""
+    if is_refusal(error):
+        return 0
     return DISTRUST_TRIES if error in DISTRUST else MAX_TRIES
 
 
@@ -174,7 +183,7 @@ class Sent(Movable):
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         """What the server cannot have done, or what changes nothing, may be asked again."""
         target, by = self.single.target, self._left()
-        if by is not None:
+        if by is not None and not is_refusal(error):
             target.lost(by)
         in_vain = self.tries >= tries_for(error)
         if target.may_move and (self.single.reads or not sent) and not self._begun and not in_vain:

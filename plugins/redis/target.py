@@ -180,11 +180,15 @@ class Servers(Target):
 
     routed = False
 
+    def __init__(self, hub: Hub, config: Upstream) -> None:
+        super().__init__(hub, config)
+        self._all = Shard(self.name, None)
+
     def shards(self) -> list[Shard]:
-        return [Shard(self.name, None)]
+        return [self._all]
 
     def shard(self, key: bytes) -> Shard:
-        return Shard(self.name, None)
+        return self._all
 
 
 class HashTarget(Target):

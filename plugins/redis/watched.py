@@ -20,6 +20,7 @@ from l4proxy.logging_setup import once_per
 from l4proxy.plugins.host_files import is_ip
 from l4proxy.plugins.names import one_endpoint
 from l4proxy.plugins.redis.replicas import ReplicaWatch
+from l4proxy.plugins.redis.replies import LATER, first_word
 from l4proxy.plugins.redis.server_names import ServerNames
 from l4proxy.plugins.redis.target import Advice, Shard, Target, choose_node, unserved
 from l4proxy.plugins.requested_hosts import sibling_cluster
@@ -39,8 +40,6 @@ log = logging.getLogger("l4proxy.redis")
 MIN_PAUSE = 0.1
 """Seconds between two questions, whatever speaks for another."""
 LOG_PAUSE = 10.0
-_LATER = frozenset((b"-TRYAGAIN", b"-CLUSTERDOWN", b"-LOADING", b"-MASTERDOWN", b"-READONLY"))
-"""Errors that will pass: the command was not done, and may be sent again."""
 
 
 class WatchedTarget(Target):
@@ -233,7 +232,7 @@ class WatchedTarget(Target):
         self.refresh()
 
     def advice(self, error: bytes, by: Endpoint | None) -> Advice | None:
-        if error.partition(b" ")[0].rstrip() not in _LATER:
+        if first_word(error) not in LATER:
             return None
         self.refresh()
         return Advice()

@@ -146,6 +146,27 @@ def test_a_transaction_goes_where_its_first_key_is(redis_memory: RedisMemory) ->
     assert client.replies()[-2:] == [OK, []]
 
 
+def test_a_transaction_without_keys_goes_anywhere(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    for words in ([b"MULTI"], [b"PUBLISH", b"a", b"b"], [b"ECHO", b"x"], [b"EXEC"], [b"GET", b"k"]):
+        client.send(*words)
+        redis_memory.serve()
+    queued = Simple(b"QUEUED")
+    assert client.replies() == [OK, queued, queued, [b"0  PUBLISH a b", b"x"], b"0  GET k"]
+
+
+def test_the_empty_key_is_one(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    client.send(b"SET", b"", b"1")
+    redis_memory.serve()
+    home = redis_memory.servers[0].address
+    client.end.send(encode_command(b"MULTI") + encode_command(b"SET", b"", b"2") + encode_command(b"EXEC"))
+    for words in ([b"WATCH", b""], [b"MULTI"], [b"SET", b"", b"3"], [b"EXEC"], [b"BLPOP", b"", b"0"]):
+        client.send(*words)
+        redis_memory.serve()
+    assert {server.address for server in redis_memory.servers} == {home}
+
+
 def test_a_transaction_over_servers_is_aborted(redis_memory: RedisMemory) -> None:
     client = start(redis_memory)
     one, two, _ = places(redis_memory, client).values()
@@ -286,6 +307,23 @@ def test_the_longest_prefix_counts(redis_memory: RedisMemory) -> None:
         b"0  GET user:1", b"0  GET 1", b"0  GET v2:1", b"0  GET rest", [b"user:1", b"v2:2", b"2", b"rest"],
     ]  # fmt: skip
     assert asked(redis_memory, "192.0.2.3") == [[b"GET", b"user:1"], [b"MGET", b"user:1"]]
+
+
+def test_keys_of_one_route_may_stand_together(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(routes=ROUTES)
+    transaction = ([b"MULTI"], [b"SET", b"user:1", b"x"], [b"GET", b"user:2"], [b"EXEC"])
+    client.end.send(b"".join(encode_command(*words) for words in transaction))
+    for words in (
+        [b"RENAME", b"user:1", b"user:2"], [b"MGET", b"user:1", b"user:2"], [b"RENAME", b"user:1", b"rest"],
+        [b"WATCH", b"user:1"], *transaction, [b"BLPOP", b"user:1", b"user:2", b"0"],
+    ):  # fmt: skip
+        client.send(*words)
+        redis_memory.serve()
+    done = [OK, Simple(b"QUEUED"), Simple(b"QUEUED"), [b"0  SET user:1 x", b"0  GET user:2"]]
+    assert client.replies() == [
+        *done, b"0  RENAME user:1 user:2", [b"user:1", b"user:2"], CROSS_SLOT, b"0  WATCH user:1", *done,
+    ]  # fmt: skip
+    assert [b"BLPOP", b"user:1", b"user:2", b"0"] in asked(redis_memory, "192.0.2.3")
 
 
 def test_without_a_last_resort_other_keys_have_no_route(redis_memory: RedisMemory) -> None:

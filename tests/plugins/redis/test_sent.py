@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from l4proxy.plugins.redis.sent import MAX_TRIES
+from l4proxy.plugins.redis.replies import LOST
+from l4proxy.plugins.redis.sent import MAX_TRIES, tries_for
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.slots import SLOTS, slot_of
 from l4proxy.protocols.redis.values import Failure, Simple
@@ -237,3 +238,18 @@ def test_nodes_know_each_other_by_addresses_that_cannot_be_reached(redis_memory:
         assert all(map(is_right, got, script.expected))
         assert sum(reply == expected for reply, expected in zip(got, script.expected, strict=True)) > len(got) / 2
     assert set(redis_memory.cluster.targets) <= set(HOSTS)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (b"-WRONGPASS invalid username-password pair or user is disabled.\r\n", 0),
+        (b"-ERR SELECT is not allowed in cluster mode\r\n", 0),
+        (b"-NOAUTH Authentication required.\r\n", 0),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", MAX_TRIES),
+        (b"-ERR no upstream host\r\n", MAX_TRIES),
+        (LOST, MAX_TRIES),
+    ],
+)
+def test_what_a_server_refuses_it_is_not_asked_again(error: bytes, tries: int) -> None:
+    assert tries_for(error) == tries
