@@ -66,8 +66,8 @@ def first_word(error: bytes) -> bytes:
 
 
 def is_refusal(error: bytes) -> bool:
-    """Whether there is no connection because the server does not let its client be who that wants to be, as with a wrong
-    password or a database that there is not."""
+    """Whether there is no connection because the server does not let its client be who that wants to be: its password
+    is wrong, or there is no such database."""
     return not error.startswith((b"-ERR upstream ", b"-ERR no upstream ")) and first_word(error) not in LATER
 
 
