@@ -68,9 +68,9 @@ _begins_like_a_reply = re.compile(rb"[-+:$*_,#(!=%~>|][^\r\n]*\r?").match
 class RedisConversation(Conversation):
     __slots__ = ("_begin", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector", "_limit",
                  "_missing", "_openings", "_part", "_part_size", "_passed", "_plain", "_reply_size", "_rest",
-                 "_roles", "_scanner", "_scanning", "_seeks_command", "_seeks_reply", "_splitter", "buckets",
+                 "_roles", "_scanner", "_scanning", "_seeks_command", "_seeks_reply", "_splitter",
                  "client", "commands", "errors", "link", "now", "quick", "reply_bytes", "request_bytes", "room",
-                 "seconds", "state", "steady", "view", "waiting")  # fmt: skip
+                 "state", "steady", "view", "waiting")  # fmt: skip
 
     def __init__(self, inspector: RedisInspector, link: Link) -> None:
         self._inspector = inspector
@@ -83,10 +83,7 @@ class RedisConversation(Conversation):
         self.now = view.now
         self.commands = self.errors = self.request_bytes = self.reply_bytes = 0
         """Of commands that were answered."""
-        self.seconds = 0.0
-        self._folded = (0, 0, 0, 0, 0.0)
-        self.buckets = [0] * (len(SECONDS) + 1)
-        """How many of them took how long, since they were counted for the endpoint."""
+        self._folded = (0, 0, 0, 0)
         self._endpoint = None if link.server is None else view.endpoint(str(link.server))
         # What the client says
         self._splitter = RequestSplitter(view.table, LIMITS)
@@ -224,7 +221,7 @@ class RedisConversation(Conversation):
     def server_data(self, data: bytes, at: float) -> int | None:
         self.now = at
         waiting = self.waiting
-        if self.quick and waiting and data[0] != PUSH:
+        if self.quick and waiting:
             count, size = waiting[0][1], len(data)
             if count == 1:
                 short = data in COMMON_REPLIES or (
@@ -236,7 +233,7 @@ class RedisConversation(Conversation):
             if short:
                 self._answered(waiting.popleft(), size, at)
                 return None
-            if count == 1:
+            if count == 1 and data[0] != PUSH:
                 end = self._scanner.end(data, 0)
                 if end < 0:
                     self._scanning = 1
@@ -316,7 +313,8 @@ class RedisConversation(Conversation):
     def _answered(self, entry: Entry, size: int, at: float) -> None:
         """The hot path: commands have their replies, of together ``size`` bytes."""
         plan, count, since, raw, asked_size = entry
-        view, took = self.view, at - since
+        view, endpoint, took = self.view, self._endpoint, at - since
+        assert endpoint is not None  # it is known before anything it says is looked at
         if took < 0:
             took = 0.0
         stats = plan.stats
@@ -325,8 +323,9 @@ class RedisConversation(Conversation):
         seconds.counts[bucket] += count
         seconds.sum += all_took
         stats.reply_bytes_total += size
-        self.buckets[bucket] += count
-        self.seconds += all_took
+        seconds = endpoint.seconds
+        seconds.counts[bucket] += count
+        seconds.sum += all_took
         self.commands += count
         self.request_bytes += asked_size
         self.reply_bytes += size
@@ -508,7 +507,7 @@ class RedisConversation(Conversation):
     def fold(self) -> None:
         """Count for client and endpoint what was counted for the connection."""
         before = self._folded
-        self._folded = (self.commands, self.errors, self.request_bytes, self.reply_bytes, self.seconds)
+        self._folded = (self.commands, self.errors, self.request_bytes, self.reply_bytes)
         commands = self.commands - before[0]
         if not commands:
             return
@@ -523,10 +522,6 @@ class RedisConversation(Conversation):
         endpoint.commands_total += commands
         endpoint.request_bytes_total += request_bytes
         endpoint.reply_bytes_total += reply_bytes
-        endpoint.seconds.sum += self.seconds - before[4]
-        for bucket, count in enumerate(self.buckets):
-            endpoint.seconds.counts[bucket] += count
-        self.buckets = [0] * len(self.buckets)
 
     def skipped(self, side: Side, size: int) -> None:
         if side is Side.CLIENT:

@@ -81,6 +81,7 @@ def _clients(view: View) -> Iterator[Row]:
 
 
 def _endpoints(view: View) -> Iterator[Row]:
+    view.fold()
     for address, stats in view.endpoints.items():
         count, errors = stats.commands_total, sum(stats.errors_total.values.values())
         yield address, count, count, errors, *_times(stats.seconds), stats.request_bytes_total, stats.reply_bytes_total
