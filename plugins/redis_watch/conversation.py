@@ -79,7 +79,7 @@ class RedisConversation(Conversation):
         self._openings = view.openings
         self.link = link
         self.state = ConnectionState(link.state)
-        self.client = view.enter(link.client.host or str(link.client), link.client.host, view.now)
+        self.client = view.enter(self._called, link.client.host, view.now)
         self.now = view.now
         self.commands = self.errors = self.request_bytes = self.reply_bytes = 0
         """Of commands that were answered."""
@@ -337,11 +337,17 @@ class RedisConversation(Conversation):
         if took >= view.slow_seconds:
             asked = Asked(plan, since, raw, asked_size)
             if not asked.waits:
-                view.was_slow(asked, self.client.name, str(self.link.client), took)
+                view.was_slow(asked, self._called, str(self.link.client), took)
         if self._inspector.on_exchange is not None:
             asked = Asked(plan, since, raw, asked_size)
             told = RedisExchange(self.link, asked, took, error=error_name, reply_bytes=size)
             self._inspector.on_exchange(told)
+
+    @property
+    def _called(self) -> str:
+        """What the client calls itself, or else its address."""
+        link = self.link
+        return str(link.state.get("redis:name") or link.client.host or link.client)
 
     def look(self, entry: Entry, size: int, at: float) -> None:
         """Which keys is it about?"""

@@ -245,15 +245,22 @@ class View(SharedView):
 
     def enter(self, name: str, host: str, at: float) -> Client:
         """A connection goes by this name from now on."""
-        if len(self.clients) >= MAX_CLIENTS and name not in self.clients:
-            name = OTHER
-        client = self.clients.get(name)
-        if client is None:
-            stats = self.registry.group(WatchedClientStats, name=self.name, client=name)
-            client = self.clients[name] = Client(name, stats)
+        client = self.clients.get(name) or self._new_client(name)
         client.connections += 1
         client.seen = at
         client.host = host
+        return client
+
+    def _new_client(self, name: str) -> Client:
+        """There are as many as have metrics of their own; the others are one."""
+        if len(self.clients) >= MAX_CLIENTS:
+            name = OTHER
+        stats = self.registry.group(WatchedClientStats, name=self.name, client=name)
+        if stats.label_values == (OTHER, OTHER):
+            name = OTHER
+        client = self.clients.get(name)
+        if client is None:
+            client = self.clients[name] = Client(name, stats)
         return client
 
     def leave(self, client: Client, at: float) -> None:

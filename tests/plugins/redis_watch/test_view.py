@@ -14,7 +14,7 @@ from l4proxy.plugins.redis_watch import view as view_module
 from l4proxy.plugins.redis_watch.config import RedisWatchConfig
 from l4proxy.plugins.redis_watch.conversation import RedisConversation
 from l4proxy.plugins.redis_watch.inspector import RedisInspector
-from l4proxy.plugins.redis_watch.stats import PrefixStats
+from l4proxy.plugins.redis_watch.stats import PrefixStats, WatchedClientStats
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.table import Row
@@ -146,6 +146,18 @@ def test_clients() -> None:
     watching.at += 101
     watching.say("PING")
     assert [row[0] for row in watching.rows("clients")] == ["app"]
+
+
+def test_clients_beyond_the_budget_are_one(monkeypatch: Any) -> None:
+    monkeypatch.setattr(WatchedClientStats, "label_budget", 0)
+    watching = Watching(slow_log=0.1)
+    watching.registry.change_label_budget(3)
+    for number in range(10):
+        watching.say("CLIENT", "SETNAME", f"c{number}")
+        watching.say("GET", "a", took=0.2)
+    rows = {row[0]: row[3] for row in watching.rows("clients")}
+    assert rows == {"c0": 2, "c1": 2, "c2": 2, "other": 14}
+    assert [row[3] for row in watching.rows("slow")] == [f"c{number}" for number in range(10)]
 
 
 def test_commands_endpoints_and_errors() -> None:
