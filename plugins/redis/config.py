@@ -188,6 +188,10 @@ class RedisProxyConfig:
     op_timeout: Duration = Duration(30.0)
     """A server that owes replies and gives none for this long is given up, and whoever waits gets an error; 0: never.
     Commands that block are not meant."""
+    on_failure: Literal["error", "disconnect"] = "error"
+    """What a client gets that waits for a server which is lost, or cannot be reached: an error as its reply, or it is
+    disconnected, as if it had been connected to that server. Applications that connect again when their server is
+    restarted, and take an error for the last word (Celery, RQ), want the latter."""
     command_timeout: Duration = Duration(60.0)
     """A client that has sent a part of a command and nothing more for this long is disconnected; 0: never."""
     max_waiting: Amount = 100_000

@@ -104,7 +104,8 @@ class Filtered(Receiver):
         self._session.filters.respond_part(self._request, data)
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
-        self.replied(error, count)
+        if not self._session.fails(error):
+            self.replied(error, count)
 
     def broken(self) -> None:
         self._session.broken()

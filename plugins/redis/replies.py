@@ -13,6 +13,7 @@ __all__ = [
     "BUSY",
     "CROSS_SLOT",
     "DISTRUST",
+    "FAILURES",
     "LATER",
     "LOST",
     "MOVED_AWAY",
@@ -54,8 +55,8 @@ TOO_LONG = b"-ERR the command is longer than this proxy holds (max_held)\r\n"
 TIMEOUT = b"-ERR upstream failure: no reply in time\r\n"
 UNREADABLE = b"-ERR upstream protocol error\r\n"
 BUSY = b"-ERR upstream overflow: too many commands wait for replies\r\n"
-
-
+FAILURES = (b"-ERR upstream failure: ", b"-ERR no upstream host")
+"""How those begin that say that there is no server, or none any more."""
 LATER = frozenset((b"-TRYAGAIN", b"-CLUSTERDOWN", b"-LOADING", b"-MASTERDOWN", b"-READONLY"))
 """Errors that will pass: the command was not done, and may be sent again."""
 

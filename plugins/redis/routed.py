@@ -255,6 +255,8 @@ class RoutedSession(Session):
 
     def answer(self, turn: Turn, data: bytes) -> None:
         """The reply to a command is there, whether it is its turn or not."""
+        if self._disconnects and self.fails(data):
+            return
         order = self._order
         if len(order) == 1 and turn.client is self and turn.parts is None and order[0] is turn and not self._flushing:
             order.popleft()

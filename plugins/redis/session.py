@@ -27,7 +27,7 @@ from l4proxy.filter import Side
 from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
 from l4proxy.plugins.redis.front import Front
 from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Receiver, Unheard
-from l4proxy.plugins.redis.replies import TOO_LONG, of_upstream_error
+from l4proxy.plugins.redis.replies import FAILURES, TOO_LONG, of_upstream_error
 from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler, request_of, send_to_own
 from l4proxy.plugins.redis.subscriptions import Subscriptions
@@ -77,10 +77,10 @@ class Next(Enum):
 class Session(Receiver):
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
-    __slots__ = ("_attention", "_client", "_closely", "_ended", "_excess", "_holding", "_link", "_outstanding", "_own",
-                 "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_subscriptions", "_todo", "_todo_size",
-                 "_watched", "_working", "closing", "conn", "draining", "front", "hub", "identity", "mute", "name",
-                 "skip", "waiting")  # fmt: skip
+    __slots__ = ("_attention", "_client", "_closely", "_disconnects", "_ended", "_excess", "_holding", "_link",
+                 "_outstanding", "_own", "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_subscriptions",
+                 "_todo", "_todo_size", "_watched", "_working", "closing", "conn", "draining", "front", "hub",
+                 "identity", "mute", "name", "skip", "waiting")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self.hub = hub
@@ -96,6 +96,7 @@ class Session(Receiver):
         """Something has to happen before its next command is looked at."""
         self.closing = False
         self.draining = False
+        self._disconnects = hub.config.on_failure == "disconnect"
         self._ended = False
         """It will send no more."""
         self._client = conn.bare_client()
@@ -340,6 +341,8 @@ class Session(Receiver):
 
     def reply(self, run: Task, data: bytes) -> None:
         """Answer a command in the server's place, when nothing is outstanding; with nothing, if that is the answer."""
+        if self._disconnects and self.fails(data):
+            return
         if self.mute or self.skip:
             data = b""
         self.skip = False
@@ -452,6 +455,13 @@ class Session(Receiver):
             self._todo.clear()
             self.conn.finish(CloseReason(who, "relay", detail, message=message))
 
+    def fails(self, data: bytes) -> bool:
+        """Whether this says that there is no server, and the client is not told but disconnected (`on_failure`)."""
+        if self._disconnects and data.startswith(FAILURES):
+            self.finish("upstream", "unanswered")
+            return True
+        return False
+
     def give(self, data: bytes) -> None:
         """Send to the client."""
         self._send(data)
@@ -481,7 +491,8 @@ class Session(Receiver):
         return True
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
-        self.replied(error * count, count)
+        if not self.fails(error):
+            self.replied(error * count, count)
 
     def broken(self) -> None:
         if not self.closing:
@@ -562,6 +573,8 @@ class Session(Receiver):
         self._attend()
 
     def _give_errors(self, error: bytes, missing: list[Asked]) -> None:
+        if missing and self.fails(error):
+            return
         for asked in missing:
             if asked.request is not None:
                 self.filters.respond(asked.request, error)

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from l4proxy.filter import NoConfig
 from l4proxy.plugins.redis.dedicated import DedicatedConnection
+from l4proxy.plugins.redis.message import RedisFilter, RedisRequest, RedisResponse
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.protocols.redis.values import Failure, Map, Push, Simple
+from l4proxy.testing import use
 from redis_memory import Client, FakeServer, RedisMemory, is_upstream_error, memory_cluster, redis_memory
 
 __all__ = ["memory_cluster", "redis_memory"]
@@ -133,6 +136,45 @@ def test_an_error_for_each_waiting_command(redis_memory: RedisMemory) -> None:
     redis_memory.serve()
     assert one.replies() == [b"0  GET c"]
     assert redis_memory.statistic("l4proxy_redis_endpoint_failed_total", cluster="c", endpoint="192.0.2.1:1") == 3
+
+
+class Sees(RedisFilter[NoConfig]):
+    name = "sees"
+
+    def on_request(self, request: RedisRequest) -> RedisRequest:
+        return request
+
+    def on_response(self, response: RedisResponse) -> RedisResponse:
+        return response
+
+
+SEVERAL = {"endpoints": ["192.0.2.1:1", "192.0.2.2:1"], "load_balancer": "ring_hash"}
+
+
+@pytest.mark.parametrize("words", [[b"GET", b"a"], [b"BLPOP", b"a", b"0"], [b"SELECT", b"1"], [b"MGET", b"a", b"b"]])
+@pytest.mark.parametrize("cluster", [{}, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize("filters", [[], [use(Sees)]], ids=["plain", "filtered"])
+def test_a_client_is_disconnected_instead_of_an_error(
+    words: list[bytes], cluster: dict[str, Any], filters: list[Any], redis_memory: RedisMemory
+) -> None:
+    """As the server that is lost would do it, or one that refuses; who waits for none is left alone."""
+    client = redis_memory.start(*filters, cluster=cluster, on_failure="disconnect")
+    other = redis_memory.another()
+    for one in (client, other):
+        one.send(b"ECHO", b"x")
+        redis_memory.serve()
+    client.send(*words)
+    for server in redis_memory.look():
+        server.work()
+        server.end.reset()
+    assert client.replies() == [b"x"]
+    assert client.end.got_eof
+    assert other.replies() == [b"x"]
+    assert not other.end.got_eof
+    redis_memory.cluster.answer = 111
+    other.send(*words)
+    assert other.replies() == []
+    assert other.end.got_eof
 
 
 def test_a_server_that_refuses(redis_memory: RedisMemory) -> None:
