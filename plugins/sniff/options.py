@@ -110,10 +110,14 @@ def _add_field(group: argparse._ArgumentGroup, name: str, field: Field, text: st
     group.add_argument(
         _option(name),
         dest=OF_INSPECTOR + name,
-        metavar=name.rpartition("_")[2].upper(),
+        metavar=_METAVARS.get(field.shape.name) or name.rpartition("_")[2].upper(),
         action="append" if isinstance(field.shape, Array) else "store",
         help=f"{text} (default {default.strip(chr(34))})".replace("%%", "%").replace("%", "%%") if default else text,
     )
+
+
+_METAVARS = {"a duration": "TIME", "a size": "SIZE", "a whole number": "N", "a percentage": "PERCENT"}
+"""What kinds of values are called; the others are called as their option ends."""
 
 
 def _is_switch(field: Field) -> bool:

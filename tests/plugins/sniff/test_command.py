@@ -51,7 +51,7 @@ def test_help_of_a_protocol(plugin_dir: Path) -> None:
     text = " ".join(done.stdout.decode().split())
     assert text.startswith("usage: l4proxy sniff line")
     parts = ["Read conversations in lines.", "--word WORD only this word", "--text TEXT only what was asked"]
-    parts += ["--longest LONGEST Bytes of a line; a longer one is none. (default 1000)", "(default: 7777)"]
+    parts += ["--longest N Bytes of a line; a longer one is none. (default 1000)", "(default: 7777)"]
     for part in parts:
         assert part in text
 

@@ -76,7 +76,7 @@ def test_the_help_says_what_they_are_for() -> None:
     parser = make_parser("sniff every", "")
     add_options(parser, Every)
     text = " ".join(textwrap.dedent(parser.format_help()).split())
-    assert "of every: --slow-after AFTER How long is long: 100% of it. (default 500ms)" in text
+    assert "of every: --slow-after TIME How long is long: 100% of it. (default 500ms)" in text
     assert "--no-sums Add up." in text
     assert "(default: all)" in text
 
