@@ -134,16 +134,15 @@ class RedisConversation(Conversation):
     def client_data(self, data: bytes, at: float) -> int | None:
         size = len(data)
         if self.steady and LENGTH_OF_NAME < size < SINGLE:
+            count = 1
             plan, last = self._openings.get(data[: data[LENGTH_OF_NAME] + TO_OPENING], UNKNOWN)
-            if plan is None:
-                plan = self.view.plain(data)
-            elif not data.startswith(LAST_BULKS[size - last], last) or data[-1] != LF:
-                plan = None
-            if plan is not None and len(self.waiting) < self.room:
+            if not data.startswith(LAST_BULKS[size - last], last) or data[-1] != LF:
+                plan, count = self.view.plain(data)
+            if plan is not None and len(self.waiting) < self.room and (count == 1 or self._is_enough):
                 stats = plan.stats
-                stats.commands_total += 1
+                stats.commands_total += count
                 stats.request_bytes_total += size
-                self.waiting.append((plan, 1, at, data, size))
+                self.waiting.append((plan, count, at, data, size))
                 return None
         self.now = at
         spare = self._client_data(data, at)
@@ -176,6 +175,11 @@ class RedisConversation(Conversation):
             raise splitter.error
         return splitter.ahead if len(data) > KEPT else None
 
+    @property
+    def _is_enough(self) -> bool:
+        """Whether nobody wants to know of every single command of a run."""
+        return not (self.view.looks_at_all or self._inspector.on_exchange)
+
     def _kept(self, raw: bytes) -> bytes:
         limit = KEPT if len(self.waiting) < MANY else KEPT_OF_MANY
         return raw if len(raw) <= limit else raw[:limit]
@@ -194,7 +198,7 @@ class RedisConversation(Conversation):
             raw, self._part, self._part_size = self._part, b"", 0
         silent = self.state.muted or self.state.skips
         self._plain = not silent
-        if count > 1 and not (silent or plan.role or self.view.looks_at_all or self._inspector.on_exchange):
+        if count > 1 and self._is_enough and not (silent or plan.role):
             self.waiting.append((plan, count, at, self._kept(raw), size))
         elif count > 1:
             for one in commands_of(raw, count):
@@ -233,11 +237,12 @@ class RedisConversation(Conversation):
             if short:
                 self._answered(waiting.popleft(), size, at)
                 return None
-            if count == 1 and data[0] != PUSH:
-                end = self._scanner.end(data, 0)
+            if data[0] != PUSH:
+                end = self._scanner.end(data, 0, count)
                 if end < 0:
-                    self._scanning = 1
-                    return self._keep(data, 0)
+                    start = self._part_of_run(waiting[0], 0, at) if count > 1 else 0
+                    self._scanning = waiting[0][1]
+                    return self._keep(data, start)
                 self._answered(waiting.popleft(), end, at)
                 return self._replies(data[end:], at) if end < size else None
         if self._seeks_reply:

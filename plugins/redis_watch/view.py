@@ -21,7 +21,7 @@ from l4proxy.plugins.shared_view import SharedView
 from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.redis.commands import CommandTable, Head
 from l4proxy.protocols.redis.openings import opening_of
-from l4proxy.protocols.redis.request import whole_command
+from l4proxy.protocols.redis.request import whole_run
 from l4proxy.stats import OTHER
 from l4proxy.stats_registry import StatsRegistry
 
@@ -112,16 +112,17 @@ class View(SharedView):
         head.note = plan
         return plan
 
-    def plain(self, data: bytes) -> Plan | None:
-        """What a chunk is, if it is one plain command."""
-        head = whole_command(self.table.heads, data)
-        plan: Plan | None = head.note if head is not None else None
-        if head is None or plan is None or plan.role:
-            return None
-        opening = opening_of(head, data)
+    def plain(self, data: bytes) -> tuple[Plan, int] | tuple[None, int]:
+        """What a chunk is, and how many, if it is one plain command or several that are alike."""
+        run = whole_run(self.table.heads, data)
+        plan: Plan | None = run[0].note if run is not None else None
+        if run is None or plan is None or plan.role:
+            return None, 0
+        head, count = run
+        opening = opening_of(head, data) if count == 1 else None
         if opening is not None:
             remember(self.openings, opening[0], (plan, opening[1]), MAX_OPENINGS)
-        return plan
+        return plan, count
 
     def endpoint(self, address: str) -> EndpointStats:
         stats = self.endpoints.get(address)

@@ -24,6 +24,7 @@ __all__ = [
     "MAX_RUN_ARGC",
     "RUNS",
     "SHORT",
+    "alike",
     "find_replies",
     "one_command",
     "run_of_commands",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 Match: TypeAlias = Callable[[bytes | bytearray, int], re.Match[bytes] | None]
+Shape: TypeAlias = Callable[[bytes | bytearray, int, int], re.Match[bytes] | None]
 
 SHORT = 127
 """Bytes of the longest string that the patterns match."""
@@ -47,6 +49,8 @@ MAX_RUN_ARGC = 8
 """A run is of commands with at most so many arguments, the name included."""
 COMMON_REPLIES = frozenset((b"+OK\r\n", b"+PONG\r\n", b"+QUEUED\r\n", b"$-1\r\n", b"_\r\n", b":0\r\n", b":1\r\n"))
 """No bulk strings, and no errors."""
+MAX_SHAPES = 1000
+"""Patterns that `alike` makes; what comes behind so many is read as what is not alike."""
 _AT_ONCE = (256, 32, 16, 8, 4, 2, 1)
 """So many values are stepped over at a time."""
 # Before 3.11.5 possessive quantifiers fail to match what they should (gh-106052). Without them it is a little slower.
@@ -64,18 +68,21 @@ def _short_bulk(byte: str) -> bytes:
     return rf"\${lengths('')}\r\n".encode()
 
 
-_HEAD = rb"\*%b\r\n\$[1-9][0-9]?\r\n[^\r\n]+\r\n"
+_NAME = rb"\$[1-9][0-9]?\r\n[^\r\n]+\r\n"
 
 
 def run_of_commands(argc: int) -> Match:
     """Matches commands that all have the same ``argc`` and name; group 1 is what they begin with, up to behind the
     name.
 
-    Their arguments have no CR. So group 1 cannot stand inside of them, and counting it counts the commands.
+    Their arguments have no CR, and none behind the first is the name itself, as in ``LPUSH *3 LPUSH``. So group 1
+    cannot stand inside of them, and counting it counts the commands.
     """
-    arguments = b"(?:%b){%d}%b" % (_short_bulk(r"[^\r]"), argc - 1, _POSSESSIVE) if argc > 1 else b""
-    head = _HEAD % str(argc).encode()
-    return re.compile(rb"(?=(%b))(?:\1%b)+%b" % (head, arguments, _POSSESSIVE)).match
+    bulk = _short_bulk(r"[^\r]")
+    arguments = b""
+    if argc > 1:
+        arguments = bulk + b"(?:(?!\\2)%b){%d}%b" % (bulk, argc - 2, _POSSESSIVE) * (argc > 2)
+    return re.compile(rb"(?=(\*%d\r\n(%b)))(?:\1%b)+%b" % (argc, _NAME, arguments, _POSSESSIVE)).match
 
 
 def _when_needed(argc: int) -> Match:
@@ -96,12 +103,28 @@ def one_command() -> Match:
     begins with, ``argc``, and the length of the long argument. Arguments that are matched have no CR, so there are
     twice as many CRLF as arguments, and one for ``argc`` or none."""
     pattern = b"(%b)(?:%b)*%b(?:%b)?" % (
-        _HEAD % b"([1-9][0-9]{0,6})",
+        rb"\*([1-9][0-9]{0,6})\r\n" + _NAME,
         _short_bulk(r"[^\r]"),
         _POSSESSIVE,
         rb"\$([1-9][0-9]{0,9})\r\n",
     )
     return re.compile(pattern).match
+
+
+_shapes: dict[tuple[bytes, tuple[int, ...]], Shape] = {}
+
+
+def alike(start: bytes, lengths: tuple[int, ...]) -> Shape | None:
+    """Matches what is nothing but commands that begin with ``start`` and have arguments of these lengths without a CR,
+    or replies of such a length where ``start`` is empty. As nothing has to be found out but whether it is so, it takes
+    a quarter of the time of the other patterns. None: there are too many of them."""
+    match = _shapes.get((start, lengths))
+    if match is None and len(_shapes) < MAX_SHAPES:
+        byte = rb"[^\r]" if start else b"."
+        bulks = b"".join([rb"\$%d\r\n%b{%d}\r\n" % (length, byte, length) for length in lengths])
+        match = re.compile(b"(?s)(?:%b%b)+%b" % (re.escape(start), bulks, _POSSESSIVE)).fullmatch
+        _shapes[start, lengths] = match
+    return match
 
 
 @cache

@@ -11,7 +11,7 @@ import re
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.limits import DEFAULT_LIMITS, MAX_LINE, RedisLimits
-from l4proxy.protocols.redis.patterns import SHORT, find_replies, skip_replies
+from l4proxy.protocols.redis.patterns import SHORT, SINGLE, alike, find_replies, skip_replies
 
 __all__ = ["ReplyScanner", "split_replies"]
 
@@ -62,6 +62,8 @@ class ReplyScanner:
                             return end
                 elif kind in b"+:":
                     return line_end + 2
+            if count > 1 and (end := _end_of_alike(data, start, count)):
+                return end
             at, self._left = skip_replies(data, start, count)
             if not self._left:
                 return at
@@ -212,6 +214,21 @@ class ReplyScanner:
         limit = self._limits.max_inline if data[at : at + 1] in (b"+", b"-", b"(") else MAX_LINE
         if len(data) - at > limit:
             raise RemoteProtocolError("a line that does not end", code="max_line")
+
+
+def _end_of_alike(data: bytes | bytearray, start: int, count: int) -> int:
+    """Where so many bulk strings of the same length end; 0: they are not, or have not all come."""
+    line_end = data.find(b"\r\n", start, start + 8)
+    text = data[start + 1 : line_end]
+    if line_end < 0 or data[start] != BULK or not text.isdigit():
+        return 0
+    length = int(text)
+    size = line_end + 4 + length - start
+    end = start + size * count
+    if end > len(data) or size > SINGLE or not data.startswith(data[start : line_end + 2], end - size):
+        return 0
+    match = alike(b"", (length,))
+    return end if match is not None and match(data, start, end) else 0
 
 
 def _one_less(left: int) -> int:

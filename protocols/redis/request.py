@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, TypeAlias
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.protocols.redis.inline import split_inline
 from l4proxy.protocols.redis.limits import DEFAULT_LIMITS, MAX_LINE, RedisLimits, protocol_error
-from l4proxy.protocols.redis.patterns import LENGTH_LINES, RUNS, SINGLE, WHOLE_BULKS, one_command, skip_bulks
+from l4proxy.protocols.redis.patterns import (
+    LENGTH_LINES,
+    RUNS,
+    SINGLE,
+    WHOLE_BULKS,
+    alike,
+    one_command,
+    skip_bulks,
+)
 
 if TYPE_CHECKING:
     from l4proxy.protocols.redis.commands import CommandTable, Head
 
-__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one", "split_first", "whole_command"]
+__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one", "split_first", "whole_run"]
 
 Run: TypeAlias = "tuple[Head, int, bytes]"
 """Commands of one kind, how many, and their bytes. The number is 0 where it is a part of a command that goes on."""
@@ -69,14 +77,14 @@ class RequestSplitter:
         Commands without any argument (``*0``, an empty line) have no reply and are dropped, as the server does. Behind
         an ``error`` there is nothing more.
         """
-        if len(data) < SINGLE and not (self._rest or self._streaming or self.error):
-            head = whole_command(self._table.heads, data)
-            if head is not None:
-                return [(head, 1, data)]
+        if not (self._rest or self._streaming or self.error):
+            run = whole_run(self._table.heads, data)
+            if run is not None:
+                return [(*run, data)]
         return self.split_runs(data)
 
     def split_runs(self, data: bytes) -> list[Run]:
-        """The same for a chunk that is most likely not one whole command, because the caller has looked."""
+        """The same for a chunk that is most likely no `whole_run`, because the caller has looked."""
         runs: list[Run] = []
         if self.error is not None:
             return runs
@@ -266,9 +274,9 @@ class RequestSplitter:
         return end + 1
 
 
-def whole_command(heads: dict[bytes, Head], data: bytes) -> Head | None:
-    """The head of the one command that a chunk is, which is shorter than `SINGLE`. None: it is not, or not one that
-    could be told so. The hot path of small messages.
+def whole_run(heads: dict[bytes, Head], data: bytes) -> tuple[Head, int] | None:
+    """The head of the one command that a chunk is, or of the commands with arguments of the same lengths, as most
+    pipelines are, and how many. None: it is not, or not such as could be told so. The hot path of small messages.
 
     Where the head ends can be told from one byte, as most names are shorter than ten characters; what is in ``heads``
     has been looked at. In front of the last argument there has to stand the length with which it ends where the chunk
@@ -277,19 +285,27 @@ def whole_command(heads: dict[bytes, Head], data: bytes) -> Head | None:
     head = heads.get(data[: data[_NAME_LENGTH] + _WITHOUT_NAME]) if len(data) > _NAME_LENGTH else None
     if head is None or head.argc > SINGLE_ARGC:
         return None
-    at, size = len(head.start), len(data)
+    at, size, lengths = len(head.start), len(data), []
     for _ in range(head.argc - 2):
         text = data[at + 1 : data.find(b"\r\n", at, at + 8)]
-        if not text.isdigit() or (length := int(text)) >= size or not data.startswith(LENGTH_LINES[length], at):
+        if not text.isdigit() or (length := int(text)) >= SINGLE or not data.startswith(LENGTH_LINES[length], at):
             return None
         at += len(text) + 5 + length
         if data[at - 2 : at] != b"\r\n":
             return None
+        lengths.append(length)
     if head.argc == 1:
-        return head if at == size else None
-    if at < size and data.startswith(WHOLE_BULKS[size - at], at) and data.endswith(b"\r\n"):
-        return head
-    return None
+        return (head, 1) if at == size else None
+    if at < size < at + SINGLE and data.startswith(WHOLE_BULKS[size - at], at) and data.endswith(b"\r\n"):
+        return head, 1
+    text = data[at + 1 : data.find(b"\r\n", at, at + 8)]
+    if not text.isdigit() or (length := int(text)) >= SINGLE:
+        return None
+    count, rest = divmod(size, at + len(text) + 5 + length)
+    if rest or count < 2 or data[_NAME_LENGTH] - ord("0") in (*lengths, length)[1:]:  # `run_of_commands` says why
+        return None
+    match = alike(head.start, (*lengths, length))
+    return (head, count) if match is not None and match(data, 0, size) else None
 
 
 def arguments(command: bytes) -> list[bytes]:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from l4proxy.protocols.redis.commands import CommandTable
 from l4proxy.protocols.redis.openings import LAST_BULKS, LENGTH_OF_NAME, LF, TO_OPENING, opening_of
 from l4proxy.protocols.redis.patterns import SINGLE
-from l4proxy.protocols.redis.request import RequestSplitter, encode_command, whole_command
+from l4proxy.protocols.redis.request import RequestSplitter, encode_command, whole_run
 
 
 def learn(*words: bytes) -> tuple[bytes, int] | None:
     table, command = CommandTable(), encode_command(*words)
     RequestSplitter(table).split(command)
-    head = whole_command(table.heads, command)
-    return opening_of(head, command) if head is not None else None
+    run = whole_run(table.heads, command)
+    return opening_of(run[0], command) if run is not None else None
 
 
 def is_whole(data: bytes, known: tuple[bytes, int]) -> bool:

@@ -84,6 +84,18 @@ def test_several_at_once(count: int, odd: bytes) -> None:
     assert scanner.end(data, 0, count) == len(data)
 
 
+@given(st.integers(0, 140), st.integers(2, 20), st.data())
+def test_bulk_strings_alike_at_once(length: int, count: int, data: Any) -> None:
+    replies = [b"$%d\r\n%b\r\n" % (length, data.draw(st.binary(min_size=length, max_size=length)))] * (count - 1)
+    replies.append(data.draw(st.sampled_from([replies[0], *REPLIES])))
+    joined = b"+OK\r\n" + b"".join(replies)
+    assert ReplyScanner().end(joined, 5, count) == len(joined)
+    assert ReplyScanner().end(joined + joined, 5, count) == len(joined)
+    assert ReplyScanner().end(joined[:-1], 5, count) == -1
+    scanner = ReplyScanner()
+    assert [scanner.end(joined[:size], 5, count) for size in (len(joined) // 2, len(joined))] == [-1, len(joined)]
+
+
 @pytest.mark.parametrize("odd", REPLIES)
 def test_the_whole_ones_of_several_are_told(odd: bytes) -> None:
     replies = [b"$3\r\nabc\r\n", odd, b"+OK\r\n", b"*2\r\n$3\r\nabc\r\n" + odd] * 3

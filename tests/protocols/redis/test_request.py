@@ -46,6 +46,40 @@ def test_a_key_that_looks_like_a_command_is_none() -> None:
     assert split(trap * 3) == ([[b"GET", command(b"GET", b"a")]] * 3, "")
 
 
+@pytest.mark.parametrize("words", [[b"SET", b"*3", b"SET"], [b"LPUSH", b"x", b"y*5", b"LPUSH", b"z"]])
+def test_arguments_that_look_like_a_command_are_none(words: list[bytes]) -> None:
+    """Where an argument ends in the number of arguments, and the next one is the name."""
+    trap, splitter = command(*words), RequestSplitter(CommandTable())
+    for _ in range(2):  # when the head is known, it is looked for elsewhere
+        runs = splitter.split(trap * 3)
+        assert [(count, raw) for _, count, raw in runs] == [(1, trap)] * 3
+    assert split(trap * 2 + command(words[0], b"a")) == ([words, words, [words[0], b"a"]], "")
+
+
+SMALL = st.binary(max_size=3) | st.sampled_from([b"*3", b"a*2", b"SET", b"GET", b"\r", b"\r\n", b"$3", b"x" * 130])
+
+
+@given(st.sampled_from([b"GET", b"SET"]), st.lists(SMALL, min_size=1, max_size=2), st.integers(1, 4), st.data())
+def test_commands_alike_are_one_run_however_they_come(
+    name: bytes, words: list[bytes], times: int, data: st.DataObject
+) -> None:
+    """What a chunk is found to be at a look, once its head is known, is what is found byte by byte."""
+    others = [[data.draw(st.binary(min_size=len(word), max_size=len(word))) for word in words] for _ in range(times)]
+    chunk = b"".join(command(name, *other) for other in [words, *others])
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(chunk) - 1))
+        chunk = chunk[:at] + data.draw(st.binary(max_size=2)) + chunk[at + 1 :]
+    table = CommandTable()
+    RequestSplitter(table).split(command(name, *words))
+    whole, bytewise = RequestSplitter(table), RequestSplitter(table)
+    runs = whole.split(chunk)
+    singles = [run for one in bytes_of(chunk) for run in bytewise.split(one)]
+    assert [one for run in runs for one in one_by_one(run)] == [raw for _, _, raw in singles]
+    assert all(count == len(one_by_one((head, count, raw))) for head, count, raw in runs)
+    assert str(whole.error) == str(bytewise.error)
+    assert whole.error or whole.unfinished == bytewise.unfinished
+
+
 def test_each_command_by_itself() -> None:
     splitter = RequestSplitter(CommandTable())
     data = command(b"SET", b"a", b"1") + command(b"SET", b"b", b"22")
