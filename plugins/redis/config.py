@@ -194,6 +194,9 @@ class RedisProxyConfig:
     restarted, and take an error for the last word (Celery, RQ), want the latter."""
     command_timeout: Duration = Duration(60.0)
     """A client that has sent a part of a command and nothing more for this long is disconnected; 0: never."""
+    half_close_timeout: Duration = Duration(5.0)
+    """A client that has ended its side and is owed replies is disconnected when none has come for this long; 0: never.
+    Most of those are gone."""
     max_waiting: Amount = 100_000
     """Commands that may wait for replies on one connection; more are answered with an error."""
     max_pipeline: Amount = 10_000

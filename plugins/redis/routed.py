@@ -112,7 +112,7 @@ class RoutedSession(Session):
     def reach(self, target: Target, shard: Shard, reads: bool) -> Joined:
         """The one for a command for a shard, which only ``reads``, or does more. The hot path. Raises UpstreamError."""
         if reads and not target.reads_from_primary:
-            endpoint, replica = target.node(shard, self.conn.id)
+            endpoint, replica = target.node(shard, self.id)
             return self.join(target, endpoint, replica=replica)
         joined = self._reached.get(shard)
         if joined is not None:

@@ -43,7 +43,7 @@ def routed_client(session: Session, treatment: Treatment, run: Task) -> None:
         client(session, treatment, run)
     elif subcommand == b"ID":
         session.done()
-        session.reply(run, b":%d\r\n" % session.conn.id)
+        session.reply(run, b":%d\r\n" % session.id)
     else:
         _refuse(session, run, f"CLIENT {subcommand.decode('latin-1')}")
 

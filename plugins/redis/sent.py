@@ -124,7 +124,7 @@ class Sent(Movable):
                 return
             endpoint, replica = single.shard.primary, False
             if single.reads:
-                endpoint, replica = single.target.node(single.shard, session.conn.id)
+                endpoint, replica = single.target.node(single.shard, session.id)
             self._send_to(endpoint, replica=replica)
         except UpstreamError as error:
             self._finish(of_upstream_error(error))

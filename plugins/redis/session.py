@@ -80,11 +80,12 @@ class Session(Receiver):
     __slots__ = ("_attention", "_client", "_closely", "_disconnects", "_ended", "_excess", "_holding", "_link",
                  "_outstanding", "_own", "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_subscriptions",
                  "_todo", "_todo_size", "_watched", "_working", "closing", "conn", "draining", "front", "hub",
-                 "identity", "mute", "name", "skip", "waiting")  # fmt: skip
+                 "id", "identity", "mute", "name", "skip", "waiting")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self.hub = hub
         self.conn = conn
+        self.id = conn.id
         self.identity: Identity = hub.identity
         self.name = b""
         """What it calls itself (``CLIENT SETNAME``)."""
@@ -676,11 +677,33 @@ class Session(Receiver):
         self.conn.call_later(self.hub.config.slow_reader_timeout, look)
 
     def ended(self) -> None:
-        """The client will send no more."""
+        """The client will send no more. It may wait for replies all the same (``printf | nc``), and a server would
+        have done all that it had read before it saw the end. Most of those that have to wait for long are gone, though,
+        and look no different as long as nothing is sent to them: so the wait is not for ever. Nobody waits for what
+        only others can bring about (``BLPOP``), as with a server."""
         self._ended = True
         if self._own is not None and self._own.blocked:
             self.finish("client", "eof")
         self._attend()
+        if self.hub.config.half_close_timeout and not self.closing:
+            self._await_replies()
+
+    def _await_replies(self) -> None:
+        """Look now and then whether any have come. A client that does not read them is there."""
+        progress = self._progress()
+
+        def look() -> None:
+            if self._pauses & CLIENT_FULL or self._progress() != progress:
+                self._await_replies()
+            elif not self.closing:
+                self.closing = True
+                self.conn.close(CloseReason("proxy", "relay", "half_close_timeout"), reset=True)
+
+        self.conn.call_later(self.hub.config.half_close_timeout, look)
+
+    def _progress(self) -> tuple[int, int, int]:
+        """Changes with every reply, also where the client wants none."""
+        return self.conn.activity, self._outstanding, len(self._todo)
 
     def filters_blocked(self, blocked: bool) -> None:
         """Message filters hold something, or enough: the client is not to be read for now."""
@@ -711,6 +734,10 @@ class Session(Receiver):
         self.drop_own()
         self.drop_subscriptions()
         self._leave_link()
+        # Where replies are still to come, those hold this object, and are not to hold all that was the client's.
+        self._client = None
+        self._pauses = 0
+        del self.conn, self._splitter
 
     def _attend(self) -> None:
         """Do what can be done now, and find out what is left."""
@@ -748,13 +775,15 @@ class Session(Receiver):
             self._unpause(PIPELINE)
 
     def _pause(self, reason: int) -> None:
+        if self.closing:
+            return
         if not self._pauses:
             self.conn.pause(Side.CLIENT)
         self._pauses |= reason
         self._attention = True
 
     def _unpause(self, reason: int) -> None:
-        if self._pauses & reason:
+        if self._pauses & reason and not self.closing:
             self._pauses &= ~reason
             if not self._pauses:
                 self.conn.resume(Side.CLIENT)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -65,3 +67,37 @@ async def _come_and_go(server: l4proxy.Server, first: bytes) -> None:
     await reader.read(1)
     writer.transport.abort()
     await until(lambda: not server.active)
+
+
+def test_a_server_that_says_nothing_does_not_keep_what_belonged_to_clients() -> None:
+    """Its replies are still to come, and some of them belong to nobody any more."""
+    asked = bytearray()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1000):
+            asked.extend(data)
+        writer.close()
+
+    async def main() -> None:
+        silent = await asyncio.start_server(say_nothing, HOST, 0)
+        config = {
+            "listeners": [{"address": f"{HOST}:0", "filters": REDIS}],
+            "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{silent.sockets[0].getsockname()[1]}"]}],
+        }
+        async with silent, l4proxy.serve(config) as server:
+            gc.collect()
+            gc.disable()
+            try:
+                for count in range(1, CLIENTS + 1):
+                    client = socket.create_connection((HOST, next(iter(server.addresses.values()))[0].port))
+                    client.sendall(b"GET a\r\n*2\r\n$4\r\nECHO\r\n$9000\r\n" + b"x" * 5000)
+                    await until(lambda count=count: asked.count(b"GET") == count)  # type: ignore[misc]
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.close()
+                    await until(lambda: not server.active)
+                left = sum(type(one) is Connection for one in gc.get_objects())
+            finally:
+                gc.enable()
+            assert left < CLIENTS // 2
+
+    asyncio.run(main())

@@ -834,6 +834,43 @@ def test_a_server_that_does_not_answer_in_time(redis_memory: RedisMemory) -> Non
     assert client.replies() == []
 
 
+def test_who_has_ended_its_side_is_given_its_replies_while_any_come(redis_memory: RedisMemory) -> None:
+    """As with ``printf | nc``. But most who do so and get nothing for long are gone."""
+    client, other = redis_memory.start(half_close_timeout="5s"), redis_memory.another()
+    client.end.send(encode_command(b"GET", b"a") + encode_command(b"ECHO", b"b") + encode_command(b"SELECT", b"1"))
+    client.end.eof()
+    other.send(b"GET", b"c")
+    (server,) = redis_memory.look()
+    server.work()
+    client.harness.advance(4)
+    server.say(len(b"$8\r\n0  GET a\r\n"))
+    client.harness.advance(4)
+    assert client.replies() == [b"0  GET a"]
+    assert not client.end.got_eof
+    client.harness.advance(7)
+    assert client.end.got_reset  # it can see that replies are missing
+    assert client.harness.closed is not None
+    assert client.harness.closed.detail == "half_close_timeout"
+    server.say()
+    assert other.replies() == [b"0  GET c"]
+
+
+def test_who_has_ended_its_side_and_reads_slowly_is_there(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(half_close_timeout="5s")
+    client.end.stop_reading()
+    client.end.send(encode_command(b"ECHO", b"x" * 100_000) * 2 + encode_command(b"ECHO", b"y"))
+    client.end.eof()
+    (server,) = redis_memory.look()
+    server.work()
+    server.say(150_000)
+    client.harness.advance(60)
+    client.end.read_again()
+    client.harness.advance(4)
+    server.say()
+    assert client.replies() == [b"x" * 100_000, b"x" * 100_000, b"y"]
+    assert client.end.got_eof
+
+
 def test_idle_connections_are_closed(redis_memory: RedisMemory) -> None:
     client = redis_memory.start(idle_timeout="10s")
     client.send(b"GET", b"a")
