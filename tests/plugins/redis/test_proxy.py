@@ -282,6 +282,18 @@ def test_many_clients_on_few_connections(proxy: StartProxy, redis: RedisServer) 
 
 
 @needs("redis-server")
+def test_replies_go_to_whoever_has_asked(proxy: StartProxy, redis: RedisServer) -> None:
+    """Where one connection serves all, and arguments look like the beginning of another command."""
+    running = proxy(RedisProxy, cluster="cache", connections=1, clusters={"cache": redis.address})
+    with redis.connect(port_of(running)) as first, redis.connect(port_of(running)) as second:
+        for at_once in (2, 3, 4):
+            first.send(encode_command(b"SET", b"*3", b"SET") * at_once)
+            assert [first.reply() for _ in range(at_once)] == [b"+OK\r\n"] * at_once
+            assert second.ask("ECHO", "for the second") == b"for the second"
+        assert first.ask("DEL", "*3") == 1
+
+
+@needs("redis-server")
 def test_protocol_errors_are_the_servers(port: int, redis: RedisServer) -> None:
     for data in (b"*1\r\n:1\r\n", b"*x\r\n", b"*2\r\n$3\r\nGET\r\n$-5\r\n", b"SET 'a\r\n"):
         assert redis.exchange(data, until_closed=True, port=port) == redis.exchange(data, until_closed=True)
