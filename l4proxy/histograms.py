@@ -58,11 +58,12 @@ def quantile(bounds: Sequence[float], counts: Sequence[int], fraction: float, to
     bounds is said to be the last bound. None can be larger than ``total``, the sum of all, leaves it when the others
     are as small as their buckets allow: that tells more of few values than wide buckets do.
     """
-    rank = fraction * sum(counts)
-    if not any(counts):
+    number = sum(counts)
+    if not number:
         return None
-    if sum(counts) == 1 and total < inf:
+    if number == 1 and total < inf:
         return total
+    rank = fraction * number
     spare = total - sum(count * lower for lower, count in zip((0.0, *bounds), counts, strict=True))
     below = 0
     lower = 0.0

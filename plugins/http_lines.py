@@ -86,7 +86,8 @@ def connection_line(record: AccessRecord, paint: Painter, width: int = 0) -> str
 
 def _why(record: Any) -> str:
     """What the status does not say, and what is out of the ordinary."""
-    parts = [record.grpc_status] if record.grpc_status else []
+    status = record.grpc_status
+    parts = [status] if status else []
     if record.attempts > 1:
         parts.append(f"{record.attempts} tries")
     if record.details not in ("", "via_upstream", "direct_response"):

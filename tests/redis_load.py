@@ -8,10 +8,12 @@ from collections import Counter
 from typing import Any
 
 from l4proxy.protocols.redis.request import encode_command
-from l4proxy.protocols.redis.values import Failure, decode
+from l4proxy.protocols.redis.values import Failure, Simple, decode
 from services.redis import RedisConnection
+from services.redis_cluster import RedisCluster
+from services.redis_servers import wait_for
 
-__all__ = ["Load"]
+__all__ = ["Load", "load_while_a_primary_dies"]
 
 
 class Load:
@@ -113,3 +115,17 @@ class _Client:
                 right = reply == [None] * 3 or all(isinstance(one, Failure | None) for one in reply)
         if not right:
             load.wrong.append((words, reply))
+
+
+def load_while_a_primary_dies(port: int, cluster: RedisCluster) -> Load:
+    """Through a proxy on this port. Ends when the proxy has found the new primary, and the cluster is well again."""
+    primary = cluster.primary_of("a")
+    replica = cluster.replica_of(primary)
+    with Load(port) as load:
+        cluster.kill(primary)
+        wait_for("the replica takes over", lambda: "role:master" in cluster.ask(replica, "info", "replication"))
+        with RedisConnection(port) as client:
+            wait_for("the proxy knows", lambda: client.ask("SET", "a", "x") == Simple(b"OK"))
+    cluster.start(primary)
+    cluster.settle()
+    return load

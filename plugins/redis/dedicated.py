@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from l4proxy.protocols.redis.translate import Translator
     from l4proxy.stream import Stream
 
-__all__ = ["Asked", "DedicatedConnection", "Owner"]
+__all__ = ["SUBSCRIPTIONS", "Asked", "DedicatedConnection", "Owner", "answers_to"]
 
 FULL = 256
 """Why the stream is not read: the client does not take what it gets."""
@@ -47,7 +47,13 @@ _ANSWERS = {
 
 
 SUBSCRIPTIONS = frozenset((Role.SUBSCRIBE, Role.UNSUBSCRIBE))
+"""Each has an answer for each channel."""
 BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
+
+
+def answers_to(treatment: Treatment, argc: int) -> int:
+    """How many answers a subscription has, or an end of some; -1: as many as there are of that kind."""
+    return argc - 1 or (1 if treatment.role is Role.SUBSCRIBE else -1)
 
 
 class Asked:

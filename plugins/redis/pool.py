@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.plugins.redis.dedicated import DedicatedConnection
-from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE
+from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE, first_word
 from l4proxy.plugins.redis.shared import SharedConnection
 from l4proxy.plugins.redis.stats import CommandStats, EndpointCommandStats
 
@@ -155,7 +155,8 @@ class Pool:
 
     def lost(self, connection: ServerConnection, count: int) -> None:
         """So many commands got an error instead of a reply."""
-        stats, word = self.endpoint_stats(connection), _first_word(connection.failure)
+        stats = self.endpoint_stats(connection)
+        word = first_word(connection.failure)[1:].decode("latin-1")
         if connection.refused:
             stats.errors_total.add(word)
         else:
@@ -164,10 +165,6 @@ class Pool:
             connection.blame(1)
         elif connection.failure is TIMEOUT or word in AILING:
             connection.blame(count)
-
-
-def _first_word(error: bytes) -> str:
-    return error[1:].partition(b" ")[0].rstrip().decode("latin-1")
 
 
 def _is_gone(endpoint: Endpoint | None) -> bool:

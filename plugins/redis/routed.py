@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
@@ -359,17 +360,8 @@ class RoutedSession(Session):
         return plan.data if isinstance(plan, Answer) else CROSS_SLOT
 
     def subscription_reply(self, asked: Asked, data: bytes, connection: DedicatedConnection) -> None:
-        target = self._own_target
-        if data[:1] == b"-" and target is not None and asked.task is not None:
-            advice = target.advice(data, connection.endpoint)
-            if advice is not None and connection.stateful:
-                data = MOVED_AWAY
-            elif advice is not None and self._tries < MAX_TRIES:
-                self.drop_subscriptions()
-                self._again(asked.task, advice)
-                return
-        self._tries = 0
-        super().subscription_reply(asked, data, connection)
+        if (answer := self._answer_of(connection, asked, data, self.drop_subscriptions)) is not None:
+            super().subscription_reply(asked, answer, connection)
 
     def _send_to_own(self, own: DedicatedConnection, treatment: Treatment, run: Task) -> bool:
         if self._outstanding:
@@ -461,22 +453,26 @@ class RoutedSession(Session):
         self.reply(run, OK)
 
     def own_reply(self, asked: Asked, data: bytes) -> None:
-        own, target = self._own, self._own_target
-        if data[:1] == b"-" and own is not None and target is not None and asked.task is not None:
-            advice = target.advice(data, own.endpoint)
-            if advice is not None and own.stateful:
+        if (answer := self._answer_of(self._own, asked, data, self.drop_own)) is not None:
+            super().own_reply(asked, answer)
+
+    def _answer_of(
+        self, connection: DedicatedConnection | None, asked: Asked, data: bytes, drop: Callable[[], None]
+    ) -> bytes | None:
+        """What the client is told where this came on a connection of its own. None: nothing, as the server has not done
+        the command, and another one will; ``drop`` gives the connection back then."""
+        target = self._own_target
+        if data[:1] == b"-" and connection is not None and target is not None and asked.task is not None:
+            advice = target.advice(data, connection.endpoint)
+            if advice is not None and connection.stateful:
                 data = MOVED_AWAY
             elif advice is not None and self._tries < MAX_TRIES:
-                self.drop_own()
-                self._again(asked.task, advice)
-                return
+                drop()
+                self._elsewhere = advice
+                self._take_up(asked.task, target if advice.endpoint is None else None)
+                return None
         self._tries = 0
-        super().own_reply(asked, data)
-
-    def _again(self, task: Task, advice: Advice) -> None:
-        """The server of a connection of its own has not done the command: another one will."""
-        self._elsewhere = advice
-        self._take_up(task, self._own_target if advice.endpoint is None else None)
+        return data
 
     def own_lost(self, error: bytes, missing: list[Asked]) -> None:
         """Where nothing was sent yet, another server will do, or the same one later."""

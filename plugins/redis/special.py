@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.change import Change, change_of, is_client_name
+from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS, answers_to
 from l4proxy.plugins.redis.receivers import Receiver
 from l4proxy.plugins.redis.replies import (
     BAD_NAME,
@@ -363,10 +364,8 @@ def send_to_own(session: Session, own: DedicatedConnection, treatment: Treatment
         else:
             session.handlers[role](session, treatment, run)
         return True
-    elif role is Role.SUBSCRIBE:
-        own.send(treatment, data, max(1, head.argc - 1), task=run)
-    elif role is Role.UNSUBSCRIBE:
-        own.send(treatment, data, head.argc - 1 or -1, task=run)
+    elif role in SUBSCRIPTIONS:
+        own.send(treatment, data, answers_to(treatment, head.argc), task=run)
     elif role in _IDENTITY:
         return _change_own(session, own, treatment, run)
     elif role is Role.CLIENT:

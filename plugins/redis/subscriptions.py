@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from l4proxy.plugins.redis.treatment import Role
+from l4proxy.plugins.redis.dedicated import answers_to
 from l4proxy.protocols.redis.reply import ReplyScanner
 
 if TYPE_CHECKING:
@@ -48,10 +48,7 @@ class Subscriptions:
     def subscribe(self, treatment: Treatment, run: Task) -> None:
         """Send a command that begins or ends subscriptions. The session waits until it is answered."""
         self._asking = True
-        channels = run[0].argc - 1
-        if treatment.role is Role.SUBSCRIBE:
-            channels = max(1, channels)
-        self.connection.send(treatment, run[2], channels or -1, task=run)
+        self.connection.send(treatment, run[2], answers_to(treatment, run[0].argc), task=run)
 
     def write(self, data: bytes) -> None:
         """Send the client what follows of its replies."""

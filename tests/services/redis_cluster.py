@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -114,15 +116,21 @@ class RedisCluster(RedisServers):
         wait_for("the replica has taken over", lambda: "role:master" in self.ask(replica, "info", "replication"))
         return replica
 
+    @classmethod
+    @contextmanager
+    def running(cls, directory: Path) -> Iterator[Self]:
+        cluster = cls(directory)
+        try:
+            for port in cluster.ports:
+                cluster.start(port)
+            cluster.form()
+            yield cluster
+        finally:
+            cluster.close()
+
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """A running cluster. Which node has which role changes with the tests."""
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        for port in cluster.ports:
-            cluster.start(port)
-        cluster.form()
+    with RedisCluster.running(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
-    finally:
-        cluster.close()

@@ -42,11 +42,5 @@ def valkey_twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Red
 @pytest.fixture(scope="session")
 def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
     """A running cluster. Which node has which role changes with the tests."""
-    cluster = ValkeyCluster(tmp_path_factory.mktemp("valkey"))
-    try:
-        for port in cluster.ports:
-            cluster.start(port)
-        cluster.form()
+    with ValkeyCluster.running(tmp_path_factory.mktemp("valkey")) as cluster:
         yield cluster
-    finally:
-        cluster.close()

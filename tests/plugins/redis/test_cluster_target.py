@@ -14,7 +14,7 @@ from l4proxy.protocols.redis.slots import slot_of
 from l4proxy.protocols.redis.values import Failure, Push, Simple
 from l4proxy.testing import Proxy, StartProxy
 from redis_fuzz import ask_both, commands
-from redis_load import Load
+from redis_load import Load, load_while_a_primary_dies
 from services.needs import needs, program
 from services.redis import RedisConnection, RedisServer
 from services.redis_cluster import RedisCluster
@@ -221,15 +221,7 @@ def test_a_failover_that_is_asked_for_under_load(
 
 def test_a_primary_that_dies_under_load(through: Proxy, client: RedisConnection, redis_cluster: RedisCluster) -> None:
     """What was under way gets an error, what comes then waits for the new primary."""
-    port = redis_cluster.primary_of("a")
-    replica = redis_cluster.replica_of(port)
-    with Load(through.address[1]) as load:
-        redis_cluster.kill(port)
-        wait_for("the replica takes over", lambda: "role:master" in redis_cluster.ask(replica, "info", "replication"))
-        with RedisConnection(through.address[1]) as another:
-            wait_for("the proxy knows", lambda: another.ask("SET", "a", "x") == OK)
-    redis_cluster.start(port)
-    redis_cluster.settle()
+    load = load_while_a_primary_dies(through.address[1], redis_cluster)
     assert not load.wrong
     assert all(error.startswith("ERR upstream failure") for error in load.errors)
 

@@ -12,7 +12,7 @@ from l4proxy.plugins.redis.proxy import RedisProxy
 from l4proxy.protocols.redis.values import Failure, Map, Simple
 from l4proxy.testing import Proxy, StartProxy
 from redis_fuzz import ask_both, commands
-from redis_load import Load
+from redis_load import Load, load_while_a_primary_dies
 from services.needs import needs
 from services.redis import RedisConnection, RedisServer
 from services.redis_servers import wait_for
@@ -107,13 +107,6 @@ def test_slots_are_migrated_as_a_whole_under_load(
 
 def test_a_primary_that_dies_under_load(through: Proxy, client: RedisConnection, valkey_cluster: ValkeyCluster) -> None:
     """It goes on being called a primary by the others."""
-    port = valkey_cluster.primary_of("a")
-    replica = valkey_cluster.replica_of(port)
-    with Load(through.address[1]) as load:
-        valkey_cluster.kill(port)
-        wait_for("the replica takes over", lambda: "role:master" in valkey_cluster.ask(replica, "info", "replication"))
-        wait_for("the proxy knows", lambda: client.ask("SET", "a", "x") == OK)
-    valkey_cluster.start(port)
-    valkey_cluster.settle()
+    load = load_while_a_primary_dies(through.address[1], valkey_cluster)
     assert not load.wrong
     assert all(error.startswith("ERR upstream failure") for error in load.errors)
