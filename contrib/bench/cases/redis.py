@@ -142,8 +142,10 @@ CASES = (
     HalfLoad("redis_half", "GET and SET at half of the slowest proxy's limit, 500 connections", _SINGLE, 500),
     Hashed("redis_hashed", f"GET and SET, keys divided among three servers, {EACH}", _work("asks", 32)),
     Hashed("redis_hashed_pipeline", f"the same, sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
+    Hashed("redis_hashed_woven", f"the same, GETs and SETs in turn, {EACH}", _work("woven", 32, pipeline=16)),
     Clustered("redis_cluster", f"GET and SET, a Redis Cluster of three, {EACH}", _work("asks", 32)),
     Clustered("redis_cluster_pipeline", f"the same, sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
+    Clustered("redis_cluster_woven", f"the same, GETs and SETs in turn, {EACH}", _work("woven", 32, pipeline=16)),
     Watching("redis_watch", f"the redis filter: GET and SET, {EACH}", _work("asks", 32)),
     Watching("redis_watch_pipeline", f"the redis filter: sixteen in one write, {EACH}", _work("asks", 32, pipeline=16)),
     Watching(
