@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import confluent_kafka
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, PartitionMetadata
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from e2e.kafka_jobs import JOBS
 from e2e.kafka_watch import Watched, watch
-from proxy_process import wait_until
+from e2e.test_kafka import wait_for_replicas
 from services.kafka import NEWEST, OLDER, KafkaCluster, start_kafka
 
 PARTITIONS = range(3)
@@ -134,7 +134,7 @@ def _watched(version: str) -> Iterator[tuple[KafkaCluster, Watched]]:
 def _measure(cluster: KafkaCluster, watched: Watched, name: str, topic: str, job: object) -> Row:
     admin = AdminClient({"bootstrap.servers": watched.bootstrap})
     admin.create_topics([NewTopic(topic, len(PARTITIONS), 3)])[topic].result(30)
-    wait_until(lambda: all(len(part.isrs) == 3 for part in _layout(cluster, topic)), "all replicas in sync")
+    wait_for_replicas(cluster, topic)
     consumed = job(cluster, watched.bootstrap, topic)  # type: ignore[operator]
     records, ends = _read(cluster, topic)
     committed = _committed(cluster, f"group-{topic}", topic)
@@ -150,11 +150,6 @@ def _measure(cluster: KafkaCluster, watched: Watched, name: str, topic: str, job
 
 def _filled(values: dict[int, int]) -> dict[int, int]:
     return {number: values.get(number, 0) for number in PARTITIONS}
-
-
-def _layout(cluster: KafkaCluster, topic: str) -> list[PartitionMetadata]:
-    found = AdminClient({"bootstrap.servers": cluster.bootstrap}).list_topics(topic, 10)
-    return list(found.topics[topic].partitions.values())
 
 
 def _read(cluster: KafkaCluster, topic: str) -> tuple[dict[int, int], dict[int, int]]:

@@ -375,7 +375,7 @@ def _live_through(cluster: KafkaCluster, watched: Watched, topic: str) -> None:
         send(300)
     send(300)
     election = ["org.apache.kafka.tools.LeaderElectionCommand", "--bootstrap-server", cluster.bootstrap]
-    wait_until(lambda: all(len(part.isrs) == 3 for part in layout(cluster, topic)), "all replicas in sync")
+    wait_for_replicas(cluster, topic)
     cluster.run(*election, "--election-type", "preferred", "--all-topic-partitions")
     send(300)
     admin = AdminClient({"bootstrap.servers": watched.bootstrap})
@@ -393,8 +393,14 @@ def _live_through(cluster: KafkaCluster, watched: Watched, topic: str) -> None:
     assert watched.metrics()["leader_changes_total", topic] >= 2
 
 
-def layout(cluster: KafkaCluster, topic: str) -> list[Any]:
+def wait_for_replicas(cluster: KafkaCluster, topic: str) -> None:
+    """Until three replicas of each partition are in sync; a broker may not even have heard of a new topic yet."""
     from confluent_kafka.admin import AdminClient
 
-    found = AdminClient({"bootstrap.servers": cluster.bootstrap}).list_topics(topic, 10)
-    return list(found.topics[topic].partitions.values())
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+
+    def in_sync() -> bool:
+        partitions = admin.list_topics(topic, 10).topics[topic].partitions.values()
+        return bool(partitions) and all(len(part.isrs) == 3 for part in partitions)
+
+    wait_until(in_sync, "all replicas in sync")

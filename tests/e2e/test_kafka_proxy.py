@@ -20,7 +20,7 @@ from connected import connected_to
 from e2e.kafka_jobs import CODECS, JOBS, consume, consumer, producer
 from e2e.kafka_watch import watch as observed
 from e2e.proxies import Proxy, run
-from e2e.test_kafka import create, ends, layout
+from e2e.test_kafka import create, ends, wait_for_replicas
 from kafka_broker import Client
 from kafka_messages import batch
 from l4proxy.protocols.kafka.apis import BY_NAME
@@ -335,7 +335,7 @@ def _live_through(cluster: KafkaCluster, proxied: Front, topic: str) -> None:
     with broker_killed(cluster, 2):
         send(600)
     send(600)
-    wait_until(lambda: all(len(part.isrs) == 3 for part in layout(cluster, topic)), "all replicas in sync")
+    wait_for_replicas(cluster, topic)
     election = ["org.apache.kafka.tools.LeaderElectionCommand", "--bootstrap-server", proxied.bootstrap]
     cluster.run(*election, "--election-type", "preferred", "--all-topic-partitions")
     send(600)
@@ -386,13 +386,28 @@ def _known(fields: Sequence[Field], version: int, values: dict[str, Any]) -> dic
     }
 
 
+async def _leader(port: int, topic: str) -> int:
+    """Who leads the topic's only partition, as soon as the broker behind ``port`` knows of it."""
+    client = await Client.connect(port)
+    async with asyncio.timeout(60):
+        while True:
+            (told,) = (await client.ask("Metadata", 1, topics=[{"name": topic}]))["topics"]
+            for part in told["partitions"]:
+                if part["leader_id"] > 0:
+                    await client.close()
+                    return int(part["leader_id"])
+            await asyncio.sleep(0.02)
+
+
 async def _ask_for_addresses(cluster: KafkaCluster, proxied: Front, topic: str) -> None:
     """Ask for each of them, in every version that the brokers have, and those for leaders where the leader is not."""
     places = {node: proxied.first + 1 + node for node in (1, 2, 3)}
     topic += "-unreplicated"  # replicas may be read from, too
     create(proxied.bootstrap, topic, partitions=1)
     everybody = {node: (HOST, port) for node, port in places.items()}
-    leader = next(part.leader for part in layout(cluster, topic) if part.id == 0)
+    leaders = [await _leader(place, topic) for place in places.values()]
+    leader = leaders[0]
+    assert leaders == [leader] * 3
     other = min({1, 2, 3} - {leader})
     client = await Client.connect(places[other])
     offered = {one["api_key"]: one for one in (await client.ask("ApiVersions", 0))["api_keys"]}
