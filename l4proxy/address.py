@@ -74,6 +74,12 @@ class Address:
     def is_unix(self) -> bool:
         return bool(self.path)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect to who listens here: loopback, or a unix socket."""
+        loopback = self.host.startswith("127.") and self.host.replace(".", "").isdigit()
+        return self.is_unix or loopback or self.host in ("localhost", "::1")
+
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.path else format_host_port(self.host, self.port)
 

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
     from l4proxy.access_log.record import AccessRecord
+    from l4proxy.config.schema import Listener
     from l4proxy.errors import UpstreamError
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
@@ -116,6 +117,14 @@ class Filter(Generic[C]):
     conn: Conn
     config: C
     shared: Any
+
+    @classmethod
+    def placed(cls, config: C, listener: Listener, remark: Callable[[str], object]) -> C:
+        """The options as they hold at this listener: for defaults that depend on who can connect to it
+        (``listener.exposed``). ``remark`` tells operators what they might not expect, at the start and in ``l4proxy
+        check``. Called for each place in a configuration, before ``provision``, and whenever somebody asks for the
+        remarks."""
+        return config
 
     @classmethod
     def provision(cls, config: C, server: Server) -> Any:

@@ -128,7 +128,7 @@ class Generation:
             self._problems += error.problems
 
     def _make_listener(self, config: schema.Listener, path: str, defaults: tuple[AccessLogger[Any], ...]) -> Listener:
-        chains = [self._make_chain(chain, f"{path}{where}", config.name) for where, chain in config.chains_by_path()]
+        chains = [self._make_chain(chain, f"{path}{where}", config) for where, chain in config.chains_by_path()]
         preambles = tuple(self._make_all(config.preambles))
         loggers = defaults if config.access_log is None else self._make_loggers(config.access_log)
         if self.config.admin is not None:
@@ -141,11 +141,12 @@ class Generation:
                 self._problems.append(ConfigProblem(f"{path}.address", str(error.strerror or error)))
         return Listener(config, sockets, chains, preambles, loggers, self.server)
 
-    def _make_chain(self, config: schema.FilterChain, path: str, listener: str) -> FilterChain:
+    def _make_chain(self, config: schema.FilterChain, path: str, listener: schema.Listener) -> FilterChain:
         uses: list[FilterUse] = []
         for use in config.filters:
             with self._noting():
-                uses.append(_make(use, FilterUse, use.cls, use.config, self.server, use.on_error == "bypass"))
+                options = _make(use, use.cls.placed, use.config, listener, _ignore)
+                uses.append(_make(use, FilterUse, use.cls, options, self.server, use.on_error == "bypass"))
                 self._uses.append(uses[-1])
         matchers = self._make_all(config.match)
         tls = None
@@ -156,7 +157,9 @@ class Generation:
             if not config_tls.alpn and uses and (protocols := uses[-1].application_protocols()):
                 config_tls = replace(config_tls, alpn=protocols)
             try:
-                tls = ServerTlsContext(config_tls, self.server.stats.group(TlsStats, listener=listener, cluster=""))
+                tls = ServerTlsContext(
+                    config_tls, self.server.stats.group(TlsStats, listener=listener.name, cluster="")
+                )
             except ValueError as error:
                 self._problems.append(ConfigProblem(*refusal(f"{path}.tls", error, config_tls)))
         return FilterChain(config.name, uses, matchers, tls)
@@ -229,3 +232,7 @@ def _make(use: Use, make: Callable[..., Any], *arguments: Any) -> Any:
     except Exception as error:
         log.exception("%s: %s could not be made", use.path, use.name)
         raise PluginError(f"{use.path}: {use.name} could not be made: {type(error).__name__}: {error}") from error
+
+
+def _ignore(_remark: str) -> None:
+    """It has been made when the configuration was loaded (``config.remarks``)."""

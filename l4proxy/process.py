@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from l4proxy.address import in_ranges
+from l4proxy.config.remarks import remarks
 from l4proxy.errors import ConfigError
 from l4proxy.handoff import configuration_from_environment, sockets_from_environment
 from l4proxy.poller import new_event_loop
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from l4proxy.config.schema import Config
     from l4proxy.plugin_manager import PluginManager
 
-__all__ = ["Announce", "Launch", "Locate", "log_addresses", "nowhere", "run_process"]
+__all__ = ["Announce", "Launch", "Locate", "log_addresses", "log_remarks", "nowhere", "run_process"]
 
 log = logging.getLogger("l4proxy.process")
 
@@ -48,6 +49,12 @@ def log_addresses(addresses: Mapping[str, list[Address]], workers: int) -> None:
 def nowhere(error: ConfigError, _text: str) -> ConfigError:
     """For a configuration that has no text."""
     return error
+
+
+def log_remarks(config: Config) -> None:
+    """What filters say of their places in a configuration that is at work now."""
+    for _path, text in remarks(config):
+        log.info("%s", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from l4proxy.handoff import (
     sockets_for_child,
 )
 from l4proxy.logging_setup import set_all_levels
-from l4proxy.process import Launch, own_command, worker_count
+from l4proxy.process import Launch, log_remarks, own_command, worker_count
 from l4proxy.process_stats import collect_process_stats
 from l4proxy.server import try_out
 from l4proxy.sockets import bound_address
@@ -134,6 +134,7 @@ class Supervisor:
             await self._admin.apply(self._config.admin)
             self._sinks.start()
             self._launch.announce(self._addresses(), len(self._slots))
+            log_remarks(self._config)
             announce_ready()
         await self._stop.wait()
         notify("STOPPING=1")
@@ -366,6 +367,7 @@ class Supervisor:
             log.error("the configuration was not reloaded, the old one stays:\n%s", error)
             raise
         log.info("the configuration was reloaded")
+        log_remarks(self._config)
 
     async def _reload_on_signal(self) -> None:
         with contextlib.suppress(L4ProxyError):

@@ -23,7 +23,7 @@ from l4proxy.handoff import Sockets, receive_sockets
 from l4proxy.logging_setup import set_all_levels
 from l4proxy.loop_watch import LoopWatch
 from l4proxy.malloc import keep_freed_memory
-from l4proxy.process import Launch
+from l4proxy.process import Launch, log_remarks
 from l4proxy.process_stats import collect_process_stats
 from l4proxy.server import Server
 from l4proxy.successor import announce_ready, start_successor
@@ -97,6 +97,7 @@ class Worker:
         else:
             await self._admin.apply(self._config.admin)
             self._launch.announce(self.server.addresses, 1)
+            log_remarks(self._config)
             announce_ready()
         self._watch_loop(self._config.slow_callback)
         self._spawn(feed_watchdog())
@@ -187,6 +188,7 @@ class Worker:
             log.error("the configuration was not reloaded, the old one stays:\n%s", error)
             raise
         log.info("the configuration was reloaded")
+        log_remarks(self._config)
         try:
             await self._admin.apply(self._config.admin)
         except ConfigError as error:

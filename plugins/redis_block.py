@@ -18,7 +18,7 @@ __all__ = ["RedisBlock", "RedisBlockConfig"]
 SWITCHES = {
     "flush": ("FLUSHALL", "FLUSHDB", "CLUSTER|FLUSHSLOT"),
     "config": ("CONFIG",),
-    "debug": ("DEBUG",),
+    "debug": ("DEBUG", "PFDEBUG", "PFSELFTEST"),
     "keys": ("KEYS",),
     "shutdown": ("SHUTDOWN",),
     "replication": ("REPLICAOF", "SLAVEOF", "FAILOVER"),
@@ -28,8 +28,15 @@ SWITCHES = {
     "monitor": ("MONITOR",),
     "migrate": ("MIGRATE", "RESTORE", "RESTORE-ASKING"),
     "swap": ("SWAPDB",),
+    "cluster": ("CLUSTER|ADDSLOTS", "CLUSTER|ADDSLOTSRANGE", "CLUSTER|BUMPEPOCH", "CLUSTER|CANCELSLOTMIGRATIONS",
+                "CLUSTER|DELSLOTS", "CLUSTER|DELSLOTSRANGE", "CLUSTER|FAILOVER", "CLUSTER|FLUSHSLOTS", "CLUSTER|FORGET",
+                "CLUSTER|MEET", "CLUSTER|MIGRATESLOTS", "CLUSTER|REPLICATE", "CLUSTER|RESET", "CLUSTER|SAVECONFIG",
+                "CLUSTER|SET-CONFIG-EPOCH", "CLUSTER|SETSLOT", "CLUSTER|SYNCSLOTS"),
+    "clients": ("CLIENT|KILL", "CLIENT|PAUSE", "CLIENT|UNPAUSE"),
     "scripts": ("EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO", "FUNCTION", "SCRIPT"),
-}
+}  # fmt: skip
+HARMLESS = frozenset(("ACL|WHOAMI", "ACL|CAT", "ACL|GENPASS"))
+"""Not meant by the switch that their command has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class RedisBlockConfig:
     config: bool = True
     """Block CONFIG."""
     debug: bool = True
-    """Block DEBUG."""
+    """Block DEBUG, PFDEBUG and PFSELFTEST."""
     keys: bool = True
     """Block KEYS, which keeps the server busy for as long as it has keys."""
     shutdown: bool = True
@@ -58,21 +65,26 @@ class RedisBlockConfig:
     """Block MIGRATE and RESTORE."""
     swap: bool = True
     """Block SWAPDB."""
+    cluster: bool = True
+    """Block those subcommands of CLUSTER that change a Redis Cluster: RESET, FAILOVER, FORGET, MEET, SETSLOT and
+    the like. SLOTS, SHARDS, NODES, INFO and the others that only tell something pass."""
+    clients: bool = True
+    """Block CLIENT KILL, PAUSE and UNPAUSE: clients share connections, so these are for all of them."""
     scripts: bool = False
     """Block EVAL, FCALL and their kin. No filter sees what a script does, and it can do FLUSHALL, KEYS ..."""
     commands: tuple[str, ...] = ()
     """Block these, too: `["GETSET", "CLIENT|KILL"]`."""
-    allow: tuple[str, ...] = ("ACL|WHOAMI", "ACL|CAT", "ACL|GENPASS")
+    allow: tuple[str, ...] = ()
     """Let these pass all the same: `["CONFIG|GET"]`."""
 
     def __post_init__(self) -> None:
         check_names("commands", self.commands)
         check_names("allow", self.allow)
 
-    def blocked(self) -> frozenset[str]:
-        """The names, in capitals."""
-        switched = {name for switch, names in SWITCHES.items() if getattr(self, switch) for name in names}
-        return frozenset(switched | {name.upper() for name in self.commands})
+    def blocked(self) -> dict[str, str]:
+        """The names, in capitals, each with the option that says so."""
+        switched = {name: switch for switch, names in SWITCHES.items() if getattr(self, switch) for name in names}
+        return switched | {name.upper(): "commands" for name in self.commands}
 
 
 class RedisBlockStats(Stats, subsystem="redis_block"):
@@ -85,7 +97,7 @@ class Rules:
     def __init__(self, config: RedisBlockConfig, server: Server) -> None:
         self.stats = server.stats.group(RedisBlockStats)
         self.blocked = config.blocked()
-        self.allowed = frozenset(name.upper() for name in config.allow)
+        self.allowed = frozenset(name.upper() for name in config.allow) | HARMLESS.difference(self.blocked)
 
 
 class RedisBlock(RedisFilter[RedisBlockConfig]):
@@ -96,6 +108,9 @@ class RedisBlock(RedisFilter[RedisBlockConfig]):
 
     Without options it blocks what nobody but an operator has a use for: each is a switch. Commands that are not blocked
     do not come by here, and cost nothing.
+
+    Where clients can come from other machines, `redis_proxy` has it by itself: in front of all its `filters`, unless
+    it is one of them, or `block_dangerous = false`.
     """
 
     name = "block"
@@ -112,10 +127,12 @@ class RedisBlock(RedisFilter[RedisBlockConfig]):
     def on_request(self, request: RedisRequest) -> RedisRequest | None:
         name = request.command.name or request.name
         either = {request.kind, request.name, name}
-        if either & self.shared.allowed or not either & self.shared.blocked:
+        option = next((self.shared.blocked[one] for one in either if one in self.shared.blocked), None)
+        if option is None or either & self.shared.allowed:
             return request
         self.shared.stats.blocked_total.add(name)
-        self.reply(request, RedisResponse.error(f"NOPERM {name.replace('|', ' ')} is blocked by this proxy"))
+        text = f"NOPERM {name.replace('|', ' ')} is blocked by this proxy (block: {option})"
+        self.reply(request, RedisResponse.error(text))
         return None
 
 

@@ -35,6 +35,25 @@ def test_what_can_be_written(text: str, address: Address) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "local"),
+    [
+        ("127.0.0.1:1", True),
+        ("127.8.9.10:1", True),
+        ("[::1]:1", True),
+        ("localhost:1", True),
+        ("unix:/run/app.sock", True),
+        (":1", False),
+        ("0.0.0.0:1", False),
+        ("[::]:1", False),
+        ("192.0.2.1:1", False),
+        ("127.example.com:1", False),
+    ],
+)
+def test_who_can_connect(text: str, local: bool) -> None:
+    assert Address.parse(text).is_local is local
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "has no port"),

@@ -28,8 +28,8 @@ class Check(Command):
     2.
 
     With --json, one object: "ok", "file", "problems" (a list of objects with "path", "file", "line" and "cause"; the
-    line is 0 where it is not known), and where nothing is wrong how many "listeners", "filter_chains" and "clusters"
-    there are.
+    line is 0 where it is not known), and where nothing is wrong "remarks" of the same form, and how many "listeners",
+    "filter_chains" and "clusters" there are.
     """
 
     name = "check"
@@ -53,11 +53,14 @@ class Check(Command):
             "filter_chains": sum(len(listener.chains) for listener in config.listeners),
             "clusters": len(config.clusters),
         }
+        said = _remarks(config, args.file, plugins)
         if args.json:
-            print_json({"ok": True, "file": args.file, "problems": [], **counts})
+            print_json({"ok": True, "file": args.file, "problems": [], "remarks": list(map(_as_dict, said)), **counts})
         else:
             summary = ", ".join(f"{count} {_noun(name, count)}" for name, count in counts.items())
             print(f"{args.file}: {painter(sys.stdout)('ok', GREEN)} ({summary})")
+            for remark in said:
+                print(f"note: {remark}")
         return 0
 
 
@@ -79,6 +82,18 @@ def check_file(file: str, plugins: PluginManager, known: list[ConfigProblem]) ->
     if known:
         raise ConfigError(known)
     return config
+
+
+def _remarks(config: Config, file: str, plugins: PluginManager) -> list[ConfigProblem]:
+    """What is worth knowing of a configuration with which nothing is wrong."""
+    from l4proxy.config.remarks import remarks
+    from l4proxy.config.source import read_file
+
+    found = [ConfigProblem(path, text) for path, text in remarks(config)]
+    if not found:
+        return []
+    source = read_file(file, plugins.load_config)
+    return ConfigError(found).located(source.file, source.line).problems
 
 
 def dry_run(config: Config, plugins: PluginManager) -> None:

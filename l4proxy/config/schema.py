@@ -266,6 +266,11 @@ class Listener:
         )
 
     @property
+    def exposed(self) -> bool:
+        """Whether clients can come from other machines: it is at the edge, unless something is in front of it."""
+        return self.transparent or not all(address.is_local for address in self.addresses)
+
+    @property
     def chains(self) -> tuple[FilterChain, ...]:
         """`filter_chains`, or the one chain that `filters` and `tls` make."""
         return self.filter_chains or (FilterChain(self.filters, tls=self.tls),)

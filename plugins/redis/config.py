@@ -170,6 +170,9 @@ class RedisProxyConfig:
     is the address that they have connected to."""
     filters: tuple[UseRedisFilter, ...] = ()
     """Message filters, in the order in which they see commands: `[{ use = "block" }]`."""
+    block_dangerous: bool = True
+    """Where clients can come from other machines, because the listener has an address that is not loopback, put
+    `{ use = "block" }` in front of `filters`, unless it is one of them: no FLUSHALL, CONFIG, DEBUG, KEYS ..."""
     max_held: Annotated[Size, Range(1024)] = Size(64 << 20)
     """Bytes of the longest command that is held until it has come whole, where filters look at it, or it matters which
     server it goes to. Longer ones are refused there."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from l4proxy.config.types import Use
 from l4proxy.filter import Filter, Side
 from l4proxy.plugins.redis.config import RedisProxyConfig
 from l4proxy.plugins.redis.hub import Hub
 
 if TYPE_CHECKING:
+    from l4proxy.config.schema import Listener
     from l4proxy.plugins.redis.session import Session
     from l4proxy.reason import CloseReason
     from l4proxy.server import Server
@@ -30,6 +34,19 @@ class RedisProxy(Filter[RedisProxyConfig]):
     terminal = True
     shared: Hub
     _session: Session
+
+    @classmethod
+    def placed(cls, config: RedisProxyConfig, listener: Listener, remark: Callable[[str], object]) -> RedisProxyConfig:
+        if not (listener.exposed and config.block_dangerous) or any(use.name == "block" for use in config.filters):
+            return config
+        from l4proxy.plugins.redis_block import RedisBlock, RedisBlockConfig
+
+        remark(
+            f"clients of {listener.name} can come from other machines: FLUSHALL, CONFIG, DEBUG, KEYS and the like are "
+            "blocked (l4proxy explain block)"
+        )
+        block = Use(RedisBlock.name, RedisBlockConfig(), cls=RedisBlock)
+        return replace(config, filters=(block, *config.filters))
 
     @classmethod
     def provision(cls, config: RedisProxyConfig, server: Server) -> Hub:

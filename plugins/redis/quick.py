@@ -25,6 +25,8 @@ class Redis(QuickCommand):
       l4proxy redis :6380 node1:6379 node2:6379 --topology cluster
       l4proxy redis unix:/run/redis-proxy.sock unix:/run/redis.sock
 
+    Where LISTEN is not loopback, FLUSHALL, CONFIG, DEBUG, KEYS and the like are
+    blocked; --redis block:keys=false lets single ones pass, --allow-dangerous all.
     With --admin, the "redis" filter watches: hot keys, big keys, slow commands and
     clients are at /tables.
     """
@@ -41,9 +43,18 @@ class Redis(QuickCommand):
             default="servers",
             help="how the servers belong together: as nodes of a Redis Cluster ... (default servers)",
         )
+        parser.add_argument(
+            "--allow-dangerous",
+            action="store_true",
+            help="let clients send FLUSHALL, CONFIG, KEYS ... from other machines, too",
+        )
 
     def terminal(self, args: argparse.Namespace) -> dict[str, Any]:
-        return {**super().terminal(args), "topology": args.topology}
+        return {
+            **super().terminal(args),
+            "topology": args.topology,
+            "block_dangerous": not args.allow_dangerous,
+        }
 
     def draft(self, args: argparse.Namespace) -> Draft:
         if args.admin and not any(parse_use(text)["use"] == WATCH for text in args.use):

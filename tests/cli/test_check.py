@@ -58,7 +58,16 @@ def test_a_good_file_for_programs(l4proxy: Any, file: Any) -> None:
     status, out, err = l4proxy("check", "--json", path)
     assert (status, err) == (0, "")
     counts = {"listeners": 1, "filter_chains": 2, "clusters": 1}
-    assert json.loads(out) == {"ok": True, "file": path, "problems": [], **counts}
+    assert json.loads(out) == {"ok": True, "file": path, "problems": [], "remarks": [], **counts}
+
+
+def test_what_is_worth_knowing(l4proxy: Any, file: Any) -> None:
+    path = file(GOOD.replace("127.0.0.1:0", ":6380").replace("tcp_proxy", "redis_proxy"))
+    status, out, err = l4proxy("check", path)
+    assert (status, err) == (0, "")
+    assert f"note: {path}:6: listeners[0].filter_chains[1].filters[0]: clients of :6380 can come from" in out
+    (remark,) = json.loads(l4proxy("check", "--json", path)[1])["remarks"]
+    assert (remark["file"], remark["line"]) == (path, 6)
 
 
 def test_everything_that_is_wrong(l4proxy: Any, file: Any) -> None:

@@ -33,6 +33,13 @@ def test_addresses_are_always_several() -> None:
     assert Listener(ports, filters=ECHO).name == ":90-92"
 
 
+def test_a_listener_is_exposed_unless_all_its_addresses_are_local() -> None:
+    local, other = Address("127.0.0.1", 80), Address("192.0.2.1", 80)
+    assert not Listener((local, Address(path="/x")), filters=ECHO).exposed
+    assert Listener((local, other), filters=ECHO).exposed
+    assert Listener(local, filters=ECHO, transparent=True).exposed
+
+
 def test_filters_are_one_chain() -> None:
     tls = ServerTls(CERT, KEY)
     assert Listener(Address("", 80), filters=ECHO, tls=tls).chains == (FilterChain(ECHO, tls=tls),)

@@ -14,6 +14,7 @@ from clusters import run
 from docs.pages import Block, blocks
 from l4proxy import serve
 from l4proxy.plugins.redis import replies
+from l4proxy.plugins.redis_block import SWITCHES
 from services.needs import needs
 from services.redis import RedisServer, redis_server
 from source_tree import ROOT
@@ -40,7 +41,8 @@ def test_each_recipe_has_an_answer() -> None:
 @needs("redis-cli")
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda block: block.heading)
 def test_a_recipe_does_what_it_says(recipe: Block, server: RedisServer) -> None:
-    text = recipe.text.replace("127.0.0.1:6380", "127.0.0.1:0").replace("127.0.0.1:6379", server.address)
+    text = recipe.text.replace("127.0.0.1:6380", "127.0.0.1:0").replace('":6380"', '"0.0.0.0:0"')
+    text = text.replace("127.0.0.1:6379", server.address)
 
     async def follow() -> None:
         async with serve({**tomllib.loads(text), "drain_time": 0}) as proxy:
@@ -75,3 +77,10 @@ def test_the_filter_of_the_page_is_the_package() -> None:
     block = blocks(GUIDE, "python")[0]
     package = (ROOT / "contrib/l4proxy-max-value/l4proxy_max_value.py").read_text()
     assert package.partition("\n\n")[2] == block.text
+
+
+def test_switches_are_those_of_the_filter() -> None:
+    rows = dict(re.findall(r"^\| `([a-z]+)`[^|]* \| (`[A-Z].*) \|$", PAGE, re.M))
+    assert rows.keys() == SWITCHES.keys()
+    for switch, names in SWITCHES.items():
+        assert set(re.findall("[A-Z_-]{2,}", rows[switch])) >= {word for name in names for word in name.split("|")}

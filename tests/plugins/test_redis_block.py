@@ -33,6 +33,23 @@ def test_each_is_a_switch(redis_memory: RedisMemory) -> None:
     assert [isinstance(reply, Failure) for reply in replies] == [False, True, False, True, False, True]
 
 
+def test_what_changes_a_cluster_or_all_clients_is_blocked_and_what_tells_is_not(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(use(RedisBlock, allow=["CONFIG|GET"]))
+    blocked = "CLUSTER RESET HARD|cluster meet a 1|CLUSTER SETSLOT 1 NODE a|CLIENT KILL ID 1|CLIENT PAUSE 1|SHUTDOWN"
+    told = "CLUSTER SLOTS|CLUSTER INFO|CLUSTER KEYSLOT a|CLIENT LIST|CONFIG GET a|ACL WHOAMI|ACL CAT"
+    replies = ask(client, redis_memory, *blocked.split("|"))
+    assert [reply.startswith(b"NOPERM ") for reply in replies] == [True] * 6
+    assert replies[1] == b"NOPERM CLUSTER MEET is blocked by this proxy (block: cluster)"
+    assert not any(isinstance(reply, Failure) for reply in ask(client, redis_memory, *told.split("|")))
+
+
+def test_what_is_harmless_can_be_blocked_by_its_name(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(use(RedisBlock, users=False, commands=["ACL|WHOAMI"]))
+    refused, cat = ask(client, redis_memory, "ACL WHOAMI", "ACL CAT")
+    assert refused == b"NOPERM ACL WHOAMI is blocked by this proxy (block: commands)"
+    assert cat == b"0  ACL CAT"
+
+
 def test_scripts_pass_unless_they_are_blocked(redis_memory: RedisMemory) -> None:
     lines = ("EVAL a 0", "EVALSHA b 0", "FCALL c 0", "SCRIPT LOAD d")
     for scripts in (False, True):

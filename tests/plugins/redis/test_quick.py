@@ -35,9 +35,23 @@ def test_whoever_can_look_sees_keys(tmp_path: Path, redis: RedisServer) -> None:
 def test_message_filters(tmp_path: Path, redis: RedisServer) -> None:
     options = ("--use", "redis", "--redis", "block", "--redis", "fault:error=no")
     with tcp(tmp_path, redis.port, *options, command="redis") as proxy:
-        assert redis.command("flushall", port=proxy.port).strip() == "NOPERM FLUSHALL is blocked by this proxy"
+        assert (
+            redis.command("flushall", port=proxy.port).strip()
+            == "NOPERM FLUSHALL is blocked by this proxy (block: flush)"
+        )
         assert redis.command("ping", port=proxy.port).strip() == "no"
         proxy.ended("client:eof", times=2)
+
+
+@needs("redis-cli")
+def test_nothing_dangerous_where_others_can_connect(tmp_path: Path, redis: RedisServer) -> None:
+    port = free_port()
+    with tcp(tmp_path, redis.port, listen=f"0.0.0.0:{port}", command="redis") as proxy:
+        assert redis.command("set", "test_quick", "1", port=port) == "OK"
+        assert redis.command("config", "get", "port", port=port).startswith("NOPERM CONFIG GET is blocked")
+        proxy.wait_for_log("clients of 0.0.0.0:")
+    with tcp(tmp_path, redis.port, "--allow-dangerous", listen=f"0.0.0.0:{port}", command="redis"):
+        assert redis.command("config", "get", "port", port=port) == f"port\n{redis.port}"
 
 
 def test_a_wrong_filter_is_said_in_words_of_the_option(capfd: pytest.CaptureFixture[str]) -> None:
