@@ -55,8 +55,9 @@ class HealthCheck(ABC, Generic[C]):
     """
 
     name: ClassVar[str]
-    alpn: ClassVar[tuple[str, ...]] = ()
-    """What is offered where the cluster has TLS: the protocols that this check speaks."""
+    alpn: tuple[str, ...] = ()
+    """What is offered where the cluster has TLS: the protocols that this check speaks. Of the class, or set when it is
+    made."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

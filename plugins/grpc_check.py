@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from l4proxy.codec import RemoteProtocolError
 from l4proxy.health_check import HealthCheck, HealthCheckOptions, Unhealthy
 from l4proxy.hookspecs import Register, hookimpl
+from l4proxy.plugins.http_check import http2_answer
 from l4proxy.protocols.grpc import status_name
 from l4proxy.protocols.grpc_health import SERVING, encode_health_request, read_health
 from l4proxy.protocols.http2 import Http2Connection
-from l4proxy.protocols.http2.events import DataReceived, GoAwayReceived, ResponseReceived, StreamReset, TrailersReceived
+from l4proxy.protocols.http2.events import DataReceived, Event, ResponseReceived, TrailersReceived
 from l4proxy.protocols.http_fields import FieldBlock
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GrpcCheck", "GrpcCheckConfig"]
 
-READ_SIZE = 16 * 1024
 BODY_LIMIT = 1024
 """Bytes of an answer; one has seven."""
 
@@ -55,16 +54,8 @@ class GrpcCheck(HealthCheck[GrpcCheckConfig]):
         stream = connection.request("POST", self._scheme, path, authority, fields, te_trailers=True)
         connection.send_data(stream, self._request, end=True)
         answer = _Answer()
-        while not answer.complete:
-            writer.write(connection.data_to_send())
-            data = await reader.read(READ_SIZE)
-            if not data:
-                raise EOFError
-            try:
-                for event in connection.receive_data(data):
-                    answer.take(event)
-            except RemoteProtocolError as error:
-                raise Unhealthy(f"its answer is not right: {error}") from None
+        async for event in http2_answer(connection, reader, writer):
+            answer.take(event)
         answer.judge()
 
 
@@ -72,24 +63,18 @@ class _Answer:
     """What an endpoint has answered up to now."""
 
     def __init__(self) -> None:
-        self.complete = False
         self._http = 0
         self._grpc: str | None = None
         self._body = b""
 
-    def take(self, event: object) -> None:
+    def take(self, event: Event) -> None:
         if isinstance(event, ResponseReceived):
             self._http = event.head.status
             self._grpc = event.head.block.index.get("grpc-status")
-            self.complete = event.end
         elif isinstance(event, DataReceived):
             self._body += event.data
-            self.complete = event.end
         elif isinstance(event, TrailersReceived):
             self._grpc = event.trailers.index.get("grpc-status", self._grpc)
-            self.complete = True
-        elif isinstance(event, StreamReset | GoAwayReceived):
-            raise Unhealthy("it refuses the call")
         if len(self._body) > BODY_LIMIT:
             raise Unhealthy("its answer is no HealthCheckResponse")
 

@@ -313,6 +313,8 @@ class Http2Connection(Output):
             code, message = fatal.code, str(fatal)
             if self._client and self.peer_settings is None and data.startswith(b"HTTP/"):
                 code, message = "http1_answer", "the answer is HTTP/1"
+            elif self.peer_settings is None and code == "frame_too_large":
+                message = f"{data[:24]!r} is no frame"
             raise self._fail(fatal.error_code, code, message, events) from None
         except FloodError as flood:
             raise self._fail(ErrorCode.ENHANCE_YOUR_CALM, f"{flood.kind}_flood", str(flood), events) from None

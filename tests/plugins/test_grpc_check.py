@@ -16,6 +16,7 @@ from l4proxy.errors import ConfigError
 from l4proxy.protocols.grpc_health import encode_health, read_health_request
 
 CHECK = {"use": "grpc"}
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 
 
 class Health(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -75,10 +76,10 @@ def test_what_a_server_says(service: str, problem: str) -> None:
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "its answer is not right"),
         (b"", "it closed the connection before it had answered"),
-        (b"\0\0\0\4\0\0\0\0\0" + b"\0\0\x08\7\0\0\0\0\0" + bytes(8), "it refuses the call"),
-        (b"\0\0\0\4\0\0\0\0\0" + b"\0\0\4\3\0\0\0\0\1" + b"\0\0\0\7", "it refuses the call"),
-        (b"\0\0\0\4\0\0\0\0\0" + b"\0\0\1\1\5\0\0\0\1" + b"\x8d", "it answers with HTTP status 404"),
-        (b"\0\0\0\4\0\0\0\0\0" + b"\0\0\1\1\5\0\0\0\1" + b"\x88", "it answers with UNKNOWN"),
+        (SETTINGS + b"\0\0\x08\7\0\0\0\0\0" + bytes(8), "it refuses the request: GOAWAY with NO_ERROR"),
+        (SETTINGS + b"\0\0\4\3\0\0\0\0\1" + b"\0\0\0\7", "it refuses the request: RST_STREAM with REFUSED_STREAM"),
+        (SETTINGS + b"\0\0\1\1\5\0\0\0\1" + b"\x8d", "it answers with HTTP status 404"),
+        (SETTINGS + b"\0\0\1\1\5\0\0\0\1" + b"\x88", "it answers with UNKNOWN"),
     ],
 )
 def test_answers_that_are_none(answer: bytes, problem: str) -> None:

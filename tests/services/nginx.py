@@ -1,4 +1,4 @@
-"""An nginx that serves the files of a directory over HTTP/1, over TLS (with HTTP/2), and behind the PROXY protocol."""
+"""An nginx that serves the files of a directory over HTTP/1, HTTP/2, TLS (with both), and behind the PROXY protocol."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ http {{
     server {{
         listen {host}:{port};
         listen {host}:{tls_port} ssl http2;
+        listen {host}:{http2_port} http2;
         ssl_certificate {certificate.cert};
         ssl_certificate_key {certificate.key};
+        location = /version {{ return 200 "$server_protocol\\n"; }}
     }}
     server {{
         listen {host}:{proxy_protocol_port} proxy_protocol;
@@ -44,12 +46,14 @@ http {{
 class NginxServer:
     """Where it listens. ``root`` holds ``index.html``; tests add files with names of their own.
 
+    ``GET /version`` answers with the version of HTTP that was spoken.
     ``GET /source`` on ``proxy_protocol_port`` answers with the client's address as a PROXY protocol header gave it.
     """
 
     host: str
     port: int
     tls_port: int
+    http2_port: int
     proxy_protocol_port: int
     root: Path
 
@@ -62,7 +66,7 @@ class NginxServer:
 def nginx(tmp_path_factory: pytest.TempPathFactory, certs: Certs) -> Iterator[NginxServer]:
     """A running ``NginxServer``; its TLS certificate is ``certs.server``."""
     directory = tmp_path_factory.mktemp("nginx")
-    server = NginxServer(HOST, free_port(), free_port(), free_port(), directory / "root")
+    server = NginxServer(HOST, free_port(), free_port(), free_port(), free_port(), directory / "root")
     server.root.mkdir()
     (server.root / "index.html").write_text("hello from nginx\n")
     config = directory / "nginx.conf"
@@ -74,6 +78,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory, certs: Certs) -> Iterator[Ng
             host=server.host,
             port=server.port,
             tls_port=server.tls_port,
+            http2_port=server.http2_port,
             proxy_protocol_port=server.proxy_protocol_port,
             certificate=certs.server,
         )
