@@ -35,8 +35,9 @@ def test_filters_behind_see_the_new_name(redis_memory: RedisMemory) -> None:
     behind.send(b"WIPE")
     behind.send(b"CONFIG", b"GET", b"a")
     redis_memory.serve()
-    blocked = [b"NOPERM FLUSHALL is blocked by this proxy", b"NOPERM B840FC02 is blocked by this proxy"]
-    assert behind.replies() == [b"0  EXPIRE a 10", *blocked]
+    flush = b"NOPERM FLUSHALL is blocked by this proxy (block: flush)"
+    config = b"NOPERM B840FC02 is blocked by this proxy (block: config)"
+    assert behind.replies() == [b"0  EXPIRE a 10", flush, config]
 
 
 def test_filters_in_front_see_the_old_name(redis_memory: RedisMemory) -> None:
@@ -45,7 +46,7 @@ def test_filters_in_front_see_the_old_name(redis_memory: RedisMemory) -> None:
     client.send(b"WIPE")
     client.send(b"FLUSHALL")
     redis_memory.serve()
-    assert client.replies() == [b"0  FLUSHALL", b"NOPERM FLUSHALL is blocked by this proxy"]
+    assert client.replies() == [b"0  FLUSHALL", b"NOPERM FLUSHALL is blocked by this proxy (block: flush)"]
 
 
 @needs("redis-server")
