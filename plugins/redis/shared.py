@@ -256,7 +256,7 @@ class SharedConnection(ServerConnection):
                     whose.replied(bytes(chunk[begin:start]), count)
                     receiver = None
         except RemoteProtocolError as error:
-            wrong = error
+            wrong = error.with_traceback(None)  # which would hold this frame, which holds the error
         if receiver is not None:
             receiver.replied(bytes(chunk[begin:start]), total)
         if wrong is not None:
