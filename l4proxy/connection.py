@@ -288,7 +288,7 @@ class Connection:
 
     def call_later(self, delay: float, callback: Callable[[], object], position: int) -> Timer:
         if self.reason is not None:
-            return Timer(callback, set())  # never due
+            return Timer(callback, {})  # never due
         on_connect = self.filters[position].on_connect
 
         def call() -> None:

@@ -1,8 +1,8 @@
 """Coarse timers: connections have many time limits and nearly none of them ever fires.
 
-Callbacks stand in buckets by the tick at which they are due; the further away, the coarser the tick. Setting or
-cancelling one is a set operation, whatever the number of connections, and the loop knows of one timer only: the next
-bucket's.
+Callbacks stand in buckets by the tick at which they are due; the further away, the coarser the tick. Those of one
+bucket are called in the order in which they were set. Setting or cancelling one is an operation of a dictionary,
+whatever the number of connections, and the loop knows of one timer only: the next bucket's.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Timer:
 
     __slots__ = ("_bucket", "callback")
 
-    def __init__(self, callback: Callable[[], object], bucket: set[Timer]) -> None:
+    def __init__(self, callback: Callable[[], object], bucket: dict[Timer, None]) -> None:
         self.callback = callback
-        self._bucket: set[Timer] | None = bucket
+        self._bucket: dict[Timer, None] | None = bucket
 
     def cancel(self) -> None:
         if self._bucket is not None:
-            self._bucket.discard(self)
+            self._bucket.pop(self, None)
             self.take()
 
     def take(self) -> Callable[[], object]:
@@ -55,7 +55,7 @@ class Timers:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._buckets: dict[int, set[Timer]] = {}
+        self._buckets: dict[int, dict[Timer, None]] = {}
         self._handle: asyncio.TimerHandle | None = None
         self._armed = 0
 
@@ -66,11 +66,11 @@ class Timers:
         tick = math.ceil((self._loop.time() + delay) / (TICK * step)) * step
         bucket = self._buckets.get(tick)
         if bucket is None:
-            bucket = self._buckets[tick] = set()
+            bucket = self._buckets[tick] = {}
             if self._handle is None or tick < self._armed:
                 self._arm(tick)
         timer = Timer(callback, bucket)
-        bucket.add(timer)
+        bucket[timer] = None
         return timer
 
     def _arm(self, tick: int) -> None:
@@ -83,9 +83,8 @@ class Timers:
         self._handle = None
         now = self._armed
         for tick in sorted(tick for tick in self._buckets if tick <= now):
-            bucket = self._buckets.pop(tick)
-            while bucket:
-                callback = bucket.pop().take()
+            for timer in list(self._buckets.pop(tick)):
+                callback = timer.take()  # does nothing, if one before has cancelled it
                 try:
                     callback()
                 except (Exception, asyncio.CancelledError):

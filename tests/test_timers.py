@@ -172,3 +172,12 @@ def test_a_timer_keeps_its_callback_alive_no_longer_than_needed(clock: Clock) ->
         timer = clock.timers.call_later(0.1, callback)
         end(timer)
         assert timer.callback is not callback
+
+
+def test_those_of_one_tick_are_called_in_the_order_in_which_they_were_set(clock: Clock) -> None:
+    called: list[int] = []
+    timers = [clock.timers.call_later(TICK - number / 1000, partial(called.append, number)) for number in range(50)]
+    clock.timers.call_later(TICK, timers[49].cancel)
+    timers[7].cancel()
+    clock.advance(1)
+    assert called == [number for number in range(50) if number != 7]

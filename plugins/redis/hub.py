@@ -51,7 +51,7 @@ class Hub:
         self.psubscribe = self.treatment(self.table.inline_head([b"PSUBSCRIBE", b"*"]))
         self.sentinel = self._own(b"SENTINEL")
         self.sentinel.name = "SENTINEL"
-        self.sessions: set[RoutedSession] = set()
+        self.sessions: dict[RoutedSession, None] = {}
         """Clients of several servers."""
         self._begun = False
 

@@ -91,7 +91,7 @@ class RoutedSession(Session):
         self._tries = 0
         super().__init__(hub, conn)
         self._slow = self._closely = not hub.router.ready
-        hub.sessions.add(self)
+        hub.sessions[self] = None
 
     # Connections
 
@@ -525,7 +525,7 @@ class RoutedSession(Session):
 
     def closed(self, reason: CloseReason) -> None:
         super().closed(reason)
-        self.hub.sessions.discard(self)
+        self.hub.sessions.pop(self, None)
         for turn in self._order:
             self._release(turn)
         self._order.clear()

@@ -15,6 +15,7 @@ import pytest
 import l4proxy
 from clusters import until
 from l4proxy.connection import Connection
+from l4proxy.plugins.redis.shared import SharedConnection
 from services.process import HOST, free_port
 
 CLIENTS = 20
@@ -96,6 +97,47 @@ def test_a_server_that_says_nothing_does_not_keep_what_belonged_to_clients() -> 
                     client.close()
                     await until(lambda: not server.active)
                 left = sum(type(one) is Connection for one in gc.get_objects())
+            finally:
+                gc.enable()
+            assert left < CLIENTS // 2
+
+    asyncio.run(main())
+
+
+GARBAGE = {
+    "a reply that is too long": b"$99999999999\r\n",
+    "a line that does not end": b"+" + b"x" * 100_000,
+    "replies within replies": b"*1\r\n" * 5000,
+    "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "bytes of another protocol": bytes(range(256)) * 8,
+    "more replies than commands": b"+OK\r\n+OK\r\n",
+    "the end of it": b"$1000\r\nbegin",
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_server_that_sends_garbage_leaves_nothing_behind(garbage: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "l4proxy")
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(GARBAGE[garbage])
+        writer.close()
+
+    async def main() -> None:
+        upstream = await asyncio.start_server(talk, HOST, 0)
+        config = {
+            "listeners": [{"address": f"{HOST}:0", "filters": REDIS}],
+            "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{upstream.sockets[0].getsockname()[1]}"]}],
+        }
+        async with upstream, l4proxy.serve(config) as server:
+            await _come_and_go(server, b"GET a\r\n")
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(CLIENTS):
+                    await _come_and_go(server, b"GET a\r\n")
+                left = sum(type(one) in (Connection, SharedConnection) for one in gc.get_objects())
             finally:
                 gc.enable()
             assert left < CLIENTS // 2

@@ -165,6 +165,13 @@ def is_right(reply: Any, expected: Any) -> bool:
     return bool(reply == expected) or is_passing(reply)
 
 
+def seeded(seed: int, losses: float) -> tuple[World, list[Script]]:
+    random.seed(seed)  # the proxy's own: whom it asks, and when it asks again
+    chance = random.Random(seed)
+    world = World(chance, trouble=chance.choice([0.05, 0.3, 0.6]), losses=losses)
+    return world, [Script(chance, number) for number in range(3)]
+
+
 def play(memory: RedisMemory, world: World, scripts: list[Script], **further: Any) -> list[list[Any]]:
     """The replies that each client got."""
     options = {"topology": "cluster", "topology_refresh": "5s", **further}
@@ -211,10 +218,7 @@ def play(memory: RedisMemory, world: World, scripts: list[Script], **further: An
 @pytest.mark.parametrize("losses", [0.0, 0.02])
 @pytest.mark.parametrize("seed", range(40))
 def test_one_reply_for_each_command_and_never_a_wrong_one(losses: float, seed: int, redis_memory: RedisMemory) -> None:
-    random.seed(seed)  # the proxy's own: whom it asks, and when it asks again
-    chance = random.Random(seed)
-    world = World(chance, trouble=chance.choice([0.05, 0.3, 0.6]), losses=losses)
-    scripts = [Script(chance, number) for number in range(3)]
+    world, scripts = seeded(seed, losses)
     for got, script in zip(play(redis_memory, world, scripts), scripts, strict=True):
         assert len(got) == len(script.expected)
         for reply, expected in zip(got, script.expected, strict=True):
@@ -223,6 +227,11 @@ def test_one_reply_for_each_command_and_never_a_wrong_one(losses: float, seed: i
     for words in world.done.values():
         assert len(words) == len(set(words))
         assert words == sorted(words, key=_step), "writes of one client to one key"
+
+
+def test_what_went_wrong_for_one_seed_goes_wrong_again(redis_memory: RedisMemory) -> None:
+    first, second = (play(redis_memory, *seeded(7, 0.02)) for _ in range(2))
+    assert first == second
 
 
 def _step(word: bytes) -> int:
