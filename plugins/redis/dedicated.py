@@ -183,6 +183,11 @@ class DedicatedConnection(ServerConnection):
         return bool(self._passed)
 
     @property
+    def part_sent(self) -> bool:
+        """Whether a part of a command was sent, and nothing but the rest of it may follow."""
+        return self._part_size > 0
+
+    @property
     def clean(self) -> bool:
         """Whether anybody else could have it."""
         return not (self._asked or self.stateful or self.closed or self._rest or self._passed or self._part_size)

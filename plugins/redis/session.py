@@ -78,7 +78,7 @@ class Session(Receiver):
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
     __slots__ = ("_attention", "_client", "_closely", "_disconnects", "_ended", "_excess", "_holding", "_link",
-                 "_outstanding", "_own", "_part_sent", "_pauses", "_send", "_slow", "_splitter", "_subscriptions",
+                 "_outstanding", "_own", "_pauses", "_send", "_slow", "_splitter", "_subscriptions",
                  "_todo", "_todo_size", "_watched", "_working", "closing", "conn", "draining", "front", "hub",
                  "id", "identity", "mute", "name", "skip", "waiting")  # fmt: skip
 
@@ -115,8 +115,6 @@ class Session(Receiver):
         self._working = False
         self._watched = not hub.config.command_timeout
         """It is looked at whether the rest of its command comes."""
-        self._part_sent = False
-        """Its own connection has had only a part of a command so far."""
         self._slow = False
         """What it sends has to be looked at one by one."""
         self._closely = False
@@ -134,8 +132,9 @@ class Session(Receiver):
 
     def receive(self, data: bytes) -> None:
         """A chunk. The hot path: plain commands of a client that has nothing else under way are sent at once."""
-        if self._part_sent and self._own is not None and self._splitter.skip(len(data)):
-            self._own.send_part(data)
+        own = self._own
+        if own is not None and own.part_sent and self._splitter.skip(len(data)):
+            own.send_part(data)
             return
         runs = self._splitter.split(data)
         if not self._watched and self._splitter.unfinished:
@@ -251,7 +250,6 @@ class Session(Receiver):
             if count > 1 and (self.skip or not treatment.plain):
                 self._split_run()
             elif self._own is not None and (not count or self._uses_own(self._own, treatment)):
-                self._part_sent = not count
                 if not self._send_to_own(self._own, treatment, run):
                     break
                 if not count and self._own is not None:  # which sending may have ended
@@ -275,6 +273,11 @@ class Session(Receiver):
         """Make several tasks of the commands that are next."""
         head, count, data = self._todo.popleft()[:3]
         self._todo.extendleft((head, 1, one) for one in reversed(one_by_one((head, count, data))))
+
+    @property
+    def _part_sent(self) -> bool:
+        """Whether its own connection has had only a part of a command so far."""
+        return self._own is not None and self._own.part_sent
 
     # What a subclass decides, for clients of several servers
 
@@ -551,7 +554,7 @@ class Session(Receiver):
 
     def own_settled(self) -> None:
         own = self._own
-        if own is not None and own.clean and not self._part_sent:
+        if own is not None and own.clean:
             self.drop_own()
         self._attend()
 
@@ -568,7 +571,7 @@ class Session(Receiver):
             self.broken()
             return
         self._give_errors(error, missing)
-        if own.stateful or self._part_sent:
+        if own.stateful or own.part_sent:
             self.finish("upstream", "state_lost")
         self._unpause(SERVER_FULL)
         self._attend()

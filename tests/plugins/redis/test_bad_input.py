@@ -106,6 +106,19 @@ def test_a_command_that_is_too_long_to_be_held(redis_memory: RedisMemory) -> Non
     assert client.end.got_eof
 
 
+def test_what_is_too_long_to_be_held_is_no_command_of_a_connection_of_ones_own(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start(cluster=DIVIDED, max_held=100_000)
+    client.send(b"WATCH", b"a")
+    redis_memory.serve()
+    client.send(b"GET", b"a")  # for whose reply the end of the client waits
+    client.end.send(encode_command(b"SET", b"a", b"x" * 500_000)[:200_000])
+    client.end.send(encode_command(b"FLUSHALL"))
+    redis_memory.serve()
+    assert [server.commands for server in redis_memory.servers] == [[[b"WATCH", b"a"], [b"GET", b"a"]]]
+    told = Failure(b"ERR the command is longer than this proxy holds (max_held)")
+    assert client.replies() == [b"0  WATCH a", b"0  GET a", told]
+
+
 @pytest.mark.parametrize("code", sorted({code for _, code in BAD_REPLIES}))
 def test_bad_replies(code: str, client: Client, redis_memory: RedisMemory) -> None:
     """The server is given up; each waiting command gets an error, and the next ones a new connection."""
