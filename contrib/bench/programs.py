@@ -105,7 +105,8 @@ class Load:
         return self._process.pid
 
     def run(self) -> Result:
-        """Run the measured window. Raises BenchError when a connection failed."""
+        """Run the measured window; ``redis_load.c`` does so as often as it is told. Raises BenchError when a connection
+        failed."""
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()

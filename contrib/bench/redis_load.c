@@ -7,7 +7,8 @@
  *   turns   as asks, on the connections in turn, IN_FLIGHT of them at a time
  *   paced   as turns, RATE writes in a second, however long the replies take; latency is from when one was due
  *
- * Values have SIZE bytes. All keys are set first, through the first connection. Counted are commands. Prints and waits as load.c does.
+ * Values have SIZE bytes. All keys are set first, through the first connection. Counted are commands. Prints and waits as load.c does, and
+ * runs again for every further line.
  * A reply that is an error, or a connection that fails, ends the program with status 1.
  */
 #define _GNU_SOURCE
@@ -289,10 +290,12 @@ int main(int argc, char **argv)
         run(warmup);
     printf("ready\n");
     fflush(stdout);
-    wait_for_line();
-    double elapsed = run(seconds);
-    printf("{\"units\": %lu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", units, elapsed, quantile_us(0.5),
-           quantile_us(0.99));
-    fflush(stdout);
-    wait_for_line();
+    for (;;) {
+        wait_for_line();
+        alarm(PATIENCE + seconds);
+        double elapsed = run(seconds);
+        printf("{\"units\": %lu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", units, elapsed, quantile_us(0.5),
+               quantile_us(0.99));
+        fflush(stdout);
+    }
 }

@@ -57,10 +57,10 @@ def test_the_load_of_redis(tmp_path: Path, mode: str) -> None:
     program = build("redis_load.c", tmp_path / "redis_load")
     with redis_server(tmp_path, "--protected-mode", "no") as server:
         command = [str(program), mode, str(server.port), "3", "100", "0.01", "0.02", "4", "1000"]
-        done = subprocess.run(command, input="\n", capture_output=True, text=True, check=True)
-    ready, result, _ = done.stdout.split("\n")
+        done = subprocess.run(command, input="\n\n", capture_output=True, text=True, check=True)
+    ready, *results, _ = done.stdout.split("\n")
     assert ready == "ready"
-    assert json.loads(result)["units"] > 0
+    assert [json.loads(result)["units"] > 0 for result in results] == [True, True]
 
 
 @pytest.mark.parametrize("protocol", ["http", "http2"])

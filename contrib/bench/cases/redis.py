@@ -5,23 +5,28 @@ The server is a real one. Keys are chosen by chance among 10,000, so that nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
 
 from bench import CONNECTIONS, Bench
 from case import CPU_SHARES, Case, Column, Sample
 from measure import memory, usage
 from peers import Envoy, L4proxy, Peer
-from programs import Work
+from programs import Load, Work
 from redis_server import RedisServer, redis_cluster, redis_server, redis_servers
 
 from cases.half_load import HalfLoad
+from proxy_process import ProxyProcess
 
 __all__ = ["CASES"]
 
 VALUE = 64
 MEGABYTE = 1024 * 1024
 SPARE = 50
+SHORTEST = 0.05
+"""Seconds of a turn where two proxies are measured in turns."""
 
 
 def _work(mode: str, connections: int, *, value: int = VALUE, pipeline: int = 1) -> Work:
@@ -58,6 +63,12 @@ class Redis(Case):
         return (redis_server(bench),)
 
     def sample(self, bench: Bench, peer: Peer) -> Sample:
+        with self.ready(bench, peer) as run:
+            return run.sample()
+
+    @contextmanager
+    def ready(self, bench: Bench, peer: Peer) -> Iterator[Run]:
+        """``peer`` with a load whose connections are open and warm."""
         servers = self.servers(bench)
         connections = max(1024, self.work.connections + SPARE)
         with (
@@ -71,19 +82,30 @@ class Redis(Case):
             ) as proxy,
             bench.load(proxy, self.work) as client,
         ):
-            pids = (client.pid, *(server.pid for server in servers))
-            of_load = usage(*pids)
-            of_proxy = usage(proxy.pid)
-            result = client.run()
-            window = of_proxy.until(usage(proxy.pid))
-            load_window = of_load.until(usage(*pids))
-            resident = memory(proxy.pid)["rss"] / 1024
+            yield Run(proxy, client, servers)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A proxy and its load, which wait to be measured."""
+
+    proxy: ProxyProcess
+    client: Load
+    servers: Sequence[RedisServer]
+
+    def sample(self) -> Sample:
+        pids = (self.client.pid, *(server.pid for server in self.servers))
+        of_load = usage(*pids)
+        of_proxy = usage(self.proxy.pid)
+        result = self.client.run()
+        window = of_proxy.until(usage(self.proxy.pid))
+        load_window = of_load.until(usage(*pids))
         return {
             "cpu": window.cpu / result.units * 1e6,
             "rate": result.units / result.seconds,
             "p50": result.p50,
             "p99": result.p99,
-            "rss": resident,
+            "rss": memory(self.proxy.pid)["rss"] / 1024,
             "busy": window.busy,
             "load_busy": load_window.busy,
             "waited": window.share_waited,
@@ -115,14 +137,42 @@ class ManyClients(Redis):
 
 
 class Watching(Redis):
-    """l4proxy against itself, with and without the ``redis`` filter in front of ``tcp_proxy``."""
+    """l4proxy against itself, with and without the ``redis`` filter in front of ``tcp_proxy``.
+
+    What watching costs is a small part of what passing on costs, and less than what another program on the machine can
+    make of the latter from one second to the next. So both proxies are up at the same time, and are measured in turns
+    of a fraction of a second; a round's figures are the medians of its turns."""
 
     understands = False
+    turns = 15
+
+    def __init__(self, name: str, title: str, work: Work) -> None:
+        super().__init__(name, title, work)
+        self._samples: dict[str, Sample] = {}
+        """Of this round, of peers whose turn in it is still to come."""
 
     def peers(self, chosen: Sequence[Peer]) -> Sequence[Peer]:
         if not any(isinstance(peer, L4proxy) for peer in chosen):
             return ()
         return (L4proxy("none"), L4proxy("redis", filters=("redis",)))
+
+    def sample(self, bench: Bench, peer: Peer) -> Sample:
+        if peer.name not in self._samples:
+            self._samples = self._round(bench)
+        return self._samples.pop(peer.name)
+
+    def _round(self, bench: Bench) -> dict[str, Sample]:
+        bench = replace(bench, seconds=max(bench.seconds / self.turns, SHORTEST))
+        with ExitStack() as stack:
+            runs = {peer.name: stack.enter_context(self.ready(bench, peer)) for peer in self.peers([L4proxy()])}
+            samples: dict[str, list[Sample]] = {name: [] for name in runs}
+            for turn in range(self.turns):
+                for name in sorted(runs, reverse=turn % 2 == 1):
+                    samples[name].append(runs[name].sample())
+        return {
+            name: {key: median(sample[key] for sample in several) for key in several[0]}
+            for name, several in samples.items()
+        }
 
 
 EACH = f"values of {VALUE} bytes, 32 connections"
