@@ -1,15 +1,25 @@
-"""Commands by which a client says who it is: what identity they ask for."""
+"""Commands by which a client says who it is: what identity they ask for, and how the server is asked for it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.identity import Identity
-from l4proxy.plugins.redis.treatment import Role
+from l4proxy.plugins.redis.receivers import Receiver
+from l4proxy.plugins.redis.replies import NO_HELLO_NOW, NO_PASSWORD, of_upstream_error
+from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import arguments, encode_command
 from l4proxy.protocols.redis.values import Failure, Map, Value, decode, encode
 
-__all__ = ["Change", "change_of", "is_client_name"]
+if TYPE_CHECKING:
+    from l4proxy.plugins.redis.session import Session, Task
+    from l4proxy.plugins.redis.shared import SharedConnection
+
+__all__ = ["CHANGES", "Change", "become_another", "change_of", "is_client_name"]
+
+CHANGES = (Role.SELECT, Role.AUTH, Role.HELLO, Role.READONLY)
+INFO = encode_command(b"INFO")
 
 
 class Change(NamedTuple):
@@ -86,3 +96,77 @@ def _hello(present: Identity, words: list[bytes]) -> Change | None:
 def is_client_name(name: bytes) -> bool:
     """Whether the server takes it: printable, without blanks."""
     return all(33 <= byte <= 126 for byte in name)
+
+
+def become_another(session: Session, treatment: Treatment, run: Task) -> None:
+    """The command is sent to a connection of who the client will then be: it changes nothing there, and its answer is
+    the server's own."""
+    change = change_of(session.identity, treatment.role, run[2])
+    if change is None:
+        session.pass_on(treatment, run)
+        return
+    session.done()
+    if change.logs_in and session.hub.logs_in:
+        session.reply(run, NO_PASSWORD)
+        return
+    if treatment.role is Role.HELLO and session.subscribed_apart and change.identity.protocol == 2:
+        session.reply(run, NO_HELLO_NOW)
+        return
+    try:
+        pool = session.hub.pool(change.identity)
+        link = pool.shared_connection()
+    except UpstreamError as error:
+        session.not_changed(run, of_upstream_error(error))
+        return
+    session.waiting = True
+    link.join()
+    says_hello = treatment.role is Role.HELLO
+    command = change.instead_of_hello() if says_hello and pool.translates else change.command
+    link.send(ChangeAnswer(session, run, change, link, says_hello), treatment, 1, command)
+
+
+class ChangeAnswer(Receiver):
+    """Receives the answer to a command that makes its client somebody else, if the server agrees.
+
+    A server that is not spoken to in the client's version of the protocol cannot be asked ``HELLO``. The answer is then
+    made of what ``INFO`` says."""
+
+    __slots__ = ("_asked_info", "_change", "_link", "_run", "_says_hello", "_session")
+
+    def __init__(self, session: Session, run: Task, change: Change, link: SharedConnection, says_hello: bool) -> None:
+        self._session = session
+        self._run = run
+        self._change = change
+        self._link = link
+        self._says_hello = says_hello
+        self._asked_info = False
+
+    def replied(self, data: bytes, count: int) -> None:
+        session, change, link = self._session, self._change, self._link
+        if self._asked_info:
+            data = change.hello(data)
+        elif self._says_hello and link.translator is not None and not data.startswith(b"-WRONGPASS"):
+            self._asked_info = True
+            link.send(self, session.hub.info, 1, INFO)
+            return
+        self._answer(data)
+
+    def _answer(self, data: bytes) -> None:
+        session, change = self._session, self._change
+        if data[:1] == b"-" or session.closing:
+            self._link.leave()
+        else:
+            session.become(change.identity, self._link)
+            session.name = session.name if change.name is None else change.name
+        session.reply(self._run, data)
+        session.resume()
+
+    def part(self, data: bytes) -> None:
+        """Such an answer is too short for this."""
+
+    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
+        self._link.leave()
+        self._session.not_changed(self._run, error, self._link.endpoint)
+
+    def broken(self) -> None:
+        """It never has a part."""

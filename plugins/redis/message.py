@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from l4proxy.message import MessageFilter, Request, Response
 from l4proxy.protocols.redis.commands import Command, CommandTable, Head
@@ -11,7 +11,10 @@ from l4proxy.protocols.redis.keys import KeySpec
 from l4proxy.protocols.redis.request import arguments, encode_command
 from l4proxy.protocols.redis.values import Failure, Value, decode, encode
 
-__all__ = ["RedisFilter", "RedisRequest", "RedisResponse"]
+if TYPE_CHECKING:
+    from l4proxy.plugins.redis.session import Task
+
+__all__ = ["RedisFilter", "RedisRequest", "RedisResponse", "request_of"]
 
 C = TypeVar("C")
 
@@ -76,6 +79,11 @@ class RedisRequest(Request):
     def key_uses(self) -> list[tuple[bytes, KeySpec]]:
         """The keys, each with what is done with it (``reads``, ``writes``)."""
         return self.command.key_uses(self.arguments)
+
+
+def request_of(run: Task) -> RedisRequest | None:
+    """What message filters know the command as; None where it went by them."""
+    return run[3] if len(run) == 4 else None
 
 
 class RedisResponse(Response):

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, ClassVar
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.by_key import send_by_key
 from l4proxy.plugins.redis.lanes import PAUSE, Lanes
+from l4proxy.plugins.redis.message import request_of
+from l4proxy.plugins.redis.own import send_to_own
 from l4proxy.plugins.redis.receivers import NOBODY, Receiver, Unheard
 from l4proxy.plugins.redis.replies import (
     ABORTED,
@@ -34,7 +36,7 @@ from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
 from l4proxy.plugins.redis.router import Answer, Scatter, Single
 from l4proxy.plugins.redis.sent import ASKING, MAX_TRIES, Block, Gather, Joined, Sent, Turn, tries_for
 from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
-from l4proxy.plugins.redis.special import Handler, request_of, send_to_own
+from l4proxy.plugins.redis.special import Handler
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, one_by_one
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from l4proxy.plugins.redis.client_command import STAYS, client
 from l4proxy.plugins.redis.only_node import answer_about_cluster
 from l4proxy.plugins.redis.replies import OK, error_reply
-from l4proxy.plugins.redis.special import HANDLERS, STAYS, Handler, client, pass_on, to_own
+from l4proxy.plugins.redis.special import HANDLERS, Handler, to_own
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import arguments
 
@@ -62,7 +63,7 @@ def asking(session: Session, treatment: Treatment, run: Task) -> None:
 def about_cluster(session: Session, treatment: Treatment, run: Task) -> None:
     data = answer_about_cluster(session, run)
     if data is None:
-        pass_on(session, treatment, run)
+        session.pass_on(treatment, run)
     else:
         session.done()
         session.reply(run, data)

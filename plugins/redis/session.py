@@ -26,10 +26,12 @@ from l4proxy.errors import UpstreamError
 from l4proxy.filter import Side
 from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
 from l4proxy.plugins.redis.front import Front
+from l4proxy.plugins.redis.message import request_of
+from l4proxy.plugins.redis.own import OwnReplies, give_errors, give_reply, send_to_own
 from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Receiver, Unheard
 from l4proxy.plugins.redis.replies import FAILURES, TOO_LONG, of_upstream_error
 from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
-from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler, request_of, send_to_own
+from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler
 from l4proxy.plugins.redis.subscriptions import Subscriptions
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.limits import protocol_error
@@ -141,7 +143,7 @@ class Session(Receiver):
             self._watch_rest()
         if self.front is not None:
             self.front.take(runs)
-            self._attend()
+            self.attend()
             return
         if not self._slow:
             for at, run in enumerate(runs):
@@ -153,11 +155,11 @@ class Session(Receiver):
                 self._share(self, treatment, run)
             else:
                 if self._splitter.error is not None:
-                    self._attend()
+                    self.attend()
                 return
         self._todo.extend(runs)
         self._todo_size += len(data)
-        self._attend()
+        self.attend()
 
     def _watch_rest(self) -> None:
         """Look later whether a command goes on that has not come whole."""
@@ -172,7 +174,7 @@ class Session(Receiver):
                 self._watch_rest()
             else:
                 self._splitter.error = protocol_error("half_command", "a command was not completed in time")
-                self._attend()
+                self.attend()
 
         self.conn.call_later(self.hub.config.command_timeout, look)
 
@@ -224,12 +226,16 @@ class Session(Receiver):
         """It sends faster than it is served."""
         if link.full and not link.closed:
             self._pause(SERVER_FULL)
-            link.waiting_to_send.append(self._server_writable)
+            link.waiting_to_send.append(self.server_writable)
         if self._outstanding > self.hub.config.max_pipeline:
             self._pause(PIPELINE)
 
-    def _server_writable(self) -> None:
-        self._unpause(SERVER_FULL)
+    def server_writable(self, writable: bool = True) -> None:
+        """The server that it sends to takes more, or does not for now."""
+        if writable:
+            self._unpause(SERVER_FULL)
+        else:
+            self._pause(SERVER_FULL)
 
     def work(self) -> None:
         """Take what is to be done, until something has to be waited for."""
@@ -338,6 +344,11 @@ class Session(Receiver):
         request = request_of(run)
         return self if request is None else Filtered(self, request)
 
+    def pass_on(self, treatment: Treatment, run: Task) -> None:
+        """The command under way is plain after all, or the server will say what is wrong with it."""
+        self.done()
+        self.share(treatment, run)
+
     def done(self) -> None:
         """The command under way needs nothing more. There is none if to send it has ended the connection."""
         if self._todo:
@@ -398,7 +409,7 @@ class Session(Receiver):
         own = self._open(treatment)
         if own is None:
             return None
-        own.owner = self
+        OwnReplies(self, own)
         self._own = own
         self._slow = True
         if not own.ready:
@@ -449,7 +460,7 @@ class Session(Receiver):
     def resume(self) -> None:
         """What was waited for has happened."""
         self.waiting = False
-        self._attend()
+        self.attend()
 
     def finish(self, who: str, detail: str, message: str = "") -> None:
         """Close, behind all that was sent to the client."""
@@ -518,72 +529,27 @@ class Session(Receiver):
         if self._pauses & CLIENT_FULL:
             self._exceed(size)
         if not self._outstanding or self._pauses & PIPELINE:
-            self._attend()
+            self.attend()
 
     # Replies from its own connection
 
     def own_reply(self, asked: Asked, data: bytes) -> None:
-        self._give_reply(asked, data)
+        give_reply(self, asked, data)
         if self._ended and self._own is not None and self._own.blocked:
             self.finish("client", "eof")
 
-    def _give_reply(self, asked: Asked, data: bytes) -> None:
-        data = b"" if self._is_unheard(asked) else data
-        if asked.request is None:
-            self.give(data)
-        elif asked.count > 0:
-            self.filters.collect(asked.request, data)
-        else:
-            self.filters.respond(asked.request, data)
-
-    def _is_unheard(self, asked: Asked) -> bool:
-        """Whether the client wants no reply; what answers a subscription it gets all the same."""
-        return asked.silent or (self.mute and asked.treatment.role not in SUBSCRIPTIONS)
-
-    def own_part(self, asked: Asked | None, data: bytes) -> None:
-        if asked is not None and self._is_unheard(asked):
-            return
-        if asked is None or asked.request is None:
-            self.give(data)
-        else:
-            self.filters.respond_part(asked.request, data)
-
-    def own_unasked(self, data: bytes) -> None:
-        if not (self.mute and data[:1] == b"+"):  # a line of MONITOR, which the server takes for a reply
-            self.give(data)
-
-    def own_settled(self) -> None:
-        own = self._own
-        if own is not None and own.clean:
-            self.drop_own()
-        self._attend()
-
-    def own_writable(self, writable: bool) -> None:
-        if writable:
-            self._unpause(SERVER_FULL)
-        else:
-            self._pause(SERVER_FULL)
-
     def own_lost(self, error: bytes, missing: list[Asked]) -> None:
+        """Its own connection is gone, and with it these replies."""
         own, self._own = self._own, None
         assert own is not None
         if own.cut_off:
             self.broken()
             return
-        self._give_errors(error, missing)
+        give_errors(self, error, missing)
         if own.stateful or own.part_sent:
             self.finish("upstream", "state_lost")
         self._unpause(SERVER_FULL)
-        self._attend()
-
-    def _give_errors(self, error: bytes, missing: list[Asked]) -> None:
-        if missing and self.fails(error):
-            return
-        for asked in missing:
-            if asked.request is not None:
-                self.filters.respond(asked.request, error)
-            elif not self._is_unheard(asked):
-                self.give(error * asked.missing)
+        self.attend()
 
     # Subscriptions that are apart
 
@@ -610,13 +576,13 @@ class Session(Receiver):
         return b""
 
     def subscription_reply(self, asked: Asked, data: bytes, connection: DedicatedConnection) -> None:
-        self._give_reply(asked, data)
+        give_reply(self, asked, data)
 
     def subscriptions_lost(self, error: bytes, missing: list[Asked]) -> None:
         """The connection is gone, and with it these replies."""
         assert self._subscriptions is not None
         stateful = self._subscriptions.connection.stateful
-        self._give_errors(error, missing)
+        give_errors(self, error, missing)
         self.drop_subscriptions()
         if stateful:
             self.finish("upstream", "state_lost")
@@ -687,7 +653,7 @@ class Session(Receiver):
         self._ended = True
         if self._own is not None and self._own.blocked:
             self.finish("client", "eof")
-        self._attend()
+        self.attend()
         if self.hub.config.half_close_timeout and not self.closing:
             self._await_replies()
 
@@ -722,7 +688,7 @@ class Session(Receiver):
 
     def drain(self) -> None:
         self.draining = True
-        self._attend()
+        self.attend()
 
     def closed(self, reason: CloseReason) -> None:
         """The connection is over. What the client has sent is done all the same, but for what it waits for."""
@@ -742,7 +708,7 @@ class Session(Receiver):
         self._pauses = 0
         del self.conn, self._splitter
 
-    def _attend(self) -> None:
+    def attend(self) -> None:
         """Do what can be done now, and find out what is left."""
         self.work()
         if self.closing:
