@@ -104,6 +104,11 @@ class MessageFilters:
         """The kinds that some filter names. All others are of interest only to filters that want everything."""
         self._want_all = any(use.wants is None for use in self._made)
 
+    @property
+    def seen(self) -> frozenset[str] | None:
+        """The kinds of requests that some filter is to see; None: all."""
+        return None if self._want_all else self.kinds
+
     def wants(self, kind: str) -> bool:
         """Whether any filter is to see requests of this kind: only these need to be decoded."""
         return self._want_all or kind in self.kinds

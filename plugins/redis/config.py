@@ -277,10 +277,12 @@ class RedisProxyConfig:
         """2 or 3; 0: as the client."""
         return {"client": 0, "resp2": 2, "resp3": 3}[self.protocol]
 
-    def limits(self, *, whole: bool) -> RedisLimits:
-        """What a client may send; ``whole`` says that commands are looked at when they have come whole."""
+    def limits(self, held: frozenset[str] | None = frozenset()) -> RedisLimits:
+        """What a client may send; ``held`` are commands that are looked at when they have come whole, None: all."""
         limits = RedisLimits(max_arguments=self.max_arguments, max_bulk=self.max_bulk)
-        return replace(limits, stream_from=self.max_held) if whole else limits
+        if held is None:
+            return replace(limits, stream_from=self.max_held)
+        return replace(limits, held=held, max_held=self.max_held)
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

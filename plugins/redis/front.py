@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Front"]
 
 DISCARD = encode_command(b"DISCARD")
+TRANSACTION = frozenset(("MULTI", "EXEC", "DISCARD", "RESET"))
+"""Where transactions begin and end."""
+WAITING_LIMIT = 1 << 20
+"""Bytes that wait at which the client is not read."""
 
 
 class Front:
@@ -31,8 +35,15 @@ class Front:
     def __init__(self, session: Session, filters: MessageFilters) -> None:
         self._session = session
         self._filters = filters
+        seen = filters.seen
+        self._looked_at = None if seen is None else seen | TRANSACTION
+        """What does not simply go by; None: all."""
         self._waiting: deque[Run] = deque()
         """What is to come next, and cannot yet."""
+        self._waiting_size = 0
+        """Bytes that have come since nothing waited."""
+        self._held = False
+        """Filters hold something, or enough."""
         self._under_way = 0
         """Requests whose responses have not been delivered."""
         self._last = 0
@@ -49,17 +60,30 @@ class Front:
             session.conn,
             forward=self._forward,
             deliver=self._deliver,
-            on_blocked=session.filters_blocked,
+            on_blocked=self._blocked,
         )
 
     @property
     def is_idle(self) -> bool:
         return not (self._waiting or self._under_way)
 
-    def take(self, runs: list[Run]) -> None:
-        """What the client has sent."""
+    def lets_by(self, runs: list[Run]) -> bool:
+        """What the client has sent. The hot path: whether all of it may go by the filters. Else it has been taken."""
+        if self._looked_at is not None and not (self._waiting or self._under_way):
+            looked_at, queued = self._looked_at, self._queued
+            for head, count, _ in runs:
+                if head.name in looked_at:
+                    break
+                queued += count
+            else:
+                self._queued = queued
+                return True
         self._waiting.extend(runs)
         self.go_on()
+        if self._waiting:
+            self._waiting_size += sum(len(run[2]) for run in runs)
+            self._tell_blocked()
+        return False
 
     def go_on(self) -> None:
         """Take what can be taken. Called when there is more, and when the session has nothing outstanding."""
@@ -68,16 +92,31 @@ class Front:
         self._taking = True
         try:
             while self._waiting and not self._chain.ended:
-                if not self._under_way and not self._is_wanted(self._waiting[0]):
-                    run = self._waiting.popleft()
+                run = self._waiting[0]
+                if not self._under_way and not self._is_wanted(run):
+                    self._waiting.popleft()
                     self._note(run[0].name, self._last, self._forwarded, run[1])
                     self._session.accept(run)
-                elif self._under_way or self._session.is_idle:
-                    self._take_requests()
-                else:
+                elif self._goes_by(run) or not (self._under_way or self._session.is_idle):
                     break
+                else:
+                    self._take_requests()
         finally:
             self._taking = False
+        if self._waiting_size and not self._waiting:
+            self._waiting_size = 0
+            self._tell_blocked()
+
+    def _blocked(self, held: bool) -> None:
+        self._held = held
+        self._tell_blocked()
+
+    def _tell_blocked(self) -> None:
+        self._session.filters_blocked(self._held or self._waiting_size > WAITING_LIMIT)
+
+    def _goes_by(self, run: Run) -> bool:
+        """Whether it is a part of a command that is not held until it is whole: no filter is to see it."""
+        return not run[1] and not self._is_wanted(run)
 
     def _is_wanted(self, run: Run) -> bool:
         """Whether it has to go through the filters; so does the end of a transaction that is to be aborted."""
@@ -87,7 +126,7 @@ class Front:
     def _take_requests(self) -> None:
         """All that waits goes through the filters; then the session works on what came through."""
         table = self._session.hub.table
-        while self._waiting and not self._chain.ended:
+        while self._waiting and not (self._chain.ended or self._goes_by(self._waiting[0])):
             run = self._waiting.popleft()
             if not run[1]:
                 self._session.too_long()

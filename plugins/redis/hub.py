@@ -65,7 +65,8 @@ class Hub:
         last = self.router.default
         self.poses_as_cluster = last is not None and last.target.redirects
         """Clients that ask for the nodes of a Redis Cluster are told of the proxy."""
-        self.limits = self.config.limits(whole=bool(self.config.filters) or self.direct is None)
+        seen = frozenset() if self.filters is None else self.filters.seen
+        self.limits = self.config.limits(None if self.direct is None else seen)
         """Of what clients send."""
 
     def session(self, conn: Conn) -> Session:

@@ -45,7 +45,7 @@ class Pool:
         self.timers: Timers = cluster.timers
         self.clock = pools.clock
         config = pools.config
-        self.limits = config.limits(whole=False)
+        self.limits = config.limits()
         self.server_protocol = config.server_protocol or identity.protocol
         """What servers are spoken to; 2, once one of them knew no other."""
         self.op_timeout = config.op_timeout

@@ -141,8 +141,7 @@ class Session(Receiver):
         runs = self._splitter.split(data)
         if not self._watched and self._splitter.unfinished:
             self._watch_rest()
-        if self.front is not None:
-            self.front.take(runs)
+        if self.front is not None and not self.front.lets_by(runs):
             self.attend()
             return
         if not self._slow:

@@ -33,6 +33,10 @@ class RedisLimits:
     """Aggregates within aggregates."""
     stream_from: int = 64 * 1024
     """A command of more bytes is handed on in parts, as they come; a smaller one when it is whole."""
+    held: frozenset[str] = frozenset()
+    """Commands that somebody is to see whole."""
+    max_held: int = 64 * 1024 * 1024
+    """What ``stream_from`` is for these."""
 
 
 DEFAULT_LIMITS = RedisLimits()

@@ -180,10 +180,14 @@ class RequestSplitter:
     def _keep(self, data: bytes | bytearray, start: int, runs: list[Run]) -> None:
         """A command has not come whole: keep it, or hand on what is known of it where it is large."""
         size = len(data) - start
-        if self._head is not None and (self._streaming or max(self._at, size) >= self._limits.stream_from):
+        head, limits = self._head, self._limits
+        if head is not None and (
+            self._streaming
+            or max(self._at, size) >= (limits.max_held if head.name in limits.held else limits.stream_from)
+        ):
             settled = min(size, max(0, self._at - 2))
             if settled:
-                runs.append((self._head, 0, bytes(data[start : start + settled])))
+                runs.append((head, 0, bytes(data[start : start + settled])))
             self._streaming = True
             self._at -= settled
             start += settled

@@ -162,6 +162,18 @@ def test_a_run_with_a_wrong_number_of_arguments_is_no_run() -> None:
     assert code == ""
 
 
+def test_what_is_held_comes_whole_up_to_a_limit_of_its_own() -> None:
+    limits = RedisLimits(held=frozenset({"SET"}), max_held=100_000)
+
+    def counts(name: bytes, size: int) -> list[int]:
+        splitter = RequestSplitter(CommandTable(), limits)
+        data = command(name, b"a", b"x" * size)
+        return [count for at in range(0, len(data), 10_000) for _, count, _ in splitter.split(data[at : at + 10_000])]
+
+    assert counts(b"SET", 80_000) == [1]
+    assert set(counts(b"SET", 120_000)) == set(counts(b"GETSET", 80_000)) == {0, 1}
+
+
 def test_limits_can_be_set() -> None:
     limits = RedisLimits(max_arguments=3, max_bulk=300)
     assert split(command(b"SET", b"a", b"x" * 300), limits=limits)[1] == ""
