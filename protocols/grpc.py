@@ -23,6 +23,7 @@ __all__ = [
     "encode_message",
     "encode_timeout",
     "http_status_of",
+    "is_failure",
     "is_grpc",
     "is_grpc_web",
     "method_of",
@@ -104,6 +105,20 @@ _TO_HTTP_STATUS = {
 def http_status_of(name: str) -> int:
     """What a status of gRPC, by its name, would be in HTTP (``google/rpc/code.proto``): who is to blame for it."""
     return _TO_HTTP_STATUS.get(name, 500)
+
+
+_NO_FAILURES = frozenset(
+    number
+    for number, name in _NAMES.items()
+    if http_status_of(name) < 500 or name in ("DEADLINE_EXCEEDED", "UNIMPLEMENTED")
+)
+
+
+def is_failure(value: str) -> bool:
+    """Whether the value of a ``grpc-status`` field blames the service, for outlier detection: what would be a 5xx in
+    HTTP, as Envoy has it (``grpcToHttpStatus``), without two that any client can bring about: a deadline that it sets,
+    and a method that nobody knows, which is HTTP's 404. What is no status counts as UNKNOWN."""
+    return value not in _NO_FAILURES
 
 
 def is_grpc(content_type: str | None) -> bool:

@@ -304,7 +304,8 @@ class OutlierDetection:
 
     consecutive_failures: Amount = 5
     """Failures in a row until an endpoint is ejected: connections that cannot be made, requests that end in an error of
-    its making (of HTTP: status 5xx; of Redis: no reply in time, LOADING and the like)."""
+    its making (of HTTP: status 5xx; of gRPC: UNAVAILABLE and the like; of Redis: no reply in time, LOADING and the
+    like)."""
     base_ejection_time: Timeout = Duration(30.0)
     """How long it gets nothing, times how often it was ejected lately."""
     max_ejection_time: Timeout = Duration(300.0)

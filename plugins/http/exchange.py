@@ -38,12 +38,13 @@ from l4proxy.connect import ConnectRequest
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.http.connection import StreamError
 from l4proxy.plugins.http.flow import RequestFlow, ResponseFlow
-from l4proxy.plugins.http.grpc_answers import as_grpc, count_attempt, follow, last_words, retry_pushback
+from l4proxy.plugins.http.grpc_answers import as_grpc, count_attempt, follow, last_words, retry_pushback, went_well
 from l4proxy.plugins.http.handover import WORTH_IT, hand_over_request, hand_over_response
 from l4proxy.plugins.http.hedging import Hedging
 from l4proxy.plugins.http.log_operators import PROBLEM
 from l4proxy.plugins.http.message import HttpRequest, HttpResponse
 from l4proxy.plugins.http.stats import CLASSES
+from l4proxy.protocols.grpc import is_failure
 from l4proxy.protocols.http_fields import FieldBlock
 
 if TYPE_CHECKING:
@@ -403,8 +404,11 @@ class Exchange:
         pool.responses[CLASSES[status // 100]] += 1
         if self.connection is not None:
             endpoint = self.connection.endpoint
-            if status >= 500 or endpoint.failures:
-                endpoint.report(ok=status < 500)
+            # The last is what a gRPC call that fails looks like, or all of a call.
+            if status >= 500 or endpoint.failures or (end and status == 200 and (not data or response.trailers)):
+                well = went_well(response)
+                if well is not None:
+                    endpoint.report(ok=well)
         if end and self._request_is_sent():
             self.upstream = None
         if action.reads_responses and self._retry_response(response):
@@ -504,6 +508,10 @@ class Exchange:
     def on_response_trailers(self, trailers: FieldBlock) -> None:
         if self.finished:
             return
+        if self.upstream is not None and self.connection is not None:  # else they are the proxy's own
+            status = trailers.index.get("grpc-status")
+            if status is not None:
+                self.connection.endpoint.report(ok=not is_failure(status))
         if self._request_is_sent():
             self.upstream = None
         response = self.response

@@ -15,6 +15,7 @@ from l4proxy.protocols.grpc import (
     GrpcStatus,
     MessageReader,
     encode_message,
+    is_failure,
     is_grpc,
     is_grpc_web,
     read_timeout,
@@ -25,7 +26,16 @@ from l4proxy.protocols.http_fields import FieldBlock
 if TYPE_CHECKING:
     from l4proxy.plugins.http.message import HttpRequest
 
-__all__ = ["as_grpc", "call_limit", "count_attempt", "follow", "grpc_response", "last_words", "retry_pushback"]
+__all__ = [
+    "as_grpc",
+    "call_limit",
+    "count_attempt",
+    "follow",
+    "grpc_response",
+    "last_words",
+    "retry_pushback",
+    "went_well",
+]
 
 
 def grpc_response(status: GrpcStatus, message: str, *, details: str = "", flags: tuple[str, ...] = ()) -> HttpResponse:
@@ -66,6 +76,19 @@ def retry_pushback(response: HttpResponse) -> float | None:
     if wish is None:
         return None
     return int(wish) / 1000 if wish.isdecimal() and len(wish) < 12 else -1.0
+
+
+def went_well(response: HttpResponse) -> bool | None:
+    """Whether a response speaks for its endpoint, by its head and the trailers that have come with it; None where that
+    is still to come, behind the messages of a gRPC call."""
+    if response.status >= 500:
+        return False
+    status = response.field("grpc-status")
+    if status is None and response.trailers is not None:
+        status = response.trailers.index.get("grpc-status")
+    if status is not None:
+        return not is_failure(status)
+    return None if is_grpc(response.field("content-type")) else True
 
 
 def follow(response: HttpResponse) -> MessageReader | None:

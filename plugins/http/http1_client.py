@@ -241,11 +241,13 @@ class Http1Client(ClientConnection, ClientStream):
         trailers = last.trailers if type(last) is End else EMPTY
         pieces = [event.data for event in events if type(event) is Data and event.data]
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if trailers.fields and data:
+            sink.on_response_data(data, False)
+            if self._sink is not sink:  # it has given up
+                return
         if end and self.codec.sending is DONE:
             self._free()
         if trailers.fields:
-            if data:
-                sink.on_response_data(data, False)
             sink.on_response_trailers(trailers)
         elif data or end:
             sink.on_response_data(data, end)

@@ -15,6 +15,7 @@ from clusters import run, until
 from grpc_peers import SERVICE, Calls, grpc_service, in_thread
 from http2_peers import H2Connected, Received, h2_connect, h2_upstream
 from http_peers import connect, http_proxy
+from l4proxy.endpoint import Endpoint
 from proxying import HOST, Proxy, server
 
 LABELS = {"service": SERVICE, "method": "Unary"}
@@ -25,6 +26,12 @@ async def grpc_proxy(port: int, *filters: Any, **options: Any) -> AsyncIterator[
     http2 = {"protocol": "http2"}
     async with http_proxy(f"{HOST}:{port}", upstream=http2, filters=filters or [{"use": "grpc"}], **options) as proxy:
         yield proxy
+
+
+def endpoint_of(proxy: Proxy) -> Endpoint:
+    (cluster,) = proxy.server.clusters
+    (endpoint,) = cluster.endpoints.current.values()
+    return endpoint
 
 
 def test_all_kinds_of_calls_pass() -> None:
@@ -218,6 +225,7 @@ def test_a_response_that_has_begun_ends_with_a_status_when_its_time_is_over(filt
             assert await in_thread(lambda: begun(proxy.port)) == ([b"a"], "DEADLINE_EXCEEDED", "max_duration")
             assert proxy.value("l4proxy_http_timeouts_total", http="http", limit="max_duration") == 1
             assert proxy.value("l4proxy_http_requests_active", http="http") == 0
+            assert endpoint_of(proxy).failures == 0, "the status is the proxy's own"
             if filters:
                 labels = {"service": SERVICE, "method": "Begin", "status": "DEADLINE_EXCEEDED"}
                 assert proxy.value("l4proxy_grpc_calls_total", **labels) == 1
@@ -402,5 +410,39 @@ def test_many_calls_at_once(streams: int) -> None:
 
                 for _ in range(3):
                     await in_thread(call)
+
+    run(conversation)
+
+
+@pytest.mark.parametrize("filters", [[], [{"use": "grpc"}]])
+def test_a_service_that_fails_calls_is_ejected(filters: list[Any]) -> None:
+    """With HTTP status 200 for each; what is the client's own doing counts for nothing."""
+    config = {"cluster": {"outlier_detection": {"consecutive_failures": 2}}}
+    client_made = ("NOT_FOUND", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "CANCELLED")
+
+    def fail(client: Calls, service: Any, status: str) -> None:
+        service.fails, service.status = 1, grpc.StatusCode[status]
+        assert client.failure("Flaky")[0] == status
+
+    def calls(proxy: Proxy, service: Any) -> None:
+        endpoint = endpoint_of(proxy)
+        with Calls(proxy.port) as client:
+            for status in client_made * 2:
+                fail(client, service, status)
+            assert client.failure("/none.v1.None/Nothing")[0] == "UNIMPLEMENTED"
+            assert (endpoint.failures, endpoint.ejected) == (0, False)
+            fail(client, service, "UNAVAILABLE")
+            assert endpoint.failures == 1
+            client.unary("Unary")
+            assert endpoint.failures == 0
+            assert client.failure("FailLate")[0] == "DATA_LOSS"
+            assert (endpoint.failures, endpoint.ejected) == (1, False)
+            fail(client, service, "UNAVAILABLE")
+            assert endpoint.ejected
+
+    async def conversation() -> None:
+        http2 = {"upstream": {"protocol": "http2"}, "filters": filters, "config": config}
+        async with grpc_service() as (port, service), http_proxy(f"{HOST}:{port}", **http2) as proxy:
+            await in_thread(lambda: calls(proxy, service))
 
     run(conversation)

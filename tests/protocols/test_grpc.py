@@ -15,6 +15,7 @@ from l4proxy.protocols.grpc import (
     encode_message,
     encode_timeout,
     http_status_of,
+    is_failure,
     is_grpc,
     is_grpc_web,
     method_of,
@@ -49,6 +50,12 @@ def test_every_status_is_one_of_http() -> None:
         "UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"
     }  # fmt: skip
     assert set(blamed.values()) == {4, 5}
+
+
+def test_which_statuses_blame_the_service() -> None:
+    failures = {status.name for status in GrpcStatus if is_failure(str(int(status)))}
+    assert failures == {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+    assert all(map(is_failure, ("", "17", "OK", "00", " 0")))
 
 
 @pytest.mark.parametrize(

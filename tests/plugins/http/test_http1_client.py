@@ -113,6 +113,26 @@ def test_a_request_and_a_response_in_chunks_with_trailers(client: Http1Client, w
     assert client.capacity == 1
 
 
+def test_what_is_held_at_the_last_data_is_free_behind_its_trailers(client: Http1Client, wire: Wire) -> None:
+    """A slow client holds its own response, not the next one on the same connection."""
+    sink = ask(client)
+    sink.on_response_data = lambda data, end: client.hold_response()  # type: ignore[method-assign]
+    wire.on_data(CHUNKED[:-22])
+    wire.on_data(CHUNKED[-22:])
+    assert sink.told[-1] == (("x-sum", "1"),)
+    assert client.capacity == 1
+    assert [line.split()[0] for line in wire.log] == ["hold_reading", "release_reading", "on_capacity"]
+
+
+def test_who_gives_up_at_the_last_data_hears_of_no_trailers(client: Http1Client, wire: Wire) -> None:
+    sink = ask(client)
+    sink.on_response_data = lambda data, end: client.reset()  # type: ignore[method-assign]
+    wire.on_data(CHUNKED[:-22])
+    wire.on_data(CHUNKED[-22:])
+    assert sink.told == [(200, b"", False)]
+    assert client.capacity == 0
+
+
 def test_a_response_that_is_earlier_than_the_end_of_its_request(client: Http1Client, wire: Wire) -> None:
     sink = ask(client, "POST", 4)
     client.send_data(b"bo", False)

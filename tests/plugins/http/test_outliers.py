@@ -39,6 +39,55 @@ def test_what_counts_as_a_failure(answer: Answer, options: dict[str, Any], failu
     run(conversation)
 
 
+def call(*pieces: bytes, fields: str = "", kind: str = "application/grpc") -> Answer:
+    """A call's answer in chunks, each piece a read of its own."""
+
+    async def answer(_seen: Seen, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"
+        for piece in (head.encode() + pieces[0], *pieces[1:]):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    return answer
+
+
+MESSAGE = b"6\r\n\0\0\0\0\1x\r\n"
+UNAVAILABLE = b"0\r\nGrpc-Status: 14\r\n\r\n"
+OK = b"0\r\nGrpc-Status: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "failures"),
+    [
+        (call(MESSAGE + UNAVAILABLE), 3),
+        (call(MESSAGE, UNAVAILABLE), 3),
+        (call(b"", MESSAGE + UNAVAILABLE), 3),
+        (call(UNAVAILABLE), 3),
+        (call(MESSAGE + OK), 0),
+        (call(b"", MESSAGE, OK), 0),
+        (call(MESSAGE, b"0\r\nGrpc-Status: ?\r\n\r\n"), 3),
+        (call(MESSAGE, b"0\r\n\r\n"), 2),
+        (call(MESSAGE, b"0\r\nX-Sum: 1\r\n\r\n"), 2),
+        (call(b"0\r\n\r\n", fields="Grpc-Status: 13\r\n"), 3),
+        (call(b"0\r\n\r\n", fields="Grpc-Status: 5\r\n"), 0),
+        (call(MESSAGE, b"0\r\nX-Sum: 1\r\n\r\n", kind="text/plain"), 0),
+    ],
+)
+def test_calls_say_at_their_end_how_they_went(answer: Answer, failures: int) -> None:
+    """Behind two that have failed; a call under way has not gone well yet."""
+
+    async def conversation() -> None:
+        broken = ok(status="500 Broken")
+        async with upstream(broken, broken, answer) as up, http_proxy(up) as proxy, connect(proxy) as client:
+            for _ in range(3):
+                await client.get()
+            (endpoint,) = endpoints(proxy)
+            assert endpoint.failures == failures
+
+    run(conversation)
+
+
 def endpoints(proxy: Any) -> list[Endpoint]:
     (cluster,) = proxy.server.clusters
     return list(cluster.endpoints.current.values())
