@@ -223,6 +223,12 @@ class Conn:
         raise NotImplementedError
 
     @property
+    def client_ended(self) -> bool:
+        """The client has ended its side: told by ``on_client_eof`` behind all that it has sent, and known here before
+        that, where it is paused."""
+        raise NotImplementedError
+
+    @property
     def chosen_upstream(self) -> str:
         """The cluster that ``choose_upstream`` chose; empty when nobody did."""
         raise NotImplementedError

@@ -78,6 +78,11 @@ class FilterConn(Conn):
         return self._connection.activity
 
     @property
+    def client_ended(self) -> bool:
+        client = self._connection.client
+        return client.eof_received or client.peer_ended
+
+    @property
     def listener_name(self) -> str:
         return self._connection.listener.name
 

@@ -108,6 +108,7 @@ class Stream:
         "on_flushed",
         "on_lost",
         "on_writable",
+        "peer_ended",
         "piped",
         "received",
         "sent",
@@ -138,6 +139,8 @@ class Stream:
         """Whether ``buffered`` went above the high watermark and has not come down to half of it since."""
         self.closed = False
         self.eof_received = False
+        self.peer_ended = False
+        """Whether the peer was seen to end its side while this was held: ``on_eof`` comes behind what is unread."""
         self.eof_sent = False
         """Whether ``write_eof`` was called; the FIN leaves behind the buffered bytes."""
         self.failure: OSError | None = None
@@ -194,6 +197,8 @@ class Stream:
             if mask & WRITE and self.buffered:
                 self._flush()
             if self._holds:
+                if mask & PEER_ENDED:
+                    self.peer_ended = True
                 if mask & ERROR and not self.closed:
                     self._lose_if_broken()
             elif mask & SOMETHING_TO_READ and not self.eof_received:

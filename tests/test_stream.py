@@ -225,6 +225,7 @@ def test_a_held_stream_hears_of_the_end_when_it_is_read(poller: Poller, pair: Pa
     turn(poller, 0.1)
     turn(poller)
     assert watched.said == []
+    assert watched.stream.peer_ended
     watched.stream.release_reading(1)
     turn_until(poller, lambda: watched.said)
     assert (watched.data, watched.said) == (b"data", ["eof"])

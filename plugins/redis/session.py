@@ -80,7 +80,7 @@ class Session(Receiver):
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
     __slots__ = ("_attention", "_client", "_closely", "_disconnects", "_ended", "_excess", "_holding", "_link",
-                 "_outstanding", "_own", "_pauses", "_send", "_slow", "_splitter", "_subscriptions",
+                 "_looking", "_outstanding", "_own", "_pauses", "_send", "_slow", "_splitter", "_subscriptions",
                  "_todo", "_todo_size", "_watched", "_working", "closing", "conn", "draining", "front", "hub",
                  "id", "identity", "mute", "name", "skip", "waiting")  # fmt: skip
 
@@ -124,6 +124,8 @@ class Session(Receiver):
         self._attention = False
         """Something is to be done when a reply has come."""
         self._pauses = 0
+        self._looking = False
+        """It is looked at whether it has gone while it is not read."""
         self._excess = 0
         """Bytes sent to it since it stopped reading."""
         self._holding: SharedConnection | None = None
@@ -669,6 +671,20 @@ class Session(Receiver):
 
         self.conn.call_later(self.hub.config.half_close_timeout, look)
 
+    def _look_for_end(self) -> None:
+        """Look now and then whether a client that is not read has ended its side. It is not read where it sends much
+        behind a command that blocks, and then nothing else would tell."""
+        self._looking = True
+
+        def look() -> None:
+            self._looking = False
+            if self._own is not None and self._own.blocked and self.conn.client_ended:
+                self.finish("client", "eof")
+            elif self._pauses:
+                self._look_for_end()
+
+        self.conn.call_later(self.hub.config.half_close_timeout, look)
+
     def _progress(self) -> tuple[int, int, int]:
         """Changes with every reply, also where the client wants none."""
         return self.conn.activity, self._outstanding, len(self._todo)
@@ -747,6 +763,8 @@ class Session(Receiver):
             return
         if not self._pauses:
             self.conn.pause(Side.CLIENT)
+            if not self._looking and self.hub.config.half_close_timeout:
+                self._look_for_end()
         self._pauses |= reason
         self._attention = True
 

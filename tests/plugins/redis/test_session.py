@@ -353,6 +353,53 @@ def test_it_is_cancelled_when_the_client_leaves(redis_memory: RedisMemory) -> No
         assert blocked.end.closed
 
 
+class Watches(RedisFilter[NoConfig]):
+    """Has every command pass through the message filters, which hold only so many."""
+
+    name = "watches"
+
+    def on_response(self, response: RedisResponse) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("filters", "options"),
+    [((), {}), ((use(Watches),), {}), ((), {"routes": [{"prefix": "other:", "cluster": "other"}]})],
+    ids=["plain", "filtered", "routed"],
+)
+@pytest.mark.parametrize("behind", [(b"SELECT", b"1"), (b"ECHO", b"x" * 1000), (b"BLPOP", b"b", b"0")])
+def test_it_is_cancelled_also_when_the_client_is_not_read(
+    behind: tuple[bytes, ...], filters: tuple[Any, ...], options: dict[str, Any], redis_memory: RedisMemory
+) -> None:
+    """It has sent more than is kept of what cannot be done yet, and then it ends: nobody sees that end."""
+    client = redis_memory.start(*filters, **options)
+    client.send(b"BLPOP", b"a", b"0")
+    redis_memory.serve()
+    blocked = next(server for server in redis_memory.servers if server.blocked)
+    client.end.send(encode_command(*behind) * 4000)
+    client.harness.advance(4)
+    client.end.eof()
+    client.harness.advance(7)
+    assert blocked.end.closed
+    assert client.end.got_eof
+    assert client.harness.closed is not None
+    assert client.harness.closed.detail == "eof"
+
+
+def test_who_is_not_read_and_stays_gets_its_replies(redis_memory: RedisMemory) -> None:
+    client = redis_memory.start()
+    client.send(b"BLPOP", b"a", b"0")
+    redis_memory.serve()
+    blocked = next(server for server in redis_memory.servers if server.blocked)
+    for _ in range(30):
+        client.end.send(encode_command(b"SELECT", b"1") * 100)
+    client.harness.advance(60)
+    blocked.blocked = False
+    blocked.reply([b"a", b"x"])
+    redis_memory.serve()
+    assert client.replies() == [[b"a", b"x"], *[OK] * 3000]
+
+
 def test_xread_without_block_is_plain(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.send(b"XREAD", b"STREAMS", b"block", b"0")
