@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from l4proxy import __version__
 from l4proxy.access_log.recent import RecentRecords
+from l4proxy.access_log.writer import wait_for_last_lines
 from l4proxy.address import Address
 from l4proxy.cluster_manager import ClusterManager
 from l4proxy.errors import ConfigError, ConfigProblem
@@ -190,6 +191,7 @@ class Server:
                     listener.close_connections("drain_timeout")
             await self._idle.wait()
             self._generation.retire()
+            await wait_for_last_lines()
             await self._sinks.close()
             await self.clusters.stop()
             self.plugins.shutdown(self)

@@ -66,7 +66,8 @@ class AccessLogger(ABC, Generic[C]):
         """SIGUSR1: files were moved away; open them again under their names."""
 
     def close(self) -> None:
-        """Write what is queued and give back what was opened. Called once, after the last connection that could log."""
+        """Write what is queued and give back what was opened. Called once, after the last connection that could log:
+        on a reload, too, when others must not wait. A server that stops waits for every ``LineWriter`` behind it."""
 
     def dropped(self, reason: str, records: int) -> None:
         """Count records that are lost. May be called from any thread."""

@@ -6,6 +6,7 @@ dropped and counted: the log must never decide how fast bytes are moved.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import deque
@@ -14,12 +15,22 @@ from typing import Protocol
 
 from l4proxy.logging_setup import once_per
 
-__all__ = ["LineWriter", "Outlet"]
+__all__ = ["LineWriter", "Outlet", "wait_for_last_lines"]
 
 log = logging.getLogger("l4proxy.access_log")
 
 CLOSE_PATIENCE = 0.25
-"""Seconds that a call of the outlet may take while ``close`` waits for it. A healthy one takes a few milliseconds."""
+"""Seconds that a call of the outlet may take while somebody waits for it. A healthy one takes a few milliseconds."""
+
+_closing: set[LineWriter] = set()
+"""Those whose threads write their last lines."""
+
+
+async def wait_for_last_lines() -> None:
+    """Wait for all writers that are closed, as `LineWriter.wait` does: a process that ends loses what they have not
+    written."""
+    for writer in list(_closing):
+        await asyncio.to_thread(writer.wait)
 
 
 class Outlet(Protocol):
@@ -103,14 +114,17 @@ class LineWriter:
         self._wake()
 
     def close(self) -> None:
-        """Write what waits, then close the outlet. Waits for that, however late a busy machine comes to it, but not for
-        an outlet that is stuck."""
+        """Write what waits, then close the outlet; its thread does so, and nobody waits for that (``wait`` does)."""
         self._closing = True
+        _closing.add(self)
         self._hurry.set()
         self._wake()
+
+    def wait(self) -> None:
+        """Wait, in whichever thread, for what ``close`` has begun, however late a busy machine comes to it; but not for
+        an outlet that is stuck."""
         thread = self._thread
-        assert thread is not None
-        while thread.is_alive():
+        while thread is not None and thread.is_alive():
             call = self._call
             thread.join(CLOSE_PATIENCE)
             if call and call == self._call:
@@ -137,6 +151,7 @@ class LineWriter:
                 self._try(self._outlet.reopen)
             self._write_waiting()
         self._try(self._outlet.close)
+        _closing.discard(self)
 
     def _write_waiting(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]

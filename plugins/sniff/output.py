@@ -63,6 +63,7 @@ class Output:
         if not self._put:
             return
         self._writer.close()
+        self._writer.wait()
         now = time.monotonic()
         until, taken, moved = now + PATIENCE, self._pipe.taken, now
         while self.dropped > self._dropped_at_once and self._pipe.error is None and now < until:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import pytest
 
 from l4proxy import logging_setup
 from l4proxy.access_log import writer as writer_module
-from l4proxy.access_log.writer import LineWriter
+from l4proxy.access_log.writer import LineWriter, wait_for_last_lines
 
 
 class Outlet:
@@ -63,6 +64,7 @@ class Setting:
         self.writer.close()
         assert self.writer._thread is not None
         self.writer._thread.join()
+        assert self.writer not in writer_module._closing
 
 
 @pytest.fixture
@@ -167,18 +169,32 @@ def test_a_writer_without_lines_closes_its_outlet(setting: Setting) -> None:
     assert setting.outlet.log == ["close"]
 
 
-def test_closing_does_not_wait_for_an_outlet_that_is_stuck(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 0.001)
+def test_closing_waits_for_nothing(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop does it, on a reload."""
+    monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 3600)
     setting.outlet.gate.clear()
     setting.writer.put(b"line\n")
     setting.outlet.entered.wait()
     setting.writer.close()
     assert setting.outlet.log == []
+    setting.outlet.gate.set()
+    asyncio.run(wait_for_last_lines())
+    assert setting.outlet.log == [[b"line\n"], "close"]
+
+
+def test_an_outlet_that_is_stuck_is_not_waited_for(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 0.001)
+    setting.outlet.gate.clear()
+    setting.writer.put(b"line\n")
+    setting.outlet.entered.wait()
+    setting.writer.close()
+    asyncio.run(wait_for_last_lines())
+    assert setting.outlet.log == []
     setting.close_and_wait()
     assert setting.outlet.log == [[b"line\n"], "close"]
 
 
-def test_closing_waits_for_a_thread_that_comes_late(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_comes_late_is_waited_for(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine that is busy."""
     monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 0.001)
     begin, run = threading.Event(), setting.writer._run
@@ -191,4 +207,5 @@ def test_closing_waits_for_a_thread_that_comes_late(setting: Setting, monkeypatc
     setting.writer.put(b"line\n")
     threading.Timer(0.1, begin.set).start()
     setting.writer.close()
+    setting.writer.wait()
     assert setting.outlet.log == [[b"line\n"], "close"]

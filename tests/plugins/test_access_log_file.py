@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import select
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from l4proxy.access_log import writer as writer_module
 from l4proxy.access_log.select import When
+from l4proxy.config import load_mapping
 from l4proxy.config.types import Duration, FilePath, Percent, Size
 from l4proxy.errors import ConfigError
 from l4proxy.plugins import access_log_file
 from l4proxy.plugins.access_log_file import FileAccessLog, FileAccessLogConfig, LogFile
 from l4proxy.reason import CloseReason
-from l4proxy.server import serve
+from l4proxy.server import Server, serve
+from proxying import exchange
 from records import REFUSED, record
 
 AT_ONCE = Duration(0.0)
@@ -219,22 +223,45 @@ def test_json_has_no_colour(standard_output: int, monkeypatch: pytest.MonkeyPatc
 LISTENER = {"name": "web", "address": "127.0.0.1:0", "filters": ["echo"]}
 
 
+async def say_hello(server: Server) -> None:
+    (address,) = server.addresses["web"]
+    assert await exchange(address.port, b"hello") == b"hello"
+
+
 def test_a_server_logs_its_connections_and_counts_them(path: Path) -> None:
     async def main() -> None:
         log = {"use": "file", "path": str(path), "format": "%LISTENER_NAME% %BYTES_SENT% %RESPONSE_FLAGS%"}
         async with serve({"listeners": [LISTENER], "access_log": [log]}) as server:
-            (address,) = server.addresses["web"]
-            reader, writer = await asyncio.open_connection(address.host, address.port)
-            writer.write(b"hello")
-            writer.write_eof()
-            assert await reader.read() == b"hello"
-            writer.close()
-            await writer.wait_closed()
+            await say_hello(server)
         samples = server.stats.snapshot()["l4proxy_access_log_records_total"]["samples"]
         assert samples == [{"labels": ["file"], "value": 1}]
 
     asyncio.run(main())
     assert path.read_text() == "web 5 -\n"
+
+
+def test_a_reload_does_not_wait_for_a_log_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 3600)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    filling = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+
+    async def main() -> None:
+        log = {"use": "file", "path": str(pipe), "format": "%BYTES_SENT%", "flush_interval": "0s"}
+        async with serve({"listeners": [LISTENER], "access_log": [log]}) as server:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(filling, bytes(select.PIPE_BUF))
+            await say_hello(server)
+            server.reload(load_mapping({"listeners": [LISTENER]}, server.plugins.registry))
+            await say_hello(server)
+            assert os.read(reading, 1 << 20)
+
+    asyncio.run(main())
+    assert os.read(reading, 1 << 20).strip(b"\0") == b"5\n"
+    os.close(reading)
+    os.close(filling)
 
 
 @pytest.mark.parametrize(
