@@ -188,7 +188,8 @@ class Session(Receiver):
         """A command that message filters have let pass, or that none of them wants. ``more`` says that others follow,
         and then ``work``."""
         treatment: Treatment = run[0].note or self.hub.treatment(run[0])
-        if self._slow or self._todo or not treatment.plain or not run[1]:
+        unchanged = not (self._todo or self.waiting or self._closely or self.mute or self.skip or self._slow)
+        if not (unchanged and treatment.plain and run[1]):
             self._todo.append(run)
             if not more:
                 self.work()

@@ -4,6 +4,7 @@ nothing."""
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -301,6 +302,40 @@ def test_a_command_that_is_too_long_for_filters(redis_memory: RedisMemory) -> No
     redis_memory.serve()
     assert client.replies() == [Failure(b"ERR the command is longer than this proxy holds (max_held)")]
     assert client.end.got_eof
+
+
+LINES = (
+    *("GET a", "GET b", "SET a 1", "ECHO a", "HGETALL a", "SELECT 1", "SELECT 0", "HELLO 3", "HELLO 2", "RESET"),
+    *("MULTI", "MULTI", "EXEC", "EXEC", "DISCARD", "WATCH a", "UNWATCH", "SUBSCRIBE c", "UNSUBSCRIBE c"),
+    *("CLIENT REPLY SKIP", "CLIENT REPLY OFF", "CLIENT REPLY ON", "CLIENT SETNAME c", "CLIENT GETNAME"),
+)
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("balancer", ["round_robin", "ring_hash"])
+def test_who_is_looked_at_is_answered_like_anybody(balancer: str, seed: int, redis_memory: RedisMemory) -> None:
+    """Whatever the client has changed in front of a command that goes through the filters, in one write or in pieces,
+    and wherever its keys are."""
+    chance = random.Random(seed)
+
+    class SeesSome(RedisFilter[NoConfig]):
+        name = "sees_some"
+        wants = frozenset(line.split()[0] for line in chance.sample(LINES, 3))
+
+    lines = chance.choices(LINES, k=40)
+    at = sorted(chance.sample(range(1, 40), chance.choice([0, 5])))
+    writes = [commands(*lines[first:last]) for first, last in pairwise([0, *at, 40])]
+    said = []
+    for filters in ((), (use(SeesSome),)):
+        redis_memory.servers.clear()
+        client = redis_memory.start(
+            *filters, cluster={"endpoints": ["192.0.2.1:1", "192.0.2.2:1"], "load_balancer": balancer}
+        )
+        for data in writes:
+            client.end.send(data)
+            redis_memory.serve()
+        said.append(client.replies())
+    assert said[0] == said[1]
 
 
 def serve_all(memory: RedisMemory, client: Client) -> None:
