@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.by_key import send_by_key
+from l4proxy.plugins.redis.client_side import CLIENT_FULL, PIPELINE
 from l4proxy.plugins.redis.lanes import PAUSE, Lanes
 from l4proxy.plugins.redis.message import request_of
 from l4proxy.plugins.redis.own import send_to_own
@@ -35,7 +36,7 @@ from l4proxy.plugins.redis.replies import (
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
 from l4proxy.plugins.redis.router import Answer, Scatter, Single
 from l4proxy.plugins.redis.sent import ASKING, MAX_TRIES, Block, Gather, Joined, Sent, Turn, tries_for
-from l4proxy.plugins.redis.session import CLIENT_FULL, PIPELINE, Next, Session
+from l4proxy.plugins.redis.session import Next, Session
 from l4proxy.plugins.redis.special import Handler
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, one_by_one
@@ -284,8 +285,8 @@ class RoutedSession(Session):
         turn.begun = True
         if self._order and self._order[0] is turn and not turn.parts:
             turn.client.part(data)
-            if self._pauses & CLIENT_FULL:
-                self._exceed(0, link)
+            if self.client.pauses & CLIENT_FULL:
+                self.client.exceed(0, link)
             return
         if turn.parts is None:
             turn.parts = []

@@ -17,13 +17,12 @@ In RESP3, subscriptions may be on a third connection, beside the others (``subsc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from l4proxy.errors import UpstreamError
-from l4proxy.filter import Side
+from l4proxy.plugins.redis.client_side import CLIENT_FULL, FILTERS, PIPELINE, SERVER_FULL, TODO, ClientSide
 from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
 from l4proxy.plugins.redis.front import Front
 from l4proxy.plugins.redis.message import request_of
@@ -55,13 +54,6 @@ __all__ = ["Session"]
 TODO_LIMIT = 64 * 1024
 """Bytes of commands that wait for their turn, before the client is not read."""
 
-# Why the client is not read.
-PIPELINE = 1
-TODO = 2
-SERVER_FULL = 4
-CLIENT_FULL = 8
-FILTERS = 16
-
 Task: TypeAlias = "Run | tuple[Head, int, bytes, RedisRequest]"
 """A run, or a single command that message filters know as a request."""
 
@@ -79,10 +71,9 @@ class Next(Enum):
 class Session(Receiver):
     """Made for each client; the receiver of its replies from a shared connection, and the owner of its own one."""
 
-    __slots__ = ("_attention", "_client", "_closely", "_disconnects", "_ended", "_excess", "_holding", "_link",
-                 "_looking", "_outstanding", "_own", "_pauses", "_send", "_slow", "_splitter", "_subscriptions",
-                 "_todo", "_todo_size", "_watched", "_working", "closing", "conn", "draining", "front", "hub",
-                 "id", "identity", "mute", "name", "skip", "waiting")  # fmt: skip
+    __slots__ = ("_attention", "_closely", "_disconnects", "_ended", "_link", "_outstanding", "_own", "_slow",
+                 "_splitter", "_subscriptions", "_todo", "_todo_size", "_watched", "_working", "client", "conn",
+                 "draining", "front", "hub", "id", "identity", "mute", "name", "skip", "waiting")  # fmt: skip
 
     def __init__(self, hub: Hub, conn: Conn) -> None:
         self.hub = hub
@@ -97,14 +88,11 @@ class Session(Receiver):
         """It wants no reply to its next command (``CLIENT REPLY SKIP``)."""
         self.waiting = False
         """Something has to happen before its next command is looked at."""
-        self.closing = False
+        self.client = ClientSide(hub, conn)
         self.draining = False
         self._disconnects = hub.config.on_failure == "disconnect"
         self._ended = False
         """It will send no more."""
-        self._client = conn.bare_client()
-        """Its stream, if no other filter stands between."""
-        self._send: Callable[[bytes], None] = conn.send_client if self._client is None else self._client.write
         self._splitter = RequestSplitter(hub.table, hub.limits)
         self._link: SharedConnection | None = None
         self._own: DedicatedConnection | None = None
@@ -123,12 +111,6 @@ class Session(Receiver):
         """Also when nothing is under way."""
         self._attention = False
         """Something is to be done when a reply has come."""
-        self._pauses = 0
-        self._looking = False
-        """It is looked at whether it has gone while it is not read."""
-        self._excess = 0
-        """Bytes sent to it since it stopped reading."""
-        self._holding: SharedConnection | None = None
         self.front = Front(self, hub.filters) if hub.filters is not None else None
         """Message filters, if there are any."""
 
@@ -163,26 +145,18 @@ class Session(Receiver):
         self.attend()
 
     def _watch_rest(self) -> None:
-        """Look later whether a command goes on that has not come whole."""
+        """A command has not come whole: it had better go on."""
         self._watched = True
-        received = self._received
+        self.client.await_rest(self._misses_rest, self._half_command)
 
-        def look() -> None:
-            self._watched = False
-            if self.closing or self._splitter.error is not None or not self._splitter.unfinished:
-                return
-            if self._received != received or self._pauses:
-                self._watch_rest()
-            else:
-                self._splitter.error = protocol_error("half_command", "a command was not completed in time")
-                self.attend()
+    def _misses_rest(self) -> bool:
+        self._watched = self._splitter.error is None and self._splitter.unfinished
+        return self._watched
 
-        self.conn.call_later(self.hub.config.command_timeout, look)
-
-    @property
-    def _received(self) -> int:
-        """Grows when the client sends something."""
-        return self.conn.activity if self._client is None else self._client.received
+    def _half_command(self) -> None:
+        self._watched = False
+        self._splitter.error = protocol_error("half_command", "a command was not completed in time")
+        self.attend()
 
     def accept(self, run: Task, *, more: bool = False) -> None:
         """A command that message filters have let pass, or that none of them wants. ``more`` says that others follow,
@@ -235,7 +209,7 @@ class Session(Receiver):
     def server_writable(self, writable: bool = True) -> None:
         """The server that it sends to takes more, or does not for now."""
         if writable:
-            self._unpause(SERVER_FULL)
+            self.client.resume(SERVER_FULL)
         else:
             self._pause(SERVER_FULL)
 
@@ -325,11 +299,10 @@ class Session(Receiver):
 
     def _move_command(self, own: DedicatedConnection) -> None:
         """All of a very long argument but its end need not come into this process."""
-        size = self._splitter.ahead - LAST_PIECE
-        client, server = self._client, own.stream
-        if size < WORTH_MOVING or client is None or server is None or not own.ready or server.buffered:
+        size, server = self._splitter.ahead - LAST_PIECE, own.stream
+        if size < WORTH_MOVING or server is None or not own.ready or server.buffered:
             return
-        if client.splice_next(server, size) is not None:
+        if self.client.move_sent(server, size):
             self._splitter.skip(size)
             own.part_moved(size)
 
@@ -373,6 +346,11 @@ class Session(Receiver):
     def filters(self) -> Front:
         assert self.front is not None
         return self.front
+
+    @property
+    def closing(self) -> bool:
+        """The client is sent no more."""
+        return self.client.closing
 
     @property
     def is_idle(self) -> bool:
@@ -467,10 +445,8 @@ class Session(Receiver):
     def finish(self, who: str, detail: str, message: str = "") -> None:
         """Close, behind all that was sent to the client."""
         if not self.closing:
-            self.closing = True
-            self._send = _ignore
             self._todo.clear()
-            self.conn.finish(CloseReason(who, "relay", detail, message=message))
+            self.client.finish(who, detail, message)
 
     def fails(self, data: bytes) -> bool:
         """Whether this says that there is no server, and the client is not told but disconnected (`on_failure`)."""
@@ -481,31 +457,25 @@ class Session(Receiver):
 
     def give(self, data: bytes) -> None:
         """Send to the client."""
-        self._send(data)
-        if self._pauses & CLIENT_FULL:
-            self._exceed(len(data))
+        self.client.write(data)
+        if self.client.pauses & CLIENT_FULL:
+            self.client.exceed(len(data), self._link)
 
     # Replies from the shared connection
 
     def replied(self, data: bytes, count: int) -> None:
         self._outstanding -= count
-        self._send(data)
+        self.client.write(data)
         if self._attention:
             self._got(len(data))
 
     def part(self, data: bytes) -> None:
-        self._send(data)
+        self.client.write(data)
         if self._attention:
             self._got(len(data))
 
     def move(self, stream: Stream, size: int) -> bool:
-        client = self._client
-        if client is None or client.buffered or self.closing or self.mute or self._subscriptions is not None:
-            return False
-        if stream.splice_next(client, size) is None:
-            return False
-        self._hurry(self.conn.activity, lambda: stream.moving is not None)
-        return True
+        return not (self.mute or self.subscribed_apart) and self.client.move(stream, size)
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         if not self.fails(error):
@@ -513,9 +483,7 @@ class Session(Receiver):
 
     def broken(self) -> None:
         if not self.closing:
-            self.closing = True
-            self._send = _ignore
-            self.conn.close(CloseReason("upstream", "relay", "reply_cut_off"), reset=True)
+            self.client.cut_off("upstream", "reply_cut_off")
 
     def answered(self, count: int) -> None:
         """Replies that somebody else has been given in the client's place."""
@@ -528,9 +496,10 @@ class Session(Receiver):
 
     def _got(self, size: int) -> None:
         """A reply, and there is something to be done when there are no others, or few."""
-        if self._pauses & CLIENT_FULL:
-            self._exceed(size)
-        if not self._outstanding or self._pauses & PIPELINE:
+        pauses = self.client.pauses
+        if pauses & CLIENT_FULL:
+            self.client.exceed(size, self._link)
+        if not self._outstanding or pauses & PIPELINE:
             self.attend()
 
     # Replies from its own connection
@@ -550,7 +519,7 @@ class Session(Receiver):
         give_errors(self, error, missing)
         if own.stateful or own.part_sent:
             self.finish("upstream", "state_lost")
-        self._unpause(SERVER_FULL)
+        self.client.resume(SERVER_FULL)
         self.attend()
 
     # Subscriptions that are apart
@@ -562,8 +531,8 @@ class Session(Receiver):
             connection = self._open(treatment)
             if connection is None:
                 return
-            subscriptions = self._subscriptions = Subscriptions(self, connection, self._send)
-            self._send = subscriptions.write
+            subscriptions = self._subscriptions = Subscriptions(self, connection, self.client.write)
+            self.client.write = subscriptions.write
         elif refusal := self._cannot_join(subscriptions.connection, treatment, run):
             self.done()
             self.reply(run, refusal)
@@ -596,7 +565,7 @@ class Session(Receiver):
         subscriptions, self._subscriptions = self._subscriptions, None
         if subscriptions is not None:
             if not self.closing:
-                self._send = subscriptions.send_client
+                self.client.write = subscriptions.send_client
             connection = subscriptions.connection
             connection.pool.give_back(connection)
 
@@ -613,39 +582,10 @@ class Session(Receiver):
         if self._subscriptions is not None:
             self._subscriptions.connection.hold_reading(not writable)
         if writable:
-            self._excess = 0
-            if self._holding is not None:
-                self._holding.release(self)
-                self._holding = None
-            self._unpause(CLIENT_FULL)
+            self.client.reads()
+            self.client.resume(CLIENT_FULL)
         else:
             self._pause(CLIENT_FULL)
-
-    def _exceed(self, size: int, link: SharedConnection | None = None) -> None:
-        """More was sent to a client that does not read. From some point on, the shared connection is not read either,
-        and the client had better hurry."""
-        self._excess += size
-        link = link or self._link
-        if self._excess > self.hub.config.reply_buffer and self._holding is None and link is not None:
-            self._holding = link
-            link.hold(self)
-            self.hub.stats.held_total += 1
-            self._hurry(self.conn.activity, lambda: self._holding is not None)
-
-    def _hurry(self, activity: int, holds_up: Callable[[], bool]) -> None:
-        """Look now and then whether it takes anything, while it holds up others."""
-
-        def look() -> None:
-            if not holds_up():
-                return
-            if self.conn.activity == activity:
-                self.hub.stats.slow_readers_total += 1
-                self.closing = True
-                self.conn.close(CloseReason("proxy", "relay", "slow_reader"), flush=False, reset=True)
-            else:
-                self._hurry(self.conn.activity, holds_up)
-
-        self.conn.call_later(self.hub.config.slow_reader_timeout, look)
 
     def ended(self) -> None:
         """The client will send no more. It may wait for replies all the same (``printf | nc``), and a server would
@@ -657,34 +597,12 @@ class Session(Receiver):
             self.finish("client", "eof")
         self.attend()
         if self.hub.config.half_close_timeout and not self.closing:
-            self._await_replies()
+            self.client.await_replies(self._progress)
 
-    def _await_replies(self) -> None:
-        """Look now and then whether any have come. A client that does not read them is there."""
-        progress = self._progress()
-
-        def look() -> None:
-            if self._pauses & CLIENT_FULL or self._progress() != progress:
-                self._await_replies()
-            elif not self.closing:
-                self.closing = True
-                self.conn.close(CloseReason("proxy", "relay", "half_close_timeout"), reset=True)
-
-        self.conn.call_later(self.hub.config.half_close_timeout, look)
-
-    def _look_for_end(self) -> None:
-        """Look now and then whether a client that is not read has ended its side. It is not read where it sends much
-        behind a command that blocks, and then nothing else would tell."""
-        self._looking = True
-
-        def look() -> None:
-            self._looking = False
-            if self._own is not None and self._own.blocked and self.conn.client_ended:
-                self.finish("client", "eof")
-            elif self._pauses:
-                self._look_for_end()
-
-        self.conn.call_later(self.hub.config.half_close_timeout, look)
+    def _ended_unread(self) -> None:
+        """The client has ended its side while it is not read, as it has sent much behind a command that blocks."""
+        if self._own is not None and self._own.blocked:
+            self.finish("client", "eof")
 
     def _progress(self) -> tuple[int, int, int]:
         """Changes with every reply, also where the client wants none."""
@@ -695,7 +613,7 @@ class Session(Receiver):
         if blocked:
             self._pause(FILTERS)
         else:
-            self._unpause(FILTERS)
+            self.client.resume(FILTERS)
 
     def too_long(self) -> None:
         """A command has come in parts that has to be looked at as a whole."""
@@ -708,20 +626,15 @@ class Session(Receiver):
 
     def closed(self, reason: CloseReason) -> None:
         """The connection is over. What the client has sent is done all the same, but for what it waits for."""
-        self.closing = True
-        self._send = _ignore
+        self.client.closed()
         self._attention = False
         self._todo.clear()
-        if self._holding is not None:
-            self._holding.release(self)
         if self.front is not None:
             self.front.close(reason)
         self.drop_own()
         self.drop_subscriptions()
         self._leave_link()
         # Where replies are still to come, those hold this object, and are not to hold all that was the client's.
-        self._client = None
-        self._pauses = 0
         del self.conn, self._splitter
 
     def attend(self) -> None:
@@ -746,35 +659,20 @@ class Session(Receiver):
             self._limit()
             waits = self.front is not None and not self.front.is_idle
             self._attention = bool(
-                todo or waits or self._pauses or self._ended or self.draining or self._splitter.error
+                todo or waits or self.client.pauses or self._ended or self.draining or self._splitter.error
             )
 
     def _limit(self) -> None:
         """Read the client, or do not, as there is much or little to be done."""
         if not self._todo:
             self._todo_size = 0
-            self._unpause(TODO)
+            self.client.resume(TODO)
         elif self._todo_size > TODO_LIMIT:
             self._pause(TODO)
         if self._outstanding <= self.hub.config.max_pipeline // 2:
-            self._unpause(PIPELINE)
+            self.client.resume(PIPELINE)
 
     def _pause(self, reason: int) -> None:
-        if self.closing:
-            return
-        if not self._pauses:
-            self.conn.pause(Side.CLIENT)
-            if not self._looking and self.hub.config.half_close_timeout:
-                self._look_for_end()
-        self._pauses |= reason
+        self.client.pause(reason)
+        self.client.await_end(self._ended_unread)
         self._attention = True
-
-    def _unpause(self, reason: int) -> None:
-        if self._pauses & reason and not self.closing:
-            self._pauses &= ~reason
-            if not self._pauses:
-                self.conn.resume(Side.CLIENT)
-
-
-def _ignore(_data: bytes) -> None:
-    """Where replies go to a client that has gone."""
