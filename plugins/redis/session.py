@@ -2,12 +2,17 @@
 
 There are two ways to a server. *Plain* commands go to a connection that many clients share; as that answers in order,
 so does this client's part of it, and all there is to keep is a number (``_outstanding``). Everything else goes to a
-connection of the client's own, for as long as it needs one: a transaction, a command that blocks, subscriptions, a long
-value. Whatever follows goes there too until it is *settled*: nothing is waited for, and the server knows nothing of the
-client that another connection would not have. Then the client shares again.
+connection of the client's own (``own``), for as long as it needs one: a transaction, a command that blocks,
+subscriptions, a long value. Whatever follows goes there too until it is *settled*: nothing is waited for, and the
+server knows nothing of the client that another connection would not have. Then the client shares again.
 
-A client changes its way only when it has all its replies, so that neither they nor the commands can overtake each
-other. Until then, what it has sent waits in ``_todo``, bounded, because it is not read on then.
+What makes this hard is that neither commands nor replies may overtake each other on the way from one to the other. So a
+client changes its way only when it has all its replies. Until then, what it has sent waits in ``_todo``, bounded,
+because it is not read on then (``client_side``). Anything that happens (a reply, a lost connection, a client that reads
+again) may be what was waited for. So there is one place that looks what can be done now, and what is left: ``attend``.
+It is not asked where nothing can be left, which is nearly always: ``_slow`` says whether a chunk has to go by
+``_todo``, and ``_attention`` whether a reply is to be followed by such a look. Both are told by ``attend``, and whoever
+begins something that has to be waited for sets them.
 
 What a client says of itself (``SELECT``, ``AUTH``, ``HELLO``) makes it another *identity*, which shares other
 connections. ``special`` has what is done for these, and for all commands that are not plain.
@@ -548,17 +553,6 @@ class Session(Receiver):
 
     def subscription_reply(self, asked: Asked, data: bytes, connection: DedicatedConnection) -> None:
         give_reply(self, asked, data)
-
-    def subscriptions_lost(self, error: bytes, missing: list[Asked]) -> None:
-        """The connection is gone, and with it these replies."""
-        assert self._subscriptions is not None
-        stateful = self._subscriptions.connection.stateful
-        give_errors(self, error, missing)
-        self.drop_subscriptions()
-        if stateful:
-            self.finish("upstream", "state_lost")
-        else:
-            self.resume()
 
     def drop_subscriptions(self) -> None:
         """There are none, or they are of no use any more."""

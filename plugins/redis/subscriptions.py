@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from l4proxy.plugins.redis.dedicated import answers_to
+from l4proxy.plugins.redis.own import give_errors
 from l4proxy.protocols.redis.reply import ReplyScanner
 
 if TYPE_CHECKING:
@@ -106,4 +107,10 @@ class Subscriptions:
             session.resume()
 
     def own_lost(self, error: bytes, missing: list[Asked]) -> None:
-        self._session.subscriptions_lost(error, missing)
+        session, stateful = self._session, self.connection.stateful
+        give_errors(session, error, missing)
+        session.drop_subscriptions()
+        if stateful:
+            session.finish("upstream", "state_lost")
+        else:
+            session.resume()
