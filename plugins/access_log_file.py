@@ -8,6 +8,7 @@ import select
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,7 +55,8 @@ class FileAccessLog(AccessLogger[FileAccessLogConfig]):
     @classmethod
     def check(cls, config: FileAccessLogConfig) -> None:
         if config.path != "-":
-            _check_path(config.path)
+            with _opening(config.path):
+                _check_path(config.path)
 
     def __init__(self, config: FileAccessLogConfig) -> None:
         super().__init__(config)
@@ -95,10 +97,8 @@ class LogFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
+        with _opening(path):
             self._use(STANDARD_OUTPUT if path == "-" else self._open())
-        except OSError as error:
-            raise _refusal(path, error.strerror or str(error)) from None
 
     def _open(self) -> int:
         # O_NONBLOCK is for opening alone: a named pipe that nobody reads shall be an error, not a wait.
@@ -127,20 +127,29 @@ class LogFile:
             os.close(self._fd)
 
 
+@contextmanager
+def _opening(path: str) -> Iterator[None]:
+    """Raises ValueError where the system refuses; it does not say which folder is missing."""
+    try:
+        yield
+    except OSError as error:
+        folder = os.path.dirname(path) or "."
+        why = (error.strerror or str(error)) if os.path.isdir(folder) else f"there is no folder {folder}"
+        raise ValueError(f"path: cannot open {path}: {why}") from None
+
+
 def _check_path(path: str) -> None:
-    """Raises ValueError where it can be told without opening it that it could not be opened."""
+    """Raises OSError where it can be told without opening it that it could not be opened."""
+    folder = os.path.dirname(path) or "."
     if os.path.isdir(path):
-        raise _refusal(path, os.strerror(errno.EISDIR))
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise _refusal(path, os.strerror(errno.EACCES))
-
-
-def _refusal(path: str, why: str) -> ValueError:
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        why = f"there is no folder {folder}"
-    return ValueError(f"path: cannot open {path}: {why}")
+        code = errno.EISDIR
+    elif not os.path.isdir(folder):
+        code = errno.ENOENT
+    elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise OSError(code, os.strerror(code))
 
 
 def _batches(lines: list[bytes], limit: int) -> Iterator[bytes]:
