@@ -18,9 +18,7 @@ __all__ = ["RedisFilterConfig", "RedisWatch"]
 
 @dataclass(frozen=True, slots=True)
 class RedisFilterConfig(RedisWatchConfig):
-    keys_per_second: Annotated[int, Range(0)] = 500
-    """So many commands a second are looked at for their keys. Where there are more, each that is looked at stands for
-    several; 0: all are looked at."""
+    keys_per_second: Annotated[int, Range(0)] = 500  # it looks while it proxies, which a recording can wait for
     log_commands: bool | CommandLog = False
     """Give the listener's access log a line for every command, or for those that are chosen here, beside that of the
     connection."""

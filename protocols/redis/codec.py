@@ -1,7 +1,8 @@
 """The codec: one direction of a connection as whole commands or replies, each with the bytes it was read from.
 
-For whoever looks at every one: tests, sniffers, message filters. The proxy's own way is `RequestSplitter` and
-`ReplyScanner`, on which this stands.
+For plugins of others that look at every one, and for tests that play a client or a server, as our own do. An object for
+each message is what the proxy and the sniffer cannot afford: they use `RequestSplitter` and `ReplyScanner`, on which
+this stands.
 """
 
 from __future__ import annotations
