@@ -27,7 +27,8 @@ class RedisLocalRatelimitConfig:
     fill_interval: Annotated[Duration, Range(0.001)] = Duration(1.0)
     """With `tokens_per_fill`, how many commands may come in the long run."""
     per: Literal["use", "source", "user", "command", "key_prefix"] = "use"
-    """One bucket for all commands, or one for each client's address, user, command, or prefix of the first key."""
+    """One bucket for all commands, or one for each client's address, user, command, or prefix of the first key; then
+    those without keys do not count."""
     commands: tuple[str, ...] = ()
     """Only these commands count; all, where none are given."""
     prefix: str = ""
@@ -72,7 +73,7 @@ class RedisLocalRatelimit(RedisFilter[RedisLocalRatelimitConfig]):
         key = b""
         if self.config.prefix or self.config.per == "key_prefix":
             key = next(iter(request.keys), b"")
-            if not key.startswith(self.config.prefix.encode()):
+            if not key or not key.startswith(self.config.prefix.encode()):
                 return request
         if self.shared.take(self._bucket(request, key)):
             return request

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Front"]
 
 DISCARD = encode_command(b"DISCARD")
-TRANSACTION = frozenset(("MULTI", "EXEC", "DISCARD", "RESET"))
-"""Where transactions begin and end."""
+ENDS = frozenset(("EXEC", "DISCARD"))
+"""What ends a transaction."""
+TRANSACTION = ENDS | {"MULTI", "RESET"}
+"""Where they begin and end."""
 WAITING_LIMIT = 1 << 20
 """Bytes that wait at which the client is not read."""
 
@@ -54,6 +56,8 @@ class Front:
         """Where the transaction under way has begun: these two, then."""
         self._queued = 0
         """Commands in it that have come through."""
+        self._end = 0
+        """The number of the last request that would end one. If the transaction goes on, a filter has answered it."""
         self._taking = False
         self._chain: OrderedMessageChain[RedisRequest, RedisResponse] = OrderedMessageChain(
             filters,
@@ -69,7 +73,7 @@ class Front:
 
     def lets_by(self, runs: list[Run]) -> bool:
         """What the client has sent. The hot path: whether all of it may go by the filters. Else it has been taken."""
-        if self._looked_at is not None and not (self._waiting or self._under_way):
+        if self._looked_at is not None and not (self._waiting or self._under_way or self._begin):
             looked_at, queued = self._looked_at, self._queued
             for head, count, _ in runs:
                 if head.name in looked_at:
@@ -95,6 +99,7 @@ class Front:
                 run = self._waiting[0]
                 if not self._under_way and not self._is_wanted(run):
                     self._waiting.popleft()
+                    self._end_transaction(self._last + 1)
                     self._note(run[0].name, self._last, self._forwarded, run[1])
                     self._session.accept(run)
                 elif self._goes_by(run) or not (self._under_way or self._session.is_idle):
@@ -134,11 +139,14 @@ class Front:
             for raw in one_by_one(run):
                 request = RedisRequest(run[0], raw, table)
                 request.number = self._last = self._last + 1
+                if request.kind in ENDS:
+                    self._end = request.number
                 self._under_way += 1
                 self._chain.request(request)
         self._session.work()
 
     def _forward(self, request: RedisRequest) -> None:
+        self._end_transaction(request.number)
         session = self._session
         head, raw = request.head, request.raw
         if request.changed:
@@ -151,6 +159,18 @@ class Front:
             request.queued = self._queued
         self._note(head.name, request.number, self._forwarded)
         session.accept((head, 1, raw, request), more=self._taking)
+
+    def _end_transaction(self, number: int) -> None:
+        """Where a filter has answered the ``EXEC`` of a transaction, it is over behind it all the same, as on a server
+        that refuses one. Before the request of this number: nobody was in need of it until then."""
+        if self._begin is None or not self._begin[0] < self._end < number:
+            return
+        table = self._session.hub.table
+        discard = RedisRequest(table.inline_head([b"DISCARD"]), DISCARD, table)
+        discard.own = True
+        self._under_way += 1
+        self._begin = None
+        self._session.accept((discard.head, 1, DISCARD, discard), more=self._taking)
 
     def _note(self, name: str, number: int, forwarded: int, count: int = 1) -> None:
         """Commands have come through: does a transaction begin, or end?"""
@@ -170,14 +190,16 @@ class Front:
     def respond(self, request: RedisRequest, data: bytes) -> None:
         """The reply to a command that was forwarded; nothing, where the client wants none."""
         beginning = request.beginning
-        if beginning is None:
+        if request.own:
+            self._ended()
+        elif beginning is None:
             data = ABORTED if request.aborted else request.collected + data
             self._chain.respond(request, RedisResponse(raw=data))
-            return
-        self._add(beginning, data)
-        self._chain.finish(beginning)
-        if beginning.delivered:
-            self._ended()
+        else:
+            self._add(beginning, data)
+            self._chain.finish(beginning)
+            if beginning.delivered:
+                self._ended()
 
     def respond_part(self, request: RedisRequest, data: bytes) -> None:
         """A part of a reply that goes on."""

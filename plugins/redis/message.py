@@ -22,7 +22,7 @@ C = TypeVar("C")
 class RedisRequest(Request):
     """A command. ``kind`` is its name in capitals, without a subcommand: ``GET``, ``CONFIG``."""
 
-    __slots__ = ("_arguments", "_raw", "_table", "aborted", "beginning", "collected", "head", "number",
+    __slots__ = ("_arguments", "_raw", "_table", "aborted", "beginning", "collected", "head", "number", "own",
                  "queued")  # fmt: skip
 
     def __init__(self, head: Head, raw: bytes, table: CommandTable) -> None:
@@ -36,6 +36,7 @@ class RedisRequest(Request):
         one to ``EXEC``."""
         # What the front remembers.
         self.number = 0
+        self.own = False
         self.aborted = False
         self.beginning: RedisResponse | None = None
         self.collected = b""

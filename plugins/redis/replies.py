@@ -31,6 +31,7 @@ __all__ = [
     "error_reply",
     "first_word",
     "is_refusal",
+    "not_while_subscribed",
     "of_upstream_error",
     "unknown_command",
 ]
@@ -75,6 +76,14 @@ def is_refusal(error: bytes) -> bool:
 def error_reply(text: str) -> bytes:
     """An error whose first word is ``text``'s."""
     return b"-%b\r\n" % text.replace("\r", " ").replace("\n", " ").encode()
+
+
+def not_while_subscribed(name: str) -> bytes:
+    """What the server says in RESP2 to who has subscribed and wants something else."""
+    return error_reply(
+        f"ERR Can't execute '{name.lower()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed "
+        "in this context"
+    )
 
 
 def unknown_command(arguments: Sequence[bytes]) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.by_key import send_by_key
 from l4proxy.plugins.redis.client_side import CLIENT_FULL, PIPELINE
+from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
 from l4proxy.plugins.redis.lanes import PAUSE, Lanes
 from l4proxy.plugins.redis.message import request_of
 from l4proxy.plugins.redis.own import send_to_own
@@ -31,6 +32,7 @@ from l4proxy.plugins.redis.replies import (
     QUEUED,
     RefusedCommand,
     is_refusal,
+    not_while_subscribed,
     of_upstream_error,
 )
 from l4proxy.plugins.redis.routed_special import ROUTED_HANDLERS
@@ -246,7 +248,8 @@ class RoutedSession(Session):
         return True
 
     def _replied_to(self, task: Task) -> Receiver:
-        return Unheard(self, request_of(task)) if self.mute else self.receiver(task)
+        silent, self.skip = self.mute or self.skip, False
+        return Unheard(self, request_of(task)) if silent else self.receiver(task)
 
     def ask_again(self, treatment: Treatment, run: Task, before: bytes) -> None:
         plan = self.hub.router.plan(treatment, run[2])
@@ -393,7 +396,10 @@ class RoutedSession(Session):
             return False
         self._spoilt |= own.multi
         self.done()
-        self.reply(run, plan.data if isinstance(plan, Answer) else CROSS_SLOT)
+        if own.subscribed and self.identity.protocol == 2 and treatment.role not in SUBSCRIPTIONS:
+            self.reply(run, not_while_subscribed(treatment.name))  # whoever has the key
+        else:
+            self.reply(run, plan.data if isinstance(plan, Answer) else CROSS_SLOT)
         return True
 
     def _abort(self, own: DedicatedConnection, run: Task) -> bool:

@@ -248,6 +248,28 @@ def test_a_refused_command_aborts_the_transaction(filter: type[Seen], size: int,
     assert [words for server in redis_memory.servers for words in server.commands].count([b"EXEC"]) == 1
 
 
+@pytest.mark.parametrize("cluster", [{}, {"load_balancer": "ring_hash"}])
+def test_a_transaction_whose_end_a_filter_refuses_is_over(cluster: dict[str, Any], redis_memory: RedisMemory) -> None:
+    class RefusesEnds(RedisFilter[NoConfig]):
+        name = "refuses_ends"
+        wants = frozenset({"EXEC", "DISCARD"})
+
+        def on_request(self, request: RedisRequest) -> None:
+            self.reply(request, RedisResponse.error(f"ERR no {request.kind}"))
+
+    refused = Failure(b"ERR no EXEC")
+    client = redis_memory.start(use(RefusesEnds), cluster=cluster)
+    client.end.send(commands("MULTI", "SET a 1", "EXEC", "GET a", "EXEC"))
+    redis_memory.serve()
+    assert client.replies() == [OK, QUEUED, refused, b"0  GET a", refused]
+    replies = []
+    for line in ("MULTI", "SET a 1", "DISCARD", "GET a", "MULTI", "EXEC", "GET a"):
+        client.end.send(commands(line))
+        redis_memory.serve()
+        replies += client.replies()
+    assert replies == [OK, QUEUED, Failure(b"ERR no DISCARD"), b"0  GET a", OK, refused, b"0  GET a"]
+
+
 def test_a_whole_transaction_still_shares_the_connection(redis_memory: RedisMemory) -> None:
     client = redis_memory.start(use(Seen))
     client.end.send(commands("MULTI", "INCR a", "EXEC"))

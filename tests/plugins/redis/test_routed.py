@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from l4proxy.plugins.redis.replies import not_while_subscribed
 from l4proxy.protocols.redis.request import encode_command
-from l4proxy.protocols.redis.values import Failure, Push, Simple
+from l4proxy.protocols.redis.values import Failure, Push, Simple, decode
 from redis_memory import Client, FakeServer, RedisMemory, is_upstream_error, memory_cluster, redis_memory
+from services.needs import needs
+from services.redis import RedisServer
 
 __all__ = ["memory_cluster", "redis_memory"]
 
@@ -144,6 +147,36 @@ def test_a_transaction_goes_where_its_first_key_is(redis_memory: RedisMemory) ->
     client.send(b"MULTI")
     client.send(b"EXEC")
     assert client.replies()[-2:] == [OK, []]
+
+
+def test_a_transaction_whose_beginning_is_to_be_silent(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    words: list[tuple[bytes, ...]] = [(b"CLIENT", b"REPLY", b"SKIP"), (b"MULTI",), (b"GET", b"a"), (b"EXEC",)]
+    client.end.send(b"".join(encode_command(*one) for one in (*words, (b"GET", b"b"))))
+    redis_memory.serve()
+    assert client.replies() == [Simple(b"QUEUED"), [b"0  GET a"], b"0  GET b"]
+
+
+def test_a_client_that_has_subscribed_is_told_so_wherever_keys_are(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    client.send(b"SUBSCRIBE", b"c")
+    redis_memory.serve()
+    client.replies()
+    (server,) = redis_memory.servers
+    for number in range(10):
+        asked = len(server.commands)
+        client.send(b"GET", b"k%d" % number)
+        redis_memory.serve()
+        (reply,) = client.replies()
+        assert len(server.commands) > asked or reply.startswith(b"ERR Can't execute 'get': only (P|S)SUBSCRIBE")
+    assert len(server.commands) < 11
+
+
+@needs("redis-server")
+def test_the_server_says_the_same_to_one_that_has_subscribed(redis: RedisServer) -> None:
+    with redis.connect() as connection:
+        connection.ask("SUBSCRIBE", "c")
+        assert connection.ask("GET", "k") == decode(not_while_subscribed("GET"))[0]
 
 
 def test_a_transaction_without_keys_goes_anywhere(redis_memory: RedisMemory) -> None:
