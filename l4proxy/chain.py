@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.filter import Filter
+from l4proxy.filter import Filter, Passed
+from l4proxy.passed import PassedChunks
 from l4proxy.stats import Stats, counter
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class FilterUse:
     """One place in a chain: a filter class with its options and what its connections share."""
 
     __slots__ = ("bypass", "client_eof", "closes", "cls", "config", "connects", "drains", "name", "observer",
-                 "reads_client", "reads_upstream", "shared", "stats", "upstream_eof", "writable")  # fmt: skip
+                 "passed", "reads_client", "reads_upstream", "shared", "stats", "upstream_eof", "writable")  # fmt: skip
 
     def __init__(self, cls: type[Filter[Any]], config: Any, server: Server, bypass: bool = False) -> None:
         self.cls = cls
@@ -45,8 +46,10 @@ class FilterUse:
         self.stats = server.stats.group(FilterStats, filter=cls.name)
         self.shared = cls.provision(config, server)
         self.connects = self._overrides(Filter.on_connect)
-        self.reads_client = self._overrides(Filter.on_client_data)
-        self.reads_upstream = self._overrides(Filter.on_upstream_data)
+        self.passed = PassedChunks(self._show, server.poller) if cls.observer and self._shows_passed() else None
+        """What its instances have passed and are to be shown together; None: they are shown each chunk."""
+        self.reads_client = self.passed is not None or self._overrides(Filter.on_client_data)
+        self.reads_upstream = self.passed is not None or self._overrides(Filter.on_upstream_data)
         self.client_eof = self._overrides(Filter.on_client_eof)
         self.upstream_eof = self._overrides(Filter.on_upstream_eof)
         self.writable = self._overrides(Filter.on_writable)
@@ -55,6 +58,16 @@ class FilterUse:
 
     def _overrides(self, callback: Callable[..., Any]) -> bool:
         return getattr(self.cls, callback.__name__) is not callback
+
+    def _shows_passed(self) -> bool:
+        return self.cls.on_passed.__func__ is not Filter.on_passed.__func__  # type: ignore[attr-defined]
+
+    def _show(self, chunks: list[Passed]) -> None:
+        try:
+            self.cls.on_passed(chunks)
+        except Exception as error:
+            for failed in {who for who, *_ in chunks}:
+                failed.conn.failed(error)
 
     def application_protocols(self) -> tuple[str, ...]:
         return self.cls.application_protocols(self.config)

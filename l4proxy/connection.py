@@ -119,6 +119,7 @@ class Connection:
                 self.filters[at].on_client_data if use.reads_client else None,
                 self.filters[at].on_client_eof if use.client_eof else None,
                 use.observer,
+                (use.passed, self.filters[at], Side.CLIENT) if use.passed is not None else None,
             )
             for at, use in enumerate(self.chain.filters)
             if use.reads_client or use.client_eof
@@ -132,6 +133,7 @@ class Connection:
                 self.filters[at].on_upstream_data if use.reads_upstream else None,
                 self.filters[at].on_upstream_eof if use.upstream_eof else None,
                 use.observer,
+                (use.passed, self.filters[at], Side.UPSTREAM) if use.passed is not None else None,
             )
             for at, use in reversed(list(enumerate(self.chain.filters)))
             if use.reads_upstream or use.upstream_eof

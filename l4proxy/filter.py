@@ -29,7 +29,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from l4proxy.access_log.record import AccessRecord
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from l4proxy.table import Table
     from l4proxy.timers import Timer
 
-__all__ = ["Conn", "Filter", "NoConfig", "Peer", "Side", "TlsInfo"]
+__all__ = ["Conn", "Filter", "NoConfig", "Passed", "Peer", "Side", "TlsInfo"]
 
 C = TypeVar("C")
 
@@ -160,6 +160,16 @@ class Filter(Generic[C]):
         """A chunk on its way to the client. Return the bytes that go on, or None."""
         return data
 
+    @classmethod
+    def on_passed(cls, passed: Sequence[Passed]) -> None:
+        """For observers that have a lot to do, instead of the two callbacks for data: the chunks that have passed its
+        instances in one place of the configuration, in order, for all connections together. That costs less than to be
+        called for each. It is called when the loop turn is over, and before an ``on_..._eof``; never after
+        ``on_close``. A large chunk is shown at once.
+
+        When it raises, all the connections that it was shown chunks of go on without it. So catch what is about a
+        single one."""
+
     def on_client_eof(self) -> None:
         """The client will send no more. Bytes that this filter kept can still be sent with ``conn.send_upstream``."""
 
@@ -177,6 +187,11 @@ class Filter(Generic[C]):
 
     def on_close(self, reason: CloseReason) -> None:
         """The connection is over. Nothing is called after this, nothing can be sent."""
+
+
+Passed: TypeAlias = "tuple[Any, Side, bytes, float]"
+"""A chunk that was passed on: which instance of the filter it has passed, from which side, and when (seconds since the
+epoch, of a clock that never goes back)."""
 
 
 class Conn:

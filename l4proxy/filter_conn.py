@@ -199,6 +199,12 @@ class FilterConn(Conn):
         reason = CloseReason("upstream", "connecting", error.detail, "", error.errno, error.flags, str(error))
         connection.close(reason)
 
+    def failed(self, error: Exception) -> None:
+        """This filter has raised where it was shown what had passed: the connection goes on without it."""
+        connection = self._connection
+        if connection.reason is None:
+            connection.filter_failed(connection.filters[self.position].on_close, error)
+
     def detach(self) -> None:
         connection = self._here()
         if connection.reason is None:

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from l4proxy.stream import READ_SIZE_MAX
 
 if TYPE_CHECKING:
+    from l4proxy.filter import Filter, Side
+    from l4proxy.passed import PassedChunks
     from l4proxy.stream import Stream
 
 __all__ = ["Node", "Path", "PathOwner"]
@@ -62,7 +64,7 @@ class PathOwner(Protocol):
 class Node:
     """One filter's part in one path. ``chunks`` is None unless something waits, or may wait, in front of it."""
 
-    __slots__ = ("chunks", "draining", "eof", "observer", "on_eof", "paused", "position", "size", "stage")
+    __slots__ = ("chunks", "draining", "eof", "observer", "on_eof", "passed", "paused", "position", "size", "stage")
 
     def __init__(
         self,
@@ -70,11 +72,14 @@ class Node:
         stage: Stage | None = None,
         on_eof: Callable[[], object] | None = None,
         observer: bool = False,
+        passed: tuple[PassedChunks, Filter[Any], Side] | None = None,
     ) -> None:
         self.position = position
-        self.stage = stage
+        self.stage = stage if passed is None else passed[0].behind(_drop, *passed[1:])
         self.on_eof = on_eof
         self.observer = observer
+        self.passed = passed
+        """Of an observer that is shown what has passed together: where that is noted, of whom and of which side."""
         self.chunks: deque[bytes] | None = None
         self.size = 0
         self.eof = False
@@ -182,6 +187,9 @@ class Path:
         assert node is not None
         assert node.stage is not None
         deliver, observe, owner = self._deliver, node.stage, self._owner
+        if node.passed is not None:
+            chunks, who, side = node.passed
+            return chunks.behind(deliver, who, side)
 
         def deliver_and_show(data: bytes) -> None:
             deliver(data)
@@ -416,6 +424,8 @@ class Path:
                 return
             on_eof, node.on_eof = node.on_eof, None
             if on_eof is not None:
+                if node.passed is not None:
+                    node.passed[0].show()
                 try:
                     on_eof()
                 except Exception as error:

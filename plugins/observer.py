@@ -11,14 +11,14 @@ That is all of such a filter::
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from l4proxy.exchange import Exchange
-from l4proxy.filter import Filter, Side
+from l4proxy.filter import Filter, Passed, Side
 from l4proxy.inspector import Inspector, Link
-from l4proxy.plugins.watch import Watch
+from l4proxy.passed import now
+from l4proxy.plugins.watch import Watch, Watched
 
 if TYPE_CHECKING:
     from l4proxy.reason import CloseReason
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Observer", "now"]
 
 C = TypeVar("C")
-
-_perf_counter = time.perf_counter
-EPOCH = time.time() - _perf_counter()
-
-
-def now() -> float:
-    """Seconds since the epoch, by a clock that does not jump when the system's is set."""
-    return _perf_counter() + EPOCH
 
 
 class Observer(Filter[C]):
@@ -48,6 +40,7 @@ class Observer(Filter[C]):
     observer = True
     inspector: ClassVar[type[Inspector[Any]]]
     shared: Watch
+    watched: Watched
 
     @classmethod
     def provision(cls, config: C, server: Server) -> Watch:
@@ -71,48 +64,47 @@ class Observer(Filter[C]):
     def on_connect(self) -> None:
         conn = self.conn
         self._link = Link(conn.id, conn.client, state=conn.state)
-        self._watched = self.shared.begin(self._link)
+        self.watched = self.shared.begin(self._link)
 
-    def on_client_data(self, data: bytes) -> None:
-        feed = self._watched.client_data  # taken first: it is an attribute, as those of `Stream`
+    @classmethod
+    def on_passed(cls, passed: Sequence[Passed]) -> None:
+        for observer, side, data, at in passed:
+            observer.look(side, data, at)
+
+    def look(self, side: Side, data: bytes, at: float) -> None:
+        """At a chunk that has passed. Raises nothing."""
+        watched = self.watched
         try:
-            spare = feed(data, _perf_counter() + EPOCH)
+            if side is Side.CLIENT:
+                spare = watched.client_data(data, at)
+            else:
+                if self._link.server is None:
+                    self._link.server = self.conn.upstream
+                spare = watched.server_data(data, at)
         except Exception as error:
             self._stop(error)
         else:
-            if spare and self.conn.skip(Side.CLIENT, spare):
-                self._watched.skipped(Side.CLIENT, spare)
-
-    def on_upstream_data(self, data: bytes) -> None:
-        if self._link.server is None:
-            self._link.server = self.conn.upstream
-        feed = self._watched.server_data
-        try:
-            spare = feed(data, _perf_counter() + EPOCH)
-        except Exception as error:
-            self._stop(error)
-        else:
-            if spare and self.conn.skip(Side.UPSTREAM, spare):
-                self._watched.skipped(Side.UPSTREAM, spare)
+            if spare and self.conn.skip(side, spare):
+                watched.skipped(side, spare)
 
     def on_client_eof(self) -> None:
-        self._watched.client_eof(now())
+        self.watched.client_eof(now())
         self._leave_if_stopped()
 
     def on_upstream_eof(self) -> None:
-        self._watched.server_eof(now())
+        self.watched.server_eof(now())
         self._leave_if_stopped()
 
     def on_close(self, reason: CloseReason) -> None:
-        self._watched.close(now())
+        self.watched.close(now())
 
     def _stop(self, error: Exception) -> None:
-        self._watched.failed(error, now())
+        self.watched.failed(error, now())
         error.__traceback__ = None  # whoever keeps the error would keep us, by its frames
         self._leave_if_stopped()
 
     def _leave_if_stopped(self) -> None:
-        if self._watched.stopped:
+        if self.watched.stopped:
             self.conn.detach()
 
 

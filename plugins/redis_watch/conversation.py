@@ -2,7 +2,8 @@
 
 Redis answers in order, so what was asked stands in a queue. Most of it is *plain*: one command, one reply, and all that
 there is to do is to count. That is the hot path, `client_data` and the loop in `_replies`; it makes no objects but a
-tuple for each command.
+tuple for each command. Where there are no parts of commands or replies, the ``redis`` filter has a shorter way past
+both (`together`).
 
 What is *special* (`state`) has another path, `_frame`, one frame at a time: a connection that has subscribed or shows
 what MONITOR sees, where not everything that comes is a reply; a transaction, where replies mean something else; and
@@ -28,8 +29,8 @@ from l4proxy.plugins.redis_watch.asked import Asked, Plan, commands_of
 from l4proxy.plugins.redis_watch.exchange import MessageExchange, RedisExchange
 from l4proxy.plugins.redis_watch.state import CONFIRMATIONS, MESSAGES, ConnectionState, word_of
 from l4proxy.protocols.redis.limits import RedisLimits
-from l4proxy.protocols.redis.openings import LAST_BULKS, LENGTH_OF_NAME, LF, TO_OPENING
-from l4proxy.protocols.redis.patterns import COMMON_REPLIES, SINGLE, WHOLE_BULKS
+from l4proxy.protocols.redis.openings import LENGTH_OF_NAME
+from l4proxy.protocols.redis.patterns import SINGLE
 from l4proxy.protocols.redis.reply import ReplyScanner
 from l4proxy.protocols.redis.request import RequestSplitter
 from l4proxy.stats import SECONDS
@@ -56,8 +57,6 @@ BEGIN = 512
 """Bytes of a frame by which it is told what it is."""
 EARLY = 64 * 1024
 """Bytes that a server may be heard to say before its client."""
-UNKNOWN: tuple[Plan | None, int] = (None, SINGLE)
-"""Stands for what is known of an opening that is not: behind the end of what is looked up."""
 LIMITS = RedisLimits(stream_from=16 * 1024)
 PUSH = ord(">")
 
@@ -66,17 +65,16 @@ _begins_like_a_reply = re.compile(rb"[-+:$*_,#(!=%~>|][^\r\n]*\r?").match
 
 
 class RedisConversation(Conversation):
-    __slots__ = ("_begin", "_careful", "_early", "_endpoint", "_folded", "_framing", "_inspector", "_limit",
-                 "_missing", "_openings", "_part", "_part_size", "_passed", "_plain", "_reply_size", "_rest",
-                 "_roles", "_scanner", "_scanning", "_seeks_command", "_seeks_reply", "_splitter",
-                 "client", "commands", "errors", "link", "now", "quick", "reply_bytes", "request_bytes", "room",
-                 "state", "steady", "view", "waiting")  # fmt: skip
+    __slots__ = ("_begin", "_careful", "_early", "_folded", "_framing", "_inspector", "_limit", "_missing", "_part",
+                 "_part_size", "_passed", "_plain", "_reply_size", "_rest", "_roles", "_scanner", "_scanning",
+                 "_seeks_command", "_seeks_reply", "_splitter", "client", "commands", "endpoint", "errors",
+                 "link", "now", "quick", "reply_bytes", "request_bytes", "room", "state", "steady", "view",
+                 "waiting")  # fmt: skip
 
     def __init__(self, inspector: RedisInspector, link: Link) -> None:
         self._inspector = inspector
         self._limit = inspector.config.max_in_flight
         self.view = view = inspector.view
-        self._openings = view.openings
         self.link = link
         self.state = ConnectionState(link.state)
         self.client = view.enter(self._called, link.client.host, view.now)
@@ -84,7 +82,7 @@ class RedisConversation(Conversation):
         self.commands = self.errors = self.request_bytes = self.reply_bytes = 0
         """Of commands that were answered."""
         self._folded = (0, 0, 0, 0)
-        self._endpoint = None if link.server is None else view.endpoint(str(link.server))
+        self.endpoint = None if link.server is None else view.endpoint(str(link.server))
         # What the client says
         self._splitter = RequestSplitter(view.table, LIMITS)
         self._part = b""
@@ -132,19 +130,15 @@ class RedisConversation(Conversation):
     # What the client says
 
     def client_data(self, data: bytes, at: float) -> int | None:
+        self.now = at
         size = len(data)
-        if self.steady and LENGTH_OF_NAME < size < SINGLE:
-            count = 1
-            plan, last = self._openings.get(data[: data[LENGTH_OF_NAME] + TO_OPENING], UNKNOWN)
-            if not data.startswith(LAST_BULKS[size - last], last) or data[-1] != LF:
-                plan, count = self.view.plain(data)
-            if plan is not None and len(self.waiting) < self.room and (count == 1 or self._is_enough):
-                stats = plan.stats
-                stats.commands_total += count
-                stats.request_bytes_total += size
+        if self.steady and LENGTH_OF_NAME < size < SINGLE and len(self.waiting) < self.room:
+            plan, count = self.view.plain(data)
+            if plan is not None and (count == 1 or self._is_enough):
+                plan.stats.commands_total += count
+                plan.stats.request_bytes_total += size
                 self.waiting.append((plan, count, at, data, size))
                 return None
-        self.now = at
         spare = self._client_data(data, at)
         self.steady = self._plain and not (self._splitter.unfinished or self._early)
         return spare
@@ -224,33 +218,12 @@ class RedisConversation(Conversation):
 
     def server_data(self, data: bytes, at: float) -> int | None:
         self.now = at
-        waiting = self.waiting
-        if self.quick and waiting:
-            count, size = waiting[0][1], len(data)
-            if count == 1:
-                short = data in COMMON_REPLIES or (
-                    size < SINGLE and data.startswith(WHOLE_BULKS[size]) and data[-1] == LF
-                )
-            else:
-                one = data[: size // count]
-                short = one in COMMON_REPLIES and data == one * count
-            if short:
-                self._answered(waiting.popleft(), size, at)
-                return None
-            if data[0] != PUSH:
-                end = self._scanner.end(data, 0, count)
-                if end < 0:
-                    start = self._part_of_run(waiting[0], 0, at) if count > 1 else 0
-                    self._scanning = waiting[0][1]
-                    return self._keep(data, start)
-                self._answered(waiting.popleft(), end, at)
-                return self._replies(data[end:], at) if end < size else None
         if self._seeks_reply:
             if self._seeks_command or not _begins_like_a_reply(data):
                 return None
             self._seeks_reply = False
-        if self._endpoint is None:
-            self._endpoint = self.view.endpoint(str(self.link.server or "(unknown)"))
+        if self.endpoint is None:
+            self.endpoint = self.view.endpoint(str(self.link.server or "(unknown)"))
         if self._rest:
             self._rest += data
             return self._replies(self._rest, at)
@@ -282,7 +255,7 @@ class RedisConversation(Conversation):
             start = end
         if start == size:
             self._rest = bytearray()
-            self.quick = not self._careful and self._endpoint is not None
+            self.quick = not self._careful and self.endpoint is not None
             return None
         return self._keep(chunk, start)
 
@@ -316,9 +289,9 @@ class RedisConversation(Conversation):
         return bool(self._roles and self.waiting and self.waiting[0][0].role == "exec")
 
     def _answered(self, entry: Entry, size: int, at: float) -> None:
-        """The hot path: commands have their replies, of together ``size`` bytes."""
+        """Commands have their replies, of together ``size`` bytes. Of most of them that is counted in `together`."""
         plan, count, since, raw, asked_size = entry
-        view, endpoint, took = self.view, self._endpoint, at - since
+        view, endpoint, took = self.view, self.endpoint, at - since
         assert endpoint is not None  # it is known before anything it says is looked at
         if took < 0:
             took = 0.0
@@ -382,8 +355,8 @@ class RedisConversation(Conversation):
     def _count_error(self, plan: Plan, text: bytes) -> str:
         name = text.partition(b" ")[0][:64].decode("latin-1")
         plan.stats.errors_total.add(name)
-        if self._endpoint is not None:
-            self._endpoint.errors_total.add(name)
+        if self.endpoint is not None:
+            self.endpoint.errors_total.add(name)
         self.errors += 1
         return name
 
@@ -523,7 +496,7 @@ class RedisConversation(Conversation):
         if not commands:
             return
         request_bytes, reply_bytes = self.request_bytes - before[2], self.reply_bytes - before[3]
-        client, endpoint = self.client.stats, self._endpoint
+        client, endpoint = self.client.stats, self.endpoint
         client.errors_total += self.errors - before[1]
         client.commands_total += commands
         client.request_bytes_total += request_bytes

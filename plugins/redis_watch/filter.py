@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 from l4proxy.config.types import Range
-from l4proxy.filter import Conn
+from l4proxy.filter import Conn, Passed
 from l4proxy.plugins.exchange_log import LoggedObserver, Recorder
 from l4proxy.plugins.redis_watch.command_log import CommandLog, RedisRecord
 from l4proxy.plugins.redis_watch.config import RedisWatchConfig
+from l4proxy.plugins.redis_watch.conversation import RedisConversation
 from l4proxy.plugins.redis_watch.exchange import RedisExchange
 from l4proxy.plugins.redis_watch.inspector import RedisInspector
+from l4proxy.plugins.redis_watch.together import look_at_all
 
 __all__ = ["RedisFilterConfig", "RedisWatch"]
 
@@ -30,6 +33,19 @@ class RedisWatch(LoggedObserver[RedisFilterConfig]):
 
     name = "redis"
     inspector = RedisInspector
+    conversation: RedisConversation
+
+    def on_connect(self) -> None:
+        super().on_connect()
+        self.conversation = cast(RedisConversation, self.watched.conversation)
+
+    @classmethod
+    def on_passed(cls, passed: Sequence[Passed]) -> None:
+        inspector = passed[0][0].shared.inspector
+        if inspector.on_exchange is None:
+            look_at_all(passed, inspector.view)
+        else:
+            super().on_passed(passed)
 
     @classmethod
     def recorder(cls, config: RedisFilterConfig) -> Recorder | None:

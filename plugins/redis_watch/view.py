@@ -20,7 +20,7 @@ from l4proxy.plugins.redis_watch.stats import (
 from l4proxy.plugins.shared_view import SharedView
 from l4proxy.protocols.bounded import remember
 from l4proxy.protocols.redis.commands import CommandTable, Head
-from l4proxy.protocols.redis.openings import opening_of
+from l4proxy.protocols.redis.openings import opening_of, shape_of
 from l4proxy.protocols.redis.request import whole_run
 from l4proxy.stats import OTHER
 from l4proxy.stats_registry import StatsRegistry
@@ -28,6 +28,7 @@ from l4proxy.stats_registry import StatsRegistry
 if TYPE_CHECKING:
     from l4proxy.plugins.redis_watch.config import RedisWatchConfig
     from l4proxy.plugins.redis_watch.conversation import RedisConversation
+    from l4proxy.protocols.redis.patterns import Shape
 
 __all__ = ["Client", "SlowCommand", "View", "view_of"]
 
@@ -78,6 +79,9 @@ class View(SharedView):
         self.table = CommandTable()
         self.openings: dict[bytes, tuple[Plan, int]] = {}
         """Of plain commands that were seen: what they are, and what `openings` says."""
+        self.shapes: dict[tuple[bytes, int], tuple[Plan, int, Shape]] = {}
+        """The same of several in one chunk, by their opening and how many bytes they are: what they are, how many, and
+        whether other bytes are so, too."""
         self.plans: dict[str, Plan] = {}
         self.endpoints: dict[str, EndpointStats] = {}
         self.clients: dict[str, Client] = {}
@@ -119,9 +123,10 @@ class View(SharedView):
         if run is None or plan is None or plan.role:
             return None, 0
         head, count = run
-        opening = opening_of(head, data) if count == 1 else None
-        if opening is not None:
+        if count == 1 and (opening := opening_of(head, data)) is not None:
             remember(self.openings, opening[0], (plan, opening[1]), MAX_OPENINGS)
+        elif count > 1 and (shape := shape_of(head, data, count)) is not None:
+            remember(self.shapes, (shape[0], len(data)), (plan, count, shape[1]), MAX_OPENINGS)
         return plan, count
 
     def endpoint(self, address: str) -> EndpointStats:

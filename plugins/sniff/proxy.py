@@ -112,7 +112,7 @@ class SniffFilter(Observer[NoConfig]):
     def on_connect(self) -> None:
         conn = self.conn
         self._link = Link(conn.id, conn.client, state=conn.state)
-        self._watched = self.sight.connection(self._link, now())  # type: ignore[assignment]
+        self.watched = self.sight.connection(self._link, now())  # type: ignore[assignment]
 
 
 def _filter_for(sight: Sight) -> type[SniffFilter]:

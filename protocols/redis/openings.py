@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from l4proxy.protocols.redis.patterns import SINGLE, WHOLE_BULKS
+from l4proxy.protocols.redis.patterns import SINGLE, WHOLE_BULKS, Shape, alike
+from l4proxy.protocols.redis.request import arguments
 
 if TYPE_CHECKING:
     from l4proxy.protocols.redis.commands import Head
 
-__all__ = ["LAST_BULKS", "LENGTH_OF_NAME", "LF", "TO_OPENING", "opening_of"]
+__all__ = ["LAST_BULKS", "LENGTH_OF_NAME", "LF", "TO_OPENING", "opening_of", "shape_of"]
 
 LENGTH_OF_NAME = len(b"*1\r\n$")
 """Where the digit stands that says how long the name is. Of a name that is longer than nine characters it is only the
@@ -43,3 +44,12 @@ def opening_of(head: Head, command: bytes) -> tuple[bytes, int] | None:
     if head.argc not in (2, 3) or not digits[1] or len(opening) != command[LENGTH_OF_NAME] + TO_OPENING:
         return None
     return opening, at - 2 if head.argc == 2 else at + len(b"$\r\n") + len(digits[0]) + int(digits[0])
+
+
+def shape_of(head: Head, run: bytes, count: int) -> tuple[bytes, Shape] | None:
+    """The opening of several whole commands with arguments of the same lengths, and what tells whether other bytes of
+    the same number are so, too: a function that takes them. None: it cannot be told so."""
+    size = len(run) // count
+    opening = run[: run[LENGTH_OF_NAME] + TO_OPENING]
+    match = alike(head.start, tuple(map(len, arguments(run[:size])[1:])), b".")
+    return (opening, match) if match is not None and match(run) else None

@@ -27,13 +27,14 @@ __all__ = [
     "alike",
     "find_replies",
     "one_command",
+    "replies_alike",
     "run_of_commands",
     "skip_bulks",
     "skip_replies",
 ]
 
 Match: TypeAlias = Callable[[bytes | bytearray, int], re.Match[bytes] | None]
-Shape: TypeAlias = Callable[[bytes | bytearray, int, int], re.Match[bytes] | None]
+Shape: TypeAlias = Callable[..., re.Match[bytes] | None]
 
 SHORT = 127
 """Bytes of the longest string that the patterns match."""
@@ -111,20 +112,41 @@ def one_command() -> Match:
     return re.compile(pattern).match
 
 
-_shapes: dict[tuple[bytes, tuple[int, ...]], Shape] = {}
+_shapes: dict[tuple[bytes, tuple[int, ...], bytes], Shape] = {}
 
 
-def alike(start: bytes, lengths: tuple[int, ...]) -> Shape | None:
-    """Matches what is nothing but commands that begin with ``start`` and have arguments of these lengths without a CR,
-    or replies of such a length where ``start`` is empty. As nothing has to be found out but whether it is so, it takes
-    a quarter of the time of the other patterns. None: there are too many of them."""
-    match = _shapes.get((start, lengths))
+def alike(start: bytes, lengths: tuple[int, ...], byte: bytes = rb"[^\r]") -> Shape | None:
+    """Matches what is nothing but commands that begin with ``start`` and have arguments of these lengths, without a CR
+    if nothing else is said (``byte``), or replies of such a length where ``start`` is empty. As nothing has to be found
+    out but whether it is so, it takes a quarter of the time of the other patterns. None: there are too many of them."""
+    byte = byte if start else b"."
+    match = _shapes.get((start, lengths, byte))
     if match is None and len(_shapes) < MAX_SHAPES:
-        byte = rb"[^\r]" if start else b"."
         bulks = b"".join([rb"\$%d\r\n%b{%d}\r\n" % (length, byte, length) for length in lengths])
         match = re.compile(b"(?s)(?:%b%b)+%b" % (re.escape(start), bulks, _POSSESSIVE)).fullmatch
-        _shapes[start, lengths] = match
+        _shapes[start, lengths, byte] = match
     return match
+
+
+_bulk_runs: list[Shape | None] = [None] * SINGLE
+
+
+def replies_alike(data: bytes, count: int) -> bool:
+    """Whether this is so many replies of the same length, which are bulk strings, or all the same common one."""
+    length, rest = divmod(len(data), count)
+    if rest or length >= SINGLE:
+        return False
+    one = data[:length]
+    if one in COMMON_REPLIES:
+        return data == one * count
+    match = _bulk_runs[length]
+    if match is None:
+        line = WHOLE_BULKS[length]
+        match = alike(b"", (length - len(line) - 2,)) if data.startswith(line) else None
+        if match is None:
+            return False
+        _bulk_runs[length] = match
+    return match(data) is not None
 
 
 @cache

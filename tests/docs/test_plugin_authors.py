@@ -186,6 +186,7 @@ def test_greet(module: ModuleType) -> None:
     ("AskFirst", {"client": [b"one"], "expect_upstream": b"one", "seconds": 1}),
     ("Greet", {"client": [b"ann\n", b"more"], "expect_upstream": b"ann\nmore", "expect_client": b"welcome\n"}),
     ("Meter", {"client": [b"GET a\nPUT b\n"], "expect_upstream": b"GET a\nPUT b\n"}),
+    ("Sizes", {"client": [b"ab"], "upstream": [b"cd"], "expect_upstream": b"ab", "expect_client": b"cd"}),
     ("Tap", {"client": [b"ab"], "upstream": [b"cd"], "expect_upstream": b"ab", "expect_client": b"cd"}),
 ])  # fmt: skip
 def test_examples_do_the_same_however_bytes_arrive(name: str, script: dict[str, Any], tmp_path: Path) -> None:
@@ -246,6 +247,16 @@ def test_tap(module: ModuleType) -> None:
     h.upstream.send(b"c")
     assert (h.upstream.received, h.client.received) == (b"ab", b"c")
     assert h.connection.state == {"tap:client": b"b", "tap:upstream": b"c"}
+
+
+@of_chapter("Many chunks")
+def test_sizes(module: ModuleType) -> None:
+    h = harness(module.Sizes)
+    sizes = h.filters[0].bytes  # type: ignore[attr-defined]
+    h.client.send(b"a", b"b")
+    h.upstream.send(b"c")
+    assert (h.upstream.received, h.client.received) == (b"ab", b"c")
+    assert list(sizes.values()) == [2, 1]
 
 
 @of_chapter("Terminal")

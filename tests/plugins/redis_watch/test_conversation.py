@@ -15,6 +15,7 @@ from l4proxy.inspector import Link, StopWatching
 from l4proxy.plugins.redis_watch.config import RedisWatchConfig
 from l4proxy.plugins.redis_watch.conversation import RedisConversation
 from l4proxy.plugins.redis_watch.inspector import RedisInspector
+from l4proxy.plugins.redis_watch.together import look_at_all
 from l4proxy.protocols.redis.request import encode_command
 from l4proxy.stats_registry import StatsRegistry
 from l4proxy.testing import check_inspector
@@ -357,6 +358,9 @@ EXCHANGES: list[tuple[bytes, bytes]] = [
     (encode_command(b"GET", b"list:1"), b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
     (encode_command(b"MGET", b"a", b"b"), b"*2\r\n$-1\r\n$1\r\nx\r\n"),
     (encode_command(b"GET", b"a") * 3, b"$1\r\n1\r\n$1\r\n2\r\n-ERR no\r\n"),
+    (b"".join(encode_command(b"SET", b"k%d" % n, b"*2\r\n$3\r\nGET\r\n") for n in range(4)), b"+OK\r\n" * 4),
+    (b"".join(encode_command(b"GET", b"\r\nk%d" % n) for n in range(4)), b"$3\r\na\r\n\r\n" * 4),
+    (b"".join(encode_command(b"GET", b"\r\nk%d" % n) for n in range(4)), b"$3\r\na\r\n\r\n" * 3 + b"$4\r\nb\r\n$\r\n"),
     (encode_command(b"MULTI") + encode_command(b"INCR", b"n") + encode_command(b"EXEC"),
      b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"),
     (encode_command(b"CLIENT", b"REPLY", b"SKIP"), b""),
@@ -385,27 +389,61 @@ def traffic(chance: random.Random) -> Iterator[tuple[Side, bytes, float]]:
                 data = data[size:]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_what_comes_whole_counts_as_what_comes_byte_by_byte(seed: int) -> None:
-    """Most of what comes whole is told by a few of its bytes."""
+class Watching:
+    """Stands in for the filter."""
 
-    def counted(bytewise: bool) -> Any:
-        inspector = RedisInspector(CONFIG, StatsRegistry())
-        inspector.view._chance = random.Random(1).random
-        talks = [
-            inspector.conversation(Link(number, Peer("192.0.2.1", number, ""), server=Peer("192.0.2.9", 1, "")))
-            for number in range(5)
-        ]
-        for number, talk in enumerate(talks):
-            for side, data, at in traffic(random.Random(seed + number)):
-                feed = talk.client_data if side is CLIENT else talk.server_data
-                for begin in range(0, len(data), 1 if bytewise else len(data)):
-                    feed(data[begin : begin + 1] if bytewise else data, at)
-        view = inspector.view
-        view.collect()
-        seen = [(talk.commands, talk.errors, talk.in_flight) for talk in talks]
-        return view.registry.snapshot(), seen, view.hottest().keys(), list(view.big), list(view.slow)
+    def __init__(self, conversation: RedisConversation) -> None:
+        self.conversation = conversation
 
-    whole = counted(bytewise=False)
-    assert whole == counted(bytewise=True)
-    assert sum(commands for commands, _, _ in whole[1]) > 100
+    def look(self, side: Side, data: bytes, at: float) -> None:
+        (self.conversation.client_data if side is CLIENT else self.conversation.server_data)(data, at)
+
+
+HOW = ("whole", "bytewise", "together")
+
+
+def counted(how: str, config: RedisWatchConfig, seed: int) -> Any:
+    """What is known of several connections, of which chunks are shown as they come, in bytes, or many together."""
+    inspector = RedisInspector(config, StatsRegistry())
+    inspector.view._chance = random.Random(1).random
+    talks = [
+        inspector.conversation(Link(number, Peer("192.0.2.1", number, ""), server=Peer("192.0.2.9", 1, "")))
+        for number in range(5)
+    ]
+    chance = random.Random(seed)
+    for number, talk in enumerate(talks):
+        watching = Watching(talk)
+        chunks = [(watching, side, data, at) for side, data, at in traffic(random.Random(seed + number))]
+        while chunks and how == "together":
+            size = chance.randrange(1, 20)
+            look_at_all(chunks[:size], inspector.view)
+            del chunks[:size]
+        for _, side, data, at in chunks:
+            for begin in range(0, len(data), 1 if how == "bytewise" else len(data)):
+                watching.look(side, data[begin : begin + 1] if how == "bytewise" else data, at)
+    view = inspector.view
+    view.collect()
+    seen = [(talk.commands, talk.errors, talk.in_flight, talk.now) for talk in talks]
+    return view.registry.snapshot(), seen, view.hottest().keys(), list(view.big), list(view.slow)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("config", [CONFIG, RedisWatchConfig(hot_keys=0, big_keys=0, slow_log=Duration(0.0))])
+def test_however_it_is_shown_it_counts_the_same(config: RedisWatchConfig, seed: int) -> None:
+    """Most of what comes whole is told by a few of its bytes, and pipelines of one shape are counted as they are."""
+    whole, bytewise, together = (counted(how, config, seed) for how in HOW)
+    assert whole == bytewise
+    assert together == whole
+    assert sum(commands for commands, *_ in whole[1]) > 100
+
+
+def test_what_is_usual_is_not_looked_at_for_itself() -> None:
+    inspector = RedisInspector(NO_KEYS, StatsRegistry())
+    talk = inspector.conversation(Link(1, Peer("192.0.2.1", 1), server=Peer("192.0.2.9", 1)))
+    watching = Watching(talk)
+    exchanges = [EXCHANGES[0], (EXCHANGES[0][0] * 16, EXCHANGES[0][1] * 16)]
+    both = [(watching, side, pair[side is SERVER], 1.0) for pair in exchanges for side in (CLIENT, SERVER)]
+    look_at_all(both * 2, inspector.view)
+    watching.look = None  # type: ignore[assignment, method-assign]
+    look_at_all(both * 3, inspector.view)
+    assert talk.commands == 5 * 17

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from l4proxy.protocols.redis.commands import CommandTable
-from l4proxy.protocols.redis.openings import LAST_BULKS, LENGTH_OF_NAME, LF, TO_OPENING, opening_of
-from l4proxy.protocols.redis.patterns import SINGLE
+from l4proxy.protocols.redis.openings import LAST_BULKS, LENGTH_OF_NAME, LF, TO_OPENING, opening_of, shape_of
+from l4proxy.protocols.redis.patterns import SINGLE, replies_alike
 from l4proxy.protocols.redis.request import RequestSplitter, encode_command, whole_run
 
 
@@ -63,3 +63,45 @@ def test_as_the_splitter_finds(name: bytes, words: list[bytes], other: bytes, da
             runs = splitter.split(chunk[:-2] + b"\r\n")  # what stands in place of the last CR, the server takes, too
             assert splitter.error is None
             assert [(count, len(run)) for _, count, run in runs] == [(1, len(chunk))]
+
+
+NAMES, LENGTHS = st.sampled_from([b"GET", b"set", b"EXPIREAT"]), st.lists(st.integers(0, 200), min_size=1, max_size=3)
+
+
+@given(NAMES, LENGTHS, st.integers(2, 20), st.data())
+def test_several_of_one_shape(name: bytes, lengths: list[int], count: int, data: st.DataObject) -> None:
+    def one() -> bytes:
+        return encode_command(name, *(data.draw(st.binary(min_size=length, max_size=length)) for length in lengths))
+
+    head = CommandTable().head(encode_command(name, *map(bytes, lengths))[: len(name) + 10])
+    assert head is not None
+    shape = shape_of(head, b"".join(one() for _ in range(count)), count)
+    assert shape is not None
+    other = b"".join(one() for _ in range(count))
+    assert other.startswith(shape[0]) or lengths[0] < 10
+    assert shape[1](other)
+    at = data.draw(st.integers(0, len(other) - 1))
+    changed = other[:at] + data.draw(st.binary(min_size=1, max_size=1)) + other[at + 1 :]
+    if shape[1](changed):
+        splitter = RequestSplitter(CommandTable())
+        assert sum(found for _, found, _ in splitter.split(changed)) == count
+        assert splitter.error is None
+
+
+@given(st.integers(0, 200), st.integers(1, 20), st.data())
+def test_replies_alike(length: int, count: int, data: st.DataObject) -> None:
+    bulk = st.binary(min_size=length, max_size=length).map(lambda text: b"$%d\r\n%b\r\n" % (length, text))
+    bulks = b"".join(data.draw(st.lists(bulk, min_size=count, max_size=count)))
+    assert replies_alike(bulks, count)
+    assert not replies_alike(bulks, count + 1)
+    assert not replies_alike(bulks[:-1], count)
+    assert not replies_alike(bulks[:-2] + b"xx", count)
+    assert not replies_alike(bulks[:-2] + b"x" + bulks[-1:], count)
+
+
+@pytest.mark.parametrize("one", [b"+OK\r\n", b":1\r\n", b"$-1\r\n"])
+def test_common_replies_alike(one: bytes) -> None:
+    assert replies_alike(one * 7, 7)
+    assert not replies_alike(one * 6 + b"-" + one[1:], 7)
+    assert not replies_alike(b"-ERR\r\n" * 7, 7)
+    assert not replies_alike(b"$3000\r\n" + bytes(3000) + b"\r\n", 1)
