@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from l4proxy.stream import Stream
     from l4proxy.timers import Timer
 
-__all__ = ["ServerConnection"]
+__all__ = ["KEPT", "LAST_PIECE", "WORTH_MOVING", "ServerConnection", "log"]
 
 log = logging.getLogger("l4proxy.redis")
 
@@ -28,6 +28,12 @@ CONNECT_ATTEMPTS = 3
 """Endpoints that are tried, where any will do."""
 LOOKS = 4
 """So often per `op_timeout` it is looked whether there was a reply."""
+WORTH_MOVING = 256 * 1024
+"""Bytes of a string, still to come, that are worth having the kernel move them."""
+LAST_PIECE = 16 * 1024
+"""So many of them are read all the same, so that the end of the reply is seen as ever."""
+KEPT = 16 * 1024
+"""Bytes of a reply that is not whole which are kept until it is; of a longer one, what has come is passed on."""
 
 
 class ServerConnection:

@@ -6,125 +6,33 @@ sent. It knows what state its server side is in, and so whether it can be given 
 
 from __future__ import annotations
 
-import re
 import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
-from l4proxy.plugins.redis.connection import ServerConnection, log
+from l4proxy.plugins.redis.asked import SUBSCRIPTIONS, Asked, Owner
+from l4proxy.plugins.redis.channels import Channels, is_answer, is_message
+from l4proxy.plugins.redis.connection import KEPT, LAST_PIECE, WORTH_MOVING, ServerConnection, log
 from l4proxy.plugins.redis.replies import UNREADABLE
-from l4proxy.plugins.redis.shared import KEPT, LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, split_first
-from l4proxy.protocols.redis.translate import INVALIDATIONS
-from l4proxy.protocols.redis.values import decode
 from l4proxy.stats import SECONDS
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
-    from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.plugins.redis.session import Task
-    from l4proxy.plugins.redis.stats import Tally
     from l4proxy.protocols.redis.translate import Translator
-    from l4proxy.stream import Stream
 
-__all__ = ["SUBSCRIPTIONS", "Asked", "DedicatedConnection", "Owner", "answers_to"]
+__all__ = ["DedicatedConnection"]
 
 FULL = 256
 """Why the stream is not read: the client does not take what it gets."""
 _now = time.monotonic
-_word = re.compile(rb"[*>][0-9]+\r\n\$[0-9]+\r\n([a-z]+)\r\n").match
-_MESSAGES = frozenset((b"message", b"pmessage", b"smessage"))
-_ANSWERS = {
-    b"subscribe": b"", b"psubscribe": b"p", b"ssubscribe": b"s",
-    b"unsubscribe": b"", b"punsubscribe": b"p", b"sunsubscribe": b"s",
-}  # fmt: skip
-"""What answers a subscription, and of which kind it is."""
-
-
-SUBSCRIPTIONS = frozenset((Role.SUBSCRIBE, Role.UNSUBSCRIBE))
-"""Each has an answer for each channel."""
 BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
-
-
-def answers_to(treatment: Treatment, argc: int) -> int:
-    """How many answers a subscription has, or an end of some; -1: as many as there are of that kind."""
-    return argc - 1 or (1 if treatment.role is Role.SUBSCRIBE else -1)
-
-
-class Asked:
-    """Commands that were sent and have no reply yet."""
-
-    __slots__ = ("command", "count", "effect", "hidden", "silent", "since", "stats", "task", "total",
-                 "treatment")  # fmt: skip
-
-    def __init__(
-        self,
-        treatment: Treatment,
-        stats: Tally,
-        command: bytes,
-        count: int,
-        effect: Callable[[bytes], object] | None = None,
-        hidden: bool = False,
-        task: Task | None = None,
-        silent: bool = False,
-    ) -> None:
-        self.treatment = treatment
-        self.stats = stats
-        self.command = command
-        self.count = count
-        """Replies that are missing; -1: as many as the connection has subscriptions of that kind."""
-        self.total = 1 if treatment.role in SUBSCRIPTIONS else count
-        """Commands."""
-        self.effect = effect
-        """Called with the reply, unless that is an error, before the client gets it."""
-        self.hidden = hidden
-        """The client has not asked for it, and does not get the reply."""
-        self.silent = silent
-        """The client has asked for it, and wants no reply."""
-        self.task = task
-        """What it was in the session; None, where the client has not asked for it."""
-        self.since = _now()
-
-    @property
-    def request(self) -> RedisRequest | None:
-        """What message filters know it as."""
-        return self.task[3] if self.task is not None and len(self.task) == 4 else None
-
-    @property
-    def missing(self) -> int:
-        """Commands without a reply."""
-        return min(self.total, self.count) if self.count > 0 else 1
-
-
-class Owner(Protocol):
-    """The client who has the connection."""
-
-    def own_reply(self, asked: Asked, data: bytes) -> None:
-        """A reply, or the end of one of which ``own_part`` has had the beginning. There are more to come while
-        ``asked.count`` is above 0."""
-
-    def own_part(self, asked: Asked | None, data: bytes) -> None:
-        """A part of a reply, or of what is unasked, that goes on."""
-
-    def own_unasked(self, data: bytes) -> None:
-        """A message, a push, or a line of ``MONITOR``."""
-
-    def move(self, stream: Stream, size: int) -> bool:
-        """Let the kernel move the next ``size`` bytes of that reply to the client. False: they have to be read."""
-
-    def own_writable(self, writable: bool) -> None:
-        """The server does not read for now, or does again."""
-
-    def own_settled(self) -> None:
-        """All replies are there."""
-
-    def own_lost(self, error: bytes, missing: list[Asked]) -> None:
-        """The connection is gone, and with it these replies."""
 
 
 class DedicatedConnection(ServerConnection):
@@ -145,8 +53,7 @@ class DedicatedConnection(ServerConnection):
         """Something of its client's stays with it for ever."""
         self.idle_since = 0.0
         self._asked: deque[Asked] = deque()
-        self._channels: set[tuple[bytes, bytes]] = set()
-        """Subscriptions: their kind and name."""
+        self._channels = Channels()
         self._queued: list[bytes] = []
         self._part_size = 0
         """Bytes that were sent of a command whose end has not been."""
@@ -297,10 +204,10 @@ class DedicatedConnection(ServerConnection):
         if asked is None or self._is_unasked(begin, asked):
             if asked is None and not self.stateful:
                 raise RemoteProtocolError(f"{begin[:40]!r} was not asked for")
-            if (found := _word(begin)) and found[1] in _ANSWERS:
-                self._count_channel(frame)  # the slot of a channel has gone to another server
+            if is_answer(begin):
+                self._channels.note(frame)  # the slot of a channel has gone to another server
             if self.translator is not None:
-                frame = self.translator.unasked(frame, invalidations=(b"", INVALIDATIONS) in self._channels)
+                frame = self.translator.unasked(frame, invalidations=self._channels.invalidations)
             if self.owner is not None and frame:
                 self.owner.own_unasked(frame)
             return
@@ -333,27 +240,15 @@ class DedicatedConnection(ServerConnection):
             return self.monitoring and begin[1:2].isdigit()
         if kind != b">" and not (kind == b"*" and self._channels):
             return False
-        found = _word(begin)
-        word = found[1] if found else b""
-        if word in _ANSWERS:
+        if is_answer(begin):
             return asked.treatment.role not in SUBSCRIPTIONS
-        return kind == b">" or word in _MESSAGES
+        return kind == b">" or is_message(begin)
 
     def _subscribed(self, frame: bytes, asked: Asked) -> None:
         """An answer to a subscription, of which there is one for each channel."""
         if asked.count < 0:
-            kind = _ANSWERS[asked.treatment.name.lower().encode()]
-            asked.count = max(1, sum(one == kind for one, _ in self._channels))
-        self._count_channel(frame)
-
-    def _count_channel(self, frame: bytes) -> None:
-        """A subscription has begun or ended."""
-        word, channel, *_ = decode(frame)[0]
-        kind = _ANSWERS.get(word, b"")
-        if word.endswith(b"unsubscribe"):
-            self._channels.discard((kind, channel))
-        else:
-            self._channels.add((kind, channel))
+            asked.count = max(1, self._channels.like(asked.treatment))
+        self._channels.note(frame)
 
     def _done(self, asked: Asked, begin: bytes, failed: bool) -> None:
         """The last reply to a command has come."""

@@ -12,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from l4proxy.plugins.redis.asked import SUBSCRIPTIONS, answers_to
 from l4proxy.plugins.redis.change import CHANGES, Change, change_of
 from l4proxy.plugins.redis.client_command import STAYS, cannot_be_told, reply_mode
-from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS, answers_to
 from l4proxy.plugins.redis.replies import NO_HELLO_NOW, NO_PASSWORD
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import arguments
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
+    from l4proxy.plugins.redis.asked import Asked
+    from l4proxy.plugins.redis.dedicated import DedicatedConnection
     from l4proxy.plugins.redis.session import Session, Task
     from l4proxy.stream import Stream
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.asked import SUBSCRIPTIONS
 from l4proxy.plugins.redis.by_key import send_by_key
 from l4proxy.plugins.redis.client_side import CLIENT_FULL, PIPELINE
-from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
 from l4proxy.plugins.redis.lanes import PAUSE, Lanes
 from l4proxy.plugins.redis.message import request_of
 from l4proxy.plugins.redis.own import send_to_own
@@ -46,7 +46,8 @@ from l4proxy.protocols.redis.request import encode_command, one_by_one
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
     from l4proxy.filter import Conn
-    from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
+    from l4proxy.plugins.redis.asked import Asked
+    from l4proxy.plugins.redis.dedicated import DedicatedConnection
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.identity import Identity
     from l4proxy.plugins.redis.lanes import Movable, Place

@@ -211,8 +211,7 @@ class Router:
     def keys(self, command: bytes) -> set[bytes]:
         """Those that a command names."""
         words = arguments(command)
-        known = self._table.of(words)
-        return {words[at] for at, _ in find_keys(known.name, known.key_specs, words)}
+        return set(self._table.of(words).keys(words))
 
     def place(self, commands: Sequence[tuple[Treatment, bytes]]) -> tuple[Single, list[tuple[Treatment, bytes]]] | None:
         """The server of a whole transaction, and its commands as that is told them; None: there is no such server.

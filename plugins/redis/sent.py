@@ -39,14 +39,15 @@ __all__ = ["ASKING", "MAX_TRIES", "Block", "Gather", "Joined", "Sent", "Turn",
 
 ASKING = encode_command(b"ASKING")
 MAX_TRIES = 6
-"""So often a command is sent, where servers say that it belongs elsewhere, or that they cannot do it just now."""
+"""So often, at most, a command is sent again, where servers say that it belongs elsewhere, or that they cannot do it
+just now."""
 DISTRUST_TRIES = 2
 """Of these, for a server with a wrong certificate: by then it was asked again which servers there are, and by which
 names. Nothing else will change soon, and clients should hear why before they lose patience."""
 
 
 def tries_for(error: bytes) -> int:
-    """How often a command is sent to a server that cannot be reached for this reason."""
+    """How often a command is sent again to a server that cannot be reached for this reason."""
     if is_refusal(error):
         return 0
     return DISTRUST_TRIES if error in DISTRUST else MAX_TRIES

@@ -12,7 +12,8 @@ from l4proxy.protocols.redis.values import Failure, decode
 
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
-    from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
+    from l4proxy.plugins.redis.asked import Asked
+    from l4proxy.plugins.redis.dedicated import DedicatedConnection
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.pool import Pool
     from l4proxy.stream import Stream

@@ -27,14 +27,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.asked import SUBSCRIPTIONS
 from l4proxy.plugins.redis.client_side import CLIENT_FULL, FILTERS, PIPELINE, SERVER_FULL, TODO, ClientSide
-from l4proxy.plugins.redis.dedicated import SUBSCRIPTIONS
+from l4proxy.plugins.redis.connection import LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.front import Front
 from l4proxy.plugins.redis.message import request_of
 from l4proxy.plugins.redis.own import OwnReplies, give_errors, give_reply, send_to_own
 from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Receiver, Unheard
 from l4proxy.plugins.redis.replies import FAILURES, TOO_LONG, of_upstream_error
-from l4proxy.plugins.redis.shared import LAST_PIECE, WORTH_MOVING
 from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler
 from l4proxy.plugins.redis.subscriptions import Subscriptions
 from l4proxy.plugins.redis.treatment import Role, Treatment
@@ -45,7 +45,8 @@ from l4proxy.reason import CloseReason
 if TYPE_CHECKING:
     from l4proxy.endpoint import Endpoint
     from l4proxy.filter import Conn
-    from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
+    from l4proxy.plugins.redis.asked import Asked
+    from l4proxy.plugins.redis.dedicated import DedicatedConnection
     from l4proxy.plugins.redis.hub import Hub
     from l4proxy.plugins.redis.identity import Identity
     from l4proxy.plugins.redis.message import RedisRequest

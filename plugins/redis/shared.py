@@ -21,7 +21,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.codec import RemoteProtocolError
-from l4proxy.plugins.redis.connection import ServerConnection, log
+from l4proxy.plugins.redis.connection import KEPT, LAST_PIECE, WORTH_MOVING, ServerConnection, log
 from l4proxy.plugins.redis.replies import BUSY, UNREADABLE
 from l4proxy.protocols.redis.patterns import find_replies
 from l4proxy.protocols.redis.request import split_first
@@ -39,12 +39,6 @@ HELD = 256
 """Why the stream is not read: a client does not take its reply."""
 ENOUGH = 1024 * 1024
 """Bytes that may wait for a server that does not read, before clients are not read: many share them."""
-WORTH_MOVING = 256 * 1024
-"""Bytes of a string, still to come, that are worth having the kernel move them."""
-LAST_PIECE = 16 * 1024
-"""So many of them are read all the same, so that the end of the reply is seen as ever."""
-KEPT = 16 * 1024
-"""Bytes of a reply that is not whole which are kept until it is; of a longer one, what has come is passed on."""
 
 _now = time.monotonic
 PUSH = ord(">")

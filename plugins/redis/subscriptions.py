@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from l4proxy.plugins.redis.dedicated import answers_to
+from l4proxy.plugins.redis.asked import answers_to
 from l4proxy.plugins.redis.own import give_errors
 from l4proxy.protocols.redis.reply import ReplyScanner
 
 if TYPE_CHECKING:
-    from l4proxy.plugins.redis.dedicated import Asked, DedicatedConnection
+    from l4proxy.plugins.redis.asked import Asked
+    from l4proxy.plugins.redis.dedicated import DedicatedConnection
     from l4proxy.plugins.redis.session import Session, Task
     from l4proxy.plugins.redis.treatment import Treatment
     from l4proxy.stream import Stream
