@@ -33,6 +33,8 @@ FULL = 256
 """Why the stream is not read: the client does not take what it gets."""
 _now = time.monotonic
 BLOCKING = frozenset((Role.BLOCKING, Role.MAYBE_BLOCKING, Role.WAIT))
+PASSING = BLOCKING | {Role.PLAIN, Role.EVAL, Role.EVALSHA, Role.CLUSTER}
+"""Of a transaction; all others may leave something of their client's with the connection."""
 
 
 class DedicatedConnection(ServerConnection):
@@ -261,7 +263,7 @@ class DedicatedConnection(ServerConnection):
             if not failed or begin.startswith(b"-EXECABORT"):
                 self.multi = self.watching = False
         elif self.multi and begin.startswith(b"+QUEUED"):
-            self.kept |= treatment.role not in (Role.PLAIN, Role.BLOCKING, Role.MAYBE_BLOCKING)
+            self.kept |= treatment.role not in PASSING
         elif not failed:
             self._take_effect(treatment)
             if asked.effect is not None:

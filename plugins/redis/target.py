@@ -249,7 +249,7 @@ def choose_node(
     policy: str,
     latency: Callable[[Endpoint], float],
     client: int,
-    present: bool = True,
+    present: bool,
 ) -> tuple[Endpoint | None, bool]:
     """Which server of a shard to read from, by the read policy, and whether that is a replica. ``usable`` are the
     replicas that may answer; ``present`` says whether the primary is there. Raises UpstreamError where only a replica

@@ -59,6 +59,31 @@ def test_a_connection_of_ones_own_is_given_to_the_next(redis_memory: RedisMemory
     assert len(redis_memory.servers) == 2
 
 
+@pytest.mark.parametrize("words", [[b"EVAL", b"return 1", b"0"], [b"EVALSHA", b"0" * 40, b"0"], [b"WAIT", b"0", b"0"]])
+def test_what_passes_in_a_transaction_leaves_nothing(words: list[bytes], redis_memory: RedisMemory) -> None:
+    client, other = redis_memory.start(), redis_memory.another()
+    for each in ([b"MULTI"], words, [b"EXEC"]):
+        client.send(*each)
+        redis_memory.serve()
+    assert client.replies()[1] == Simple(b"QUEUED")
+    other.send(b"WATCH", b"a")
+    redis_memory.serve()
+    assert len(redis_memory.servers) == 1
+    client.send(b"GET", b"a")
+    redis_memory.serve()
+    assert client.replies() == [b"0  GET a"]
+
+
+def test_what_changes_the_connection_in_a_transaction_stays_with_it(redis_memory: RedisMemory) -> None:
+    client, other = redis_memory.start(), redis_memory.another()
+    for each in ([b"MULTI"], [b"SELECT", b"1"], [b"EXEC"]):
+        client.send(*each)
+        redis_memory.serve()
+    other.send(b"WATCH", b"a")
+    redis_memory.serve()
+    assert len(redis_memory.servers) == 2
+
+
 def test_who_watches_keeps_the_connection(redis_memory: RedisMemory) -> None:
     """EXEC without MULTI does not end it, nor does one that is wrong."""
     client = redis_memory.start()
