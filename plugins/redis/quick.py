@@ -22,10 +22,12 @@ class Redis(QuickCommand):
       l4proxy redis :6380 cache.example.com:6379
       l4proxy redis 127.0.0.1:6380 127.0.0.1:6379 --redis block --redis auth:file=users.acl
       l4proxy redis 127.0.0.1:6380 127.0.0.1:6379 --admin 127.0.0.1:9901
+      l4proxy redis :6380 cache1:6379 cache2:6379 cache3:6379
       l4proxy redis :6380 node1:6379 node2:6379 --topology cluster
       l4proxy redis unix:/run/redis-proxy.sock unix:/run/redis.sock
 
-    Where LISTEN is not loopback, FLUSHALL, CONFIG, DEBUG, KEYS and the like are
+    Several servers divide the keys among them, by ring_hash, unless --topology says
+    that they belong together. Where LISTEN is not loopback, FLUSHALL, CONFIG, DEBUG, KEYS and the like are
     blocked; --redis block:keys=false lets single ones pass, --allow-dangerous all.
     With --admin, the "redis" filter watches: hot keys, big keys, slow commands and
     clients are at /tables.
@@ -59,4 +61,7 @@ class Redis(QuickCommand):
     def draft(self, args: argparse.Namespace) -> Draft:
         if args.admin and not any(parse_use(text)["use"] == WATCH for text in args.use):
             args.use.insert(0, WATCH)  # somebody is there to look
-        return super().draft(args)
+        draft = super().draft(args)
+        if len(args.upstream) > 1 and args.topology == "servers":
+            draft.config["clusters"][0]["load_balancer"] = "ring_hash"
+        return draft

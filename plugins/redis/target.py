@@ -7,6 +7,8 @@ replicas. The last two can change at any time, and have to be watched (``watched
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.pool import Pool
 
 __all__ = ["Advice", "HashTarget", "Servers", "Shard", "Target", "choose_node", "unserved"]
+
+log = logging.getLogger("l4proxy.redis")
 
 LOOK_AGAIN = 0.1
 """Seconds between two looks at whether a cluster's endpoints are known by now."""
@@ -183,6 +187,10 @@ class Servers(Target):
     def __init__(self, hub: Hub, config: Upstream) -> None:
         super().__init__(hub, config)
         self._all = Shard(self.name, None)
+        with contextlib.suppress(UpstreamError):
+            if (count := len(self.cluster.endpoints.current)) > 1:
+                text = 'cluster %s: its %d servers are taken to be alike; load_balancer = "ring_hash" divides keys'
+                log.info(text, self.name, count)
 
     def shards(self) -> list[Shard]:
         return [self._all]

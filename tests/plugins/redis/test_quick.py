@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import urllib.request
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from e2e.proxies import tcp
 from l4proxy.cli.main import main
+from l4proxy.plugins.redis.quick import Redis
 from services.needs import needs
 from services.process import HOST, free_port
 from services.redis import RedisServer
@@ -41,6 +43,21 @@ def test_message_filters(tmp_path: Path, redis: RedisServer) -> None:
         )
         assert redis.command("ping", port=proxy.port).strip() == "no"
         proxy.ended("client:eof", times=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "balancer"),
+    [
+        (["cache1:1"], None),
+        (["cache1:1", "cache2:1"], "ring_hash"),
+        (["node1:1", "node2:1", "--topology", "cluster"], None),
+    ],
+)
+def test_several_servers_divide_the_keys(words: list[str], balancer: str | None) -> None:
+    parser = argparse.ArgumentParser()
+    Redis().add_arguments(parser)
+    (cluster,) = Redis().draft(parser.parse_args([":6380", *words])).config["clusters"]
+    assert cluster.get("load_balancer") == balancer
 
 
 @needs("redis-cli")
