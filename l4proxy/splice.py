@@ -202,6 +202,11 @@ class BoundedSplicer(Splicer):
             source.hold_reading(PIPED)
         self._go_on()
 
+    def drop(self) -> None:
+        """The source goes on without the sink: others may wait for what follows."""
+        super().drop()
+        self._source.release_reading(PIPED)
+
     def _copy(self) -> None:
         source = self._source
         try:

@@ -260,6 +260,31 @@ def test_the_sink_is_closed(relay: Relay) -> None:
     assert relay.sink.said == ["closed"]
 
 
+@pytest.mark.parametrize("end", ["closed", "reset"])
+def test_what_follows_a_message_is_read_though_its_sink_is_gone(end: str, relay: Relay) -> None:
+    """Others wait for it: the source is a connection that they share."""
+    source, sink = relay.source.stream, relay.sink.stream
+    message, behind = 32 * MIB, b"what follows"
+    source.on_data = relay.source.chunks.append
+    assert source.splice_next(sink, message)
+    left = message - relay.jam()
+    if end == "closed":
+        sink.close()
+    else:
+        reset(relay.server)
+    rest = memoryview(bytes(left) + behind)
+
+    def sent() -> bool:
+        nonlocal rest
+        with contextlib.suppress(BlockingIOError):
+            while rest:
+                rest = rest[relay.client.send(rest) :]
+        return relay.source.data.endswith(behind)
+
+    turn_until(relay.poller, sent)
+    assert relay.source.data == behind
+
+
 def test_the_source_is_closed_and_its_last_bytes_arrive(relay: Relay) -> None:
     relay.jam()
     relay.source.stream.close()
