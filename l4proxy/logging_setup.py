@@ -21,6 +21,8 @@ __all__ = [
     "JsonFormatter",
     "TextFormatter",
     "current_levels",
+    "flush_log",
+    "lost_lines",
     "once_per",
     "set_all_levels",
     "set_level",
@@ -37,19 +39,42 @@ def set_up_logging(
     levels: Mapping[str, str] | None = None,
     stream: IO[str] | None = None,
 ) -> None:
-    """Send every log message of this process to ``stream`` (standard error), in place of whatever was set up before.
+    """Send every log message of this process to ``stream``, in place of whatever was set up before; without one to
+    standard error, in a thread of its own.
 
     ``levels`` are of single loggers: ``{"l4proxy.listener": "debug"}``. Raises ValueError for an unknown level.
     """
-    stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if json_lines else TextFormatter(colour=wants_colour(stream)))
+    handler = logging.StreamHandler(stream) if stream is not None else _standard_error()
+    seen = stream or sys.stderr
+    colour = seen is not None and wants_colour(seen)
+    handler.setFormatter(JsonFormatter() if json_lines else TextFormatter(colour=colour))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
     for logger, one in {"": level, **(levels or {})}.items():
         set_level(logger, one)
+
+
+def _standard_error() -> logging.Handler:
+    from l4proxy.background_log import BackgroundHandler
+
+    try:
+        sys.stderr.fileno()
+    except (AttributeError, OSError):  # there is none, or it is no file
+        return logging.StreamHandler()
+    return BackgroundHandler(sys.stderr)
+
+
+def flush_log() -> None:
+    """Wait until all is written that was logged, but not for a reader that is stuck: before something else is said."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def lost_lines() -> int:
+    """Lines of the log that were not written, because nobody read in time, or because writing failed."""
+    return sum(getattr(handler, "lost", 0) for handler in logging.getLogger().handlers)
 
 
 def set_level(logger: str, level: str) -> None:

@@ -89,13 +89,20 @@ class Launch:
 def run_process(launch: Launch) -> int:
     """Serve until told to stop; return the exit status. Raises ConfigError and PluginError before anything is
     served."""
-    from l4proxy.logging_setup import set_up_logging
+    from l4proxy.logging_setup import flush_log, set_up_logging
 
     text = configuration_from_environment()
     if text is None:
         text = launch.read()
     config = launch.load(text)
     set_up_logging(config.log_level, json_lines=launch.json_log)
+    try:
+        return _run(launch, text, config)
+    finally:
+        flush_log()  # whatever else is printed comes behind
+
+
+def _run(launch: Launch, text: str, config: Config) -> int:
     raise_descriptor_limit()
     inherited = sockets_from_environment()
 

@@ -6,6 +6,7 @@ import os
 import resource
 import time
 
+from l4proxy.logging_setup import lost_lines
 from l4proxy.stats import Stats, counter, gauge
 from l4proxy.stats_registry import StatsRegistry
 
@@ -23,6 +24,7 @@ class ProcessStats(Stats, subsystem="process"):
     max_fds = gauge("How many file descriptors one process may have open; 0 when there is no limit.", merge="min")
     threads = gauge("Threads.")
     cpu_seconds_total = counter("CPU time, user and system.", number=float)
+    log_lost_lines_total = counter("Lines of the process's log that were not read in time, or not written.")
     start_time_seconds = gauge("When the process started, in seconds since the epoch.", number=float, merge="min")
 
 
@@ -35,6 +37,7 @@ def collect_process_stats(registry: StatsRegistry) -> None:
 
 def _collect(stats: ProcessStats) -> None:
     stats.cpu_seconds_total = time.process_time()
+    stats.log_lost_lines_total = lost_lines()
     limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     stats.max_fds = 0 if limit == resource.RLIM_INFINITY else limit
     stats.virtual_memory_bytes, stats.resident_memory_bytes = memory_bytes()

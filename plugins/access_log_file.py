@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from l4proxy import Register, hookimpl
 from l4proxy.access_log.format import check_format, compile_line
 from l4proxy.access_log.logger import AccessLogger
 from l4proxy.access_log.select import When
-from l4proxy.access_log.writer import LineWriter
+from l4proxy.access_log.writer import LineWriter, piece_size, write_lines
 from l4proxy.config.types import Duration, FilePath, Range, Size
 from l4proxy.terminal import RED, YELLOW, paint, wants_colour
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["FileAccessLog", "FileAccessLogConfig", "LogFile"]
 
 STANDARD_OUTPUT = 1
-BATCH = 1 << 20
-"""Bytes of one write to a file. All workers append to it, and what one write appends stays together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +105,10 @@ class LogFile:
 
     def _use(self, fd: int) -> None:
         self._fd = fd
-        self._batch = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(fd).st_mode) else BATCH
+        self._piece = piece_size(fd)
 
     def write(self, lines: list[bytes]) -> None:
-        for batch in _batches(lines, self._batch):
-            _write(self._fd, batch)
+        write_lines(self._fd, lines, self._piece)
 
     def reopen(self) -> None:
         """Open the file of this name, which may be a new one; where that fails the old one stays in use."""
@@ -150,30 +145,6 @@ def _check_path(path: str) -> None:
     else:
         return
     raise OSError(code, os.strerror(code))
-
-
-def _batches(lines: list[bytes], limit: int) -> Iterator[bytes]:
-    """Join whole lines up to ``limit`` bytes: the lines of several processes in one pipe are then never mixed."""
-    batch: list[bytes] = []
-    size = 0
-    for line in lines:
-        if batch and size + len(line) > limit:
-            yield b"".join(batch)
-            batch, size = [], 0
-        batch.append(line)
-        size += len(line)
-    yield b"".join(batch)
-
-
-def _write(fd: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(fd, rest) :]
-        except BlockingIOError:  # standard output is shared with a program that made it nonblocking
-            poll = select.poll()
-            poll.register(fd, select.POLLOUT)
-            poll.poll()
 
 
 @hookimpl

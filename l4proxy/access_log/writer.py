@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import select
+import stat
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from l4proxy.logging_setup import once_per
 
-__all__ = ["LineWriter", "Outlet", "wait_for_last_lines"]
+__all__ = ["LineWriter", "Outlet", "piece_size", "wait_for_last_lines", "write_lines"]
 
 log = logging.getLogger("l4proxy.access_log")
 
 CLOSE_PATIENCE = 0.25
 """Seconds that a call of the outlet may take while somebody waits for it. A healthy one takes a few milliseconds."""
+
+PIECE = 1 << 20
+"""Bytes of one write to a file. All workers append to it, and what one write appends stays together."""
 
 _closing: set[LineWriter] = set()
 """Those whose threads write their last lines."""
@@ -51,8 +57,8 @@ class LineWriter:
 
     ``capacity`` bounds the bytes that wait. ``interval`` is how many seconds lines are gathered before they are written
     together, unless the queue is half full before. ``on_dropped(reason, lines)`` is called for every loss: ``full`` in
-    the loop's thread, ``error`` in the writer's. The log tells of a full queue now and then, unless ``tell`` says no:
-    it may go where the lines go.
+    the thread that puts, ``error`` in the writer's. The log tells of losses now and then, unless ``tell`` says no: it
+    may go where the lines go.
     """
 
     def __init__(
@@ -81,6 +87,8 @@ class LineWriter:
         self._awake = threading.Event()
         self._woken = False
         """``_awake`` is set, or its thread has not looked at the queue since."""
+        self._advanced = threading.Event()
+        """Something is written, or lost."""
         self._reopening = threading.Event()
         self._hurry = threading.Event()
         self._closing = False
@@ -108,6 +116,23 @@ class LineWriter:
         if self._tell and (times := once_per(60, f"{self.name} full")):
             log.warning("%s does not keep up, lines are dropped (%d times)", self.name, times)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not written yet."""
+        return self._queued - self._gone
+
+    def flush(self) -> None:
+        """Wait, in whichever thread, until all is written that was put, however late a busy machine comes to it; but
+        not for an outlet that is stuck."""
+        goal = self._queued
+        self._hurry.set()
+        while self._gone < goal:
+            call = self._call
+            self._advanced.clear()
+            moved = self._gone >= goal or self._advanced.wait(CLOSE_PATIENCE)
+            if not moved and call and call == self._call:
+                return
+
     def reopen(self) -> None:
         """Reopen the outlet before the lines that wait are written."""
         self._reopening.set()
@@ -121,8 +146,7 @@ class LineWriter:
         self._wake()
 
     def wait(self) -> None:
-        """Wait, in whichever thread, for what ``close`` has begun, however late a busy machine comes to it; but not for
-        an outlet that is stuck."""
+        """Wait for what ``close`` has begun, as ``flush`` does."""
         thread = self._thread
         while thread is not None and thread.is_alive():
             call = self._call
@@ -158,6 +182,7 @@ class LineWriter:
         if lines and not self._try(lambda: self._outlet.write(lines)):
             self._on_dropped("error", len(lines))
         self._gone += sum(map(len, lines))
+        self._advanced.set()
 
     def _try(self, action: Callable[[], None]) -> bool:
         self._calls += 1
@@ -165,9 +190,44 @@ class LineWriter:
         try:
             action()
         except OSError as error:
-            if times := once_per(60, f"{self.name} {error.errno}"):
+            if self._tell and (times := once_per(60, f"{self.name} {error.errno}")):
                 log.error("%s: %s (%d times)", self.name, error, times)
             return False
         finally:
             self._call = 0
         return True
+
+
+def piece_size(fd: int) -> int:
+    """Bytes that may be written to it at once."""
+    return select.PIPE_BUF if stat.S_ISFIFO(os.fstat(fd).st_mode) else PIECE
+
+
+def write_lines(fd: int, lines: list[bytes], piece: int) -> None:
+    """Write all lines, and whole ones at a time (``piece_size``). Blocks. Raises OSError."""
+    for data in _pieces(lines, piece):
+        _write(fd, data)
+
+
+def _pieces(lines: list[bytes], limit: int) -> Iterator[bytes]:
+    """Join whole lines up to ``limit`` bytes: the lines of several processes in one pipe are then never mixed."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > limit:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    yield b"".join(piece)
+
+
+def _write(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:  # it is shared with a program that made it nonblocking
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()

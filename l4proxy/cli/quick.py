@@ -124,6 +124,9 @@ class QuickCommand(Command):
             return load_mapping(draft.config, plugins.registry)
 
         def show_banner(addresses: Mapping[str, list[Address]], workers: int) -> None:
+            from l4proxy.logging_setup import flush_log
+
+            flush_log()
             print(_banner(args, addresses), file=sys.stderr)
 
         announce = log_addresses

@@ -50,7 +50,7 @@ def sniff(protocol: str, words: Sequence[str], plugins: PluginManager) -> int:
     parser = make_parser(f"sniff {protocol}", inspect.getdoc(inspector) or "")
     add_options(parser, inspector)
     args = parse_all(parser, words)
-    set_up_logging("info")
+    set_up_logging("info", stream=sys.stderr)
     raise_descriptor_limit()
     gc.freeze()  # what is there now stays: later collections need not look at it
     gc.set_threshold(COLLECT_AFTER, 20, 20)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import select
 import threading
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ import pytest
 
 from l4proxy import logging_setup
 from l4proxy.access_log import writer as writer_module
-from l4proxy.access_log.writer import LineWriter, wait_for_last_lines
+from l4proxy.access_log.writer import LineWriter, piece_size, wait_for_last_lines, write_lines
 
 
 class Outlet:
@@ -209,3 +211,52 @@ def test_a_thread_that_comes_late_is_waited_for(setting: Setting, monkeypatch: p
     setting.writer.close()
     setting.writer.wait()
     assert setting.outlet.log == [[b"line\n"], "close"]
+
+
+def test_flushing_waits_until_all_is_written(setting: Setting) -> None:
+    setting.writer.flush()
+    setting.outlet.gate.clear()
+    for _ in range(3):
+        setting.writer.put(b"line\n")
+    threading.Timer(0.05, setting.outlet.gate.set).start()
+    setting.writer.flush()
+    assert setting.outlet.lines == [b"line\n"] * 3
+    assert setting.writer.waiting == 0
+    setting.close_and_wait()
+
+
+def test_flushing_does_not_wait_for_an_outlet_that_is_stuck(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 0.001)
+    setting.outlet.gate.clear()
+    setting.writer.put(b"line\n")
+    setting.outlet.entered.wait()
+    setting.writer.flush()
+    assert setting.writer.waiting == 5
+    setting.close_and_wait()
+
+
+def test_whole_lines_are_joined_as_long_as_there_is_room() -> None:
+    lines = [b"%04d\n" % number * 100 for number in range(50)]
+    pieces = list(writer_module._pieces(lines, select.PIPE_BUF))
+    assert b"".join(pieces) == b"".join(lines)
+    assert all(len(piece) <= select.PIPE_BUF and len(piece) % 500 == 0 for piece in pieces)
+    assert list(writer_module._pieces([b"x" * 9000, b"y"], 4096)) == [b"x" * 9000, b"y"]
+
+
+def test_a_nonblocking_output_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    received = bytearray()
+
+    def read_all() -> None:
+        while chunk := os.read(reader, 4096):
+            received.extend(chunk)
+
+    thread = threading.Thread(target=read_all)
+    thread.start()
+    data = bytes(range(256)) * 4096
+    write_lines(writer, [data], piece_size(writer))
+    os.close(writer)
+    thread.join()
+    os.close(reader)
+    assert received == data

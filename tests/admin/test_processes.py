@@ -187,7 +187,7 @@ def test_an_admin_address_that_is_taken_leaves_the_old_one(tmp_path: Path, worke
         reply = admin.post("/reload")
         assert reply.status == 409
         assert "admin.address: cannot listen on" in reply.text
-        assert "admin.address: cannot listen on" in admin.proxy.log
+        admin.proxy.wait_for_log("admin.address: cannot listen on")
         assert admin.get("/ready").text == "LIVE\n"
 
 

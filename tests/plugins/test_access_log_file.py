@@ -7,7 +7,6 @@ import os
 import select
 import stat
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,37 +119,13 @@ def test_what_the_file_does_not_take_is_dropped_and_counted(tmp_path: Path) -> N
 
 
 def test_a_pipe_gets_whole_lines_in_pieces_that_are_never_mixed(tmp_path: Path) -> None:
-    lines = [b"%04d\n" % number * 100 for number in range(50)]
-    batches = list(access_log_file._batches(lines, select.PIPE_BUF))
-    assert b"".join(batches) == b"".join(lines)
-    assert all(len(batch) <= select.PIPE_BUF and len(batch) % 500 == 0 for batch in batches)
-    assert list(access_log_file._batches([b"x" * 9000, b"y"], 4096)) == [b"x" * 9000, b"y"]
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     file = LogFile(str(fifo))
-    assert file._batch == select.PIPE_BUF
+    assert file._piece == select.PIPE_BUF
     file.close()
     os.close(reader)
-
-
-def test_a_nonblocking_output_is_waited_for() -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    received = bytearray()
-
-    def read_all() -> None:
-        while chunk := os.read(reader, 4096):
-            received.extend(chunk)
-
-    thread = threading.Thread(target=read_all)
-    thread.start()
-    data = bytes(range(256)) * 4096
-    access_log_file._write(writer, data)
-    os.close(writer)
-    thread.join()
-    os.close(reader)
-    assert received == data
 
 
 @pytest.mark.parametrize(
