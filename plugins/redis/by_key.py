@@ -1,9 +1,9 @@
 """Commands with one key each, of a client whose keys are on several servers: the fast path.
 
 Nearly always such a command is sent to where its key is, and what comes back is the reply. So that is all that is done
-here: one object for a command that comes by itself (`Keyed`); for a pipeline of one command, one for all of it
-(`Batch`, a single turn in the order of replies) and one for each server that has some of its keys (`Share`). Their
-keys, servers and replies are lists, made, divided and put together again by a few calls into C.
+here: one object for a command that comes by itself (`Keyed`); for a pipeline, be it of one command or of many, one for
+all of it and one for each server that has some of its keys (`batch`). Commands, keys and servers are lists, made and
+divided by a few calls into C.
 
 Whatever is not nearly always (a server that sends a command elsewhere, any other error, a long reply, a lost
 connection) makes of each command concerned what it is elsewhere: a `Sent` with a turn of its own, which knows what to
@@ -12,15 +12,17 @@ do.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from itertools import repeat
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
+from l4proxy.plugins.redis.batch import Batch
 from l4proxy.plugins.redis.receivers import Receiver
 from l4proxy.plugins.redis.router import Single
 from l4proxy.plugins.redis.sent import Sent, Turn
-from l4proxy.protocols.redis.reply import split_replies
+from l4proxy.protocols.redis.patterns import find_commands
+from l4proxy.protocols.redis.request import split_run, whole_run
 from l4proxy.protocols.redis.slots import hash_tags
 
 if TYPE_CHECKING:
@@ -31,49 +33,100 @@ if TYPE_CHECKING:
     from l4proxy.plugins.redis.target import Shard, Target
     from l4proxy.plugins.redis.treatment import Treatment
 
-__all__ = ["send_by_key"]
+__all__ = ["send_by_key", "send_pipeline"]
 
 MINUS = ord("-")
 LONGEST_BATCH = 128
 """Commands whose replies a client gets together, when all of them are there."""
 
 
-def send_by_key(session: RoutedSession, receiver: Receiver, treatment: Treatment, target: Target, run: Task) -> bool:
-    """Send commands that have one key, as their first argument, to the servers of ``target``. False: nothing was sent,
-    because some key has no server just now."""
+def send_by_key(session: RoutedSession, receiver: Receiver, treatment: Treatment, target: Target, run: Task) -> bytes:
+    """Send commands that have one key, as their first argument, to the servers of ``target``. Return those that were
+    not sent, because some key has no server just now: all, or the last ones."""
     head, count, data = run[0], run[1], run[2]
+    if count > 1:
+        rests, keys = split_run(head, data)
+        return _send(session, receiver, target, data, head.start, [treatment] * count, rests, keys, alike=True)
     reads = treatment.command.is_readonly
-    if count == 1:
-        at = len(head.start) + 1
-        line_end = data.index(b"\r\n", at)
-        key = data[line_end + 2 : line_end + 2 + int(data[at:line_end])]
-        try:
-            shard = target.shard(key)
-            joined = session.reach(target, shard, reads)
-        except UpstreamError:
-            return False
-        keyed = Keyed(receiver, session, treatment, joined, (target, shard, data, key, reads))
-        session.queue(keyed)
-        joined.outstanding += 1
-        joined.link.send(keyed, treatment, 1, data)
-        return True
-    commands = data.split(head.start)
-    del commands[0]
-    keys = b"".join(commands).split(b"\r\n")[1 :: 2 * (head.argc - 1)]  # arguments of a run have no CR
-    batches: list[Batch] = []
+    at = len(head.start) + 1
+    line_end = data.index(b"\r\n", at)
+    key = data[line_end + 2 : line_end + 2 + int(data[at:line_end])]
+    try:
+        shard = target.shard(key)
+        joined = session.reach(target, shard, reads)
+    except UpstreamError:
+        return data
+    keyed = Keyed(receiver, session, treatment, joined, (target, shard, data, key, reads))
+    session.queue(keyed)
+    joined.outstanding += 1
+    joined.link.send(keyed, treatment, 1, data)
+    return b""
+
+
+def send_pipeline(session: RoutedSession, target: Target, data: bytes) -> bytes:
+    """The same for the commands of whatever names that ``data`` begins with. Return what is left to be treated in other
+    ways: all behind the first one that is not whole, or not such."""
+    run = whole_run(session.hub.table.heads, data)
+    if run is not None:
+        treatment = _treatment(session, run[0].start)
+        return data if treatment is None else send_by_key(session, session, treatment, target, (*run, data))
+    commands, starts, *_, keys = zip(*find_commands(data), strict=True)
+    kinds, rest = set(starts), b""
+    known = {start: treatment for start in kinds if (treatment := _treatment(session, start)) is not None}
+    if len(known) < len(kinds):
+        end = next(at for at, start in enumerate(starts) if start not in known)
+        if end < 2:
+            return data
+        commands, starts, keys = commands[:end], starts[:end], keys[:end]
+        rest = data[sum(map(len, commands)) :]
+    treatments = [known[start] for start in starts]
+    if not target.reads_from_primary and len({one.command.is_readonly for one in treatments}) > 1:
+        return data
+    alike = len(known) == 1 and data.count(starts[0]) == len(starts)  # else they are no run: ``LPUSH *3 LPUSH``
+    return _send(session, session, target, data, b"", treatments, commands, keys, alike=alike) + rest
+
+
+def _send(
+    session: RoutedSession,
+    receiver: Receiver,
+    target: Target,
+    data: bytes,
+    start: bytes,
+    treatments: Sequence[Treatment],
+    commands: Sequence[bytes],
+    keys: Sequence[bytes],
+    *,
+    alike: bool,
+) -> bytes:
+    """``commands`` are without ``start``, with which all begin where they are a run; ``data`` has all of them.
+    ``alike``: they could be a run."""
     try:
         shards = target.shards_of(hash_tags(keys, data))
-        for begin in range(0, count, LONGEST_BATCH):
-            end = begin + LONGEST_BATCH
-            batch = Batch(receiver, session, treatment, head.start, target)
-            batch.divide(commands[begin:end], shards[begin:end])
-            batches.append(batch)
     except UpstreamError:
-        return False
-    for batch in batches:
+        return start + start.join(commands)
+    for begin in range(0, len(commands), LONGEST_BATCH):
+        part = slice(begin, begin + LONGEST_BATCH)
+        batch = Batch(
+            receiver, session, target, start, treatments[part], commands[part], keys[part], shards[part], alike
+        )
+        try:
+            batch.divide()
+        except UpstreamError:
+            return start + start.join(commands[begin:])
         session.queue(batch)
         batch.send()
-    return True
+    return b""
+
+
+def _treatment(session: RoutedSession, start: bytes) -> Treatment | None:
+    """How commands are treated that begin so; None: they have not one key, are not plain, or are no commands."""
+    table = session.hub.table
+    try:
+        head = table.heads.get(start) or (table.head(start) if start else None)
+    except RemoteProtocolError:
+        return None
+    treatment: Treatment | None = None if head is None else head.note or session.hub.treatment(head)
+    return treatment if treatment is not None and treatment.plain and treatment.keyed else None
 
 
 class Keyed(Turn, Receiver):
@@ -135,141 +188,3 @@ class Keyed(Turn, Receiver):
     def _sent(self) -> Sent:
         alike = self._session.lanes.alike.pop(self, None)
         return alike or Sent(self._session, Single(*self._single), self._treatment, self, joined=self._joined)
-
-
-class Batch(Turn):
-    """A pipeline of one command, and its turn."""
-
-    __slots__ = ("_shards", "_start", "_target", "_treatment", "missing", "session", "shares")
-
-    def __init__(
-        self, client: Receiver, session: RoutedSession, treatment: Treatment, start: bytes, target: Target
-    ) -> None:
-        super().__init__(client)
-        self.session = session
-        self._treatment = treatment
-        self._start = start
-        self._target = target
-        self._shards: list[Shard] = []
-        """Where each command goes."""
-        self.shares: dict[Shard, Share] = {}
-        self.missing = 0
-        """Servers whose replies are not all there."""
-
-    def divide(self, commands: list[bytes], shards: list[Shard]) -> None:
-        """Raises UpstreamError."""
-        self.count = len(commands)
-        self._shards = shards
-        divided: defaultdict[Shard, list[bytes]] = defaultdict(list)
-        for shard, command in zip(shards, commands, strict=True):
-            divided[shard].append(command)
-        reach, target, reads = self.session.reach, self._target, self._treatment.command.is_readonly
-        for shard, those in divided.items():
-            self.shares[shard] = Share(self, reach(target, shard, reads), those)
-        self.missing = len(divided)
-
-    def send(self) -> None:
-        start, treatment = self._start, self._treatment
-        for share in self.shares.values():
-            commands = share.commands
-            count = len(commands)
-            share.joined.outstanding += count
-            share.joined.link.send(share, treatment, count, start + start.join(commands))
-
-    def finish(self) -> None:
-        """All replies are there."""
-        following = {shard: iter(share.replies) for shard, share in self.shares.items()}
-        self.shares = {}  # they have the batch: so that both are freed now, and not when the collector comes
-        self.session.answer(self, b"".join(map(next, map(following.__getitem__, self._shards))))
-
-    def under_way(self, place: Place, refused: Movable) -> list[Movable]:
-        if self._target is not place[0]:
-            return []
-        turns = self.break_up()
-        return [one for turn in turns if not turn.done for one in turn.under_way(place, refused)]
-
-    def break_up(self) -> list[Turn]:
-        """From now on, each command has a turn of its own: these."""
-        session, reads = self.session, self._treatment.command.is_readonly
-        turns = [Turn(self.client) for _ in self._shards]
-        session.replace(self, turns)
-        shares, self.shares = self.shares, {}
-        of_share: dict[Shard, list[Turn]] = {shard: [] for shard in shares}
-        for shard, turn in zip(self._shards, turns, strict=True):
-            of_share[shard].append(turn)
-        for shard, share in shares.items():
-            replies = share.replies
-            share.sent = deque(
-                Sent(
-                    session,
-                    Single(self._target, shard, command, _key_of(rest), reads),
-                    self._treatment,
-                    turn,
-                    joined=share.joined,
-                )
-                for turn, rest in list(zip(of_share[shard], share.commands, strict=True))[len(replies) :]
-                for command in (self._start + rest,)
-            )
-            for turn, one in zip(of_share[shard][len(replies) :], share.sent, strict=True):
-                turn.movables = [one]
-            for turn, reply in zip(of_share[shard], replies, strict=False):
-                session.answer(turn, reply)
-        return turns
-
-
-def _key_of(rest: bytes) -> bytes:
-    """The first argument of what follows a command's name, one without CR."""
-    return rest.split(b"\r\n", 2)[1]
-
-
-class Share(Receiver):
-    """The commands of a batch that one server gets, and the receiver of their replies."""
-
-    __slots__ = ("_batch", "commands", "joined", "replies", "sent")
-    wants_each = True
-
-    def __init__(self, batch: Batch, joined: Joined, commands: list[bytes]) -> None:
-        self._batch = batch
-        self.joined = joined
-        self.commands = commands
-        """Without what all of them begin with."""
-        self.replies: list[bytes] = []
-        """Those that are there."""
-        self.sent: deque[Sent] | None = None
-        """Those that wait for a reply, once the batch is broken up."""
-
-    def replied_each(self, replies: list[bytes]) -> None:
-        if self.sent is None:
-            self.joined.outstanding -= len(replies)
-            self.replies += replies
-            if len(self.replies) == len(self.commands):
-                batch = self._batch
-                batch.missing -= 1
-                if not batch.missing:
-                    batch.finish()
-        else:
-            for reply in replies:
-                self.sent.popleft().replied(reply, 1)
-
-    def replied(self, data: bytes, count: int) -> None:
-        replies = split_replies(data, count) if count > 1 else [data]
-        if any(reply[0] == MINUS for reply in replies):
-            self._each()
-        self.replied_each(replies)
-
-    def part(self, data: bytes) -> None:
-        self._each()[0].part(data)
-
-    def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
-        waiting = self._each()
-        for _ in repeat(None, count):
-            waiting.popleft().failed(error, 1, sent=sent)
-
-    def broken(self) -> None:
-        self._batch.session.broken()
-
-    def _each(self) -> deque[Sent]:
-        if self.sent is None:
-            self._batch.break_up()
-        assert self.sent is not None
-        return self.sent

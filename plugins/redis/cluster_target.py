@@ -7,7 +7,7 @@ for the one command only."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -59,7 +59,7 @@ class ClusterTarget(WatchedTarget):
         self.refresh()
         raise RefusedCommand(NOT_SERVED)
 
-    def shards_of(self, tags: list[bytes]) -> list[Shard]:
+    def shards_of(self, tags: Sequence[bytes]) -> list[Shard]:
         shards = in_slots(self._slots, tags)
         for shard in set(shards):
             if shard is None or shard.primary is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.connect import Attempt, ConnectRequest
 from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE, of_upstream_error
-from l4proxy.plugins.redis.stats import Tally
+from l4proxy.plugins.redis.stats import SEVERAL, Tally
 from l4proxy.protocols.redis.reply import ReplyScanner
 from l4proxy.protocols.redis.translate import Translator
 
@@ -165,7 +165,7 @@ class ServerConnection:
         """Where a command is counted."""
         tally = self.tallies.get(command)
         if tally is None:
-            tally = self.tallies[command] = Tally(self.pool.command_stats(command))
+            tally = self.tallies[command] = Tally(self.pool.command_stats(command) if command is not SEVERAL else None)
         return tally
 
     def blame(self, count: int) -> None:

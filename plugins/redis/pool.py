@@ -145,6 +145,7 @@ class Pool:
     def count_errors(self, connection: ServerConnection, stats: Tally, errors: list[bytes]) -> None:
         """Replies that were errors; the list is emptied."""
         of_endpoint = self.endpoint_stats(connection)
+        assert stats.command is not None
         for text in errors:
             prefix = text.partition(b" ")[0].decode("latin-1")
             stats.command.errors_total.add(prefix)

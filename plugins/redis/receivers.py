@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.message import RedisRequest
     from l4proxy.plugins.redis.session import Session
+    from l4proxy.plugins.redis.treatment import Treatment
     from l4proxy.stream import Stream
 
 __all__ = ["NOBODY", "Filtered", "Nobody", "Receiver", "Unheard"]
@@ -27,6 +28,11 @@ class Receiver:
     def replied_each(self, replies: list[bytes]) -> None:
         """The same for short replies that are no errors, where it is known already where each of them ends."""
         self.replied(b"".join(replies), len(replies))
+
+    def apart(self) -> list[tuple[Treatment, bytes]]:
+        """Those of the commands of several kinds that were sent for it together (`SharedConnection.send_several`) and
+        have no reply, and how each is treated. From now on they are counted one by one, and not by this receiver."""
+        raise NotImplementedError
 
     def part(self, data: bytes) -> None:
         """A part of a reply that goes on."""

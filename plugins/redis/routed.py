@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.asked import SUBSCRIPTIONS
-from l4proxy.plugins.redis.by_key import send_by_key
+from l4proxy.plugins.redis.by_key import send_by_key, send_pipeline
 from l4proxy.plugins.redis.client_side import CLIENT_FULL, PIPELINE
 from l4proxy.plugins.redis.lanes import PAUSE, Lanes
 from l4proxy.plugins.redis.message import request_of
@@ -144,6 +144,22 @@ class RoutedSession(Session):
 
     # Commands
 
+    divides = True
+
+    def _send_pipeline(self, data: bytes) -> bytes:
+        if self._slow or self.front is not None or self._splitter.error is not None:
+            return data
+        if self._splitter.unfinished:
+            end = data.index(b"\r\n*") + 2  # nearly always that of the command under way
+            self.receive(data[:end])
+            data = data[end:]
+        target = self.hub.router.simple
+        if target is not None and not (self._slow or self._splitter.unfinished or self.lanes.lanes):
+            data = send_pipeline(self, target, data)
+            if self._outstanding > self.hub.config.max_pipeline:
+                self._pause(PIPELINE)
+        return data
+
     def _intercept(self, treatment: Treatment, run: Task) -> Next:
         router = self.hub.router
         if not router.ready:
@@ -172,8 +188,9 @@ class RoutedSession(Session):
 
     def _share(self, receiver: Receiver, treatment: Treatment, run: Task) -> None:
         target = self.hub.router.simple if treatment.keyed and not self.lanes.lanes else None
-        if target is None or not send_by_key(self, receiver, treatment, target, run):
-            for command in one_by_one((run[0], run[1], run[2])):
+        rest = send_by_key(self, receiver, treatment, target, run) if target is not None else run[2]
+        if rest:
+            for command in one_by_one((run[0], run[1], rest)):
                 self._share_one(receiver, treatment, command)
         if self._outstanding > self.hub.config.max_pipeline:
             self._pause(PIPELINE)

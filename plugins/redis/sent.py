@@ -97,7 +97,7 @@ class Turn:
 class Sent(Movable):
     """One command on its way to a server: receives its reply, and sends it elsewhere where that is what it says."""
 
-    __slots__ = ("_done", "_parts", "_refusal", "_treatment")
+    __slots__ = ("_done", "_parts", "_refusal", "treatment")
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Sent(Movable):
         """The reply is that to the command of ``turn``; or it is a part of that, and ``done`` is given it, whole.
         ``joined``: it is under way there already."""
         super().__init__(session, single, turn, joined)
-        self._treatment = treatment
+        self.treatment = treatment
         self._done = done
         self._parts: list[bytes] = []
         self._refusal = b""
@@ -155,7 +155,7 @@ class Sent(Movable):
         joined.outstanding += 1
         if asking:
             joined.link.send(NOBODY, session.hub.asking, 1, ASKING)
-        joined.link.send(self, self._treatment, 1, self.single.command)
+        joined.link.send(self, self.treatment, 1, self.single.command)
 
     def _refused(self, advice: Advice, refusal: bytes) -> None:
         """It was not done, and is sent again if it may be; ``refusal`` is the reply else."""

@@ -128,6 +128,8 @@ class Session(Receiver):
         if own is not None and own.part_sent and self._splitter.skip(len(data)):
             own.send_part(data)
             return
+        if self.divides and b"\r\n*" in data and not (data := self._send_pipeline(data)):
+            return
         runs = self._splitter.split(data)
         if not self._watched and self._splitter.unfinished:
             self._watch_rest()
@@ -270,6 +272,13 @@ class Session(Receiver):
     # What a subclass decides, for clients of several servers
 
     handlers: ClassVar[dict[Role, Handler]] = HANDLERS
+    divides: ClassVar[bool] = False
+    """Pipelines are divided among servers."""
+
+    def _send_pipeline(self, data: bytes) -> bytes:
+        """Send the commands of a chunk that can be sent at once, of which there are most likely several. Return what is
+        left."""
+        raise NotImplementedError
 
     def _uses_own(self, own: DedicatedConnection, treatment: Treatment) -> bool:
         """Whether a command goes to the client's own connection, which it has. Subscriptions in a transaction do."""

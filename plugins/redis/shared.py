@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.redis.connection import KEPT, LAST_PIECE, WORTH_MOVING, ServerConnection, log
 from l4proxy.plugins.redis.replies import BUSY, UNREADABLE
+from l4proxy.plugins.redis.stats import SEVERAL
 from l4proxy.protocols.redis.patterns import find_replies
 from l4proxy.protocols.redis.request import split_first
 from l4proxy.stats import SECONDS
@@ -81,18 +82,35 @@ class SharedConnection(ServerConnection):
 
     def send(self, receiver: Receiver, treatment: Treatment, count: int, data: bytes) -> None:
         """Send ``count`` commands of one kind. The hot path."""
-        if self._waiting >= self.pool.max_waiting:
-            self.pool.pools.stats.overflow_total += count
-            self.answer(receiver, count, BUSY * count)
-            return
-        if self.closed:
-            receiver.failed(self.failure, count, sent=False)
+        if self._waiting >= self.pool.max_waiting or self.closed:
+            self._refuse(receiver, count)
             return
         stats = self.tallies.get(treatment.name) or self.tally(treatment.name)
         stats.request_bytes_total += len(data)
         self._waiting += count
         self._pending.append((receiver, count, stats, _now(), data))
         self._write(data)
+
+    def send_several(self, receiver: Receiver, count: int, data: bytes) -> None:
+        """Send ``count`` commands of several kinds. What they are to the statistics of commands is not known here: the
+        receiver, which is one that wants each reply by itself, counts those that it is given with ``replied_each``, and
+        says of the others what they are one by one (``apart``). The hot path."""
+        if self._waiting >= self.pool.max_waiting or self.closed:
+            self._refuse(receiver, count)
+            return
+        stats = self.tallies.get(SEVERAL) or self.tally(SEVERAL)
+        stats.request_bytes_total += len(data)
+        self._waiting += count
+        self._pending.append((receiver, count, stats, _now(), data))
+        self._write(data)
+
+    def _refuse(self, receiver: Receiver, count: int) -> None:
+        """There are too many commands, or no connection any more."""
+        if self.closed:
+            receiver.failed(self.failure, count, sent=False)
+        else:
+            self.pool.pools.stats.overflow_total += count
+            self.answer(receiver, count, BUSY * count)
 
     def answer(self, receiver: Receiver, count: int, data: bytes) -> None:
         """Reply in the server's place, behind all that was sent before."""
@@ -194,10 +212,16 @@ class SharedConnection(ServerConnection):
 
     def _read(self, data: bytes) -> None:
         """Give each receiver its replies; those in a row for the same one are given together. The hot path."""
-        if self._pending and not (self._rest or self._passed):
-            whose, count, _, _, _ = self._pending[0]
-            if (count == 1 or whose.wants_each) and not (data := self._read_each(data)):
-                return
+        while data:
+            if self._pending and not (self._rest or self._passed):
+                whose, count, _, _, _ = self._pending[0]
+                if (count == 1 or whose.wants_each) and not (data := self._read_each(data)):
+                    return
+            data = self._read_together(data)
+
+    def _read_together(self, data: bytes) -> bytes:
+        """The same for replies of which it does not matter where each of them ends, for long ones, and for errors.
+        Return what is left for ``_read_each``."""
         chunk: bytes | bytearray = data
         if self._rest:
             self._rest += data
@@ -214,6 +238,11 @@ class SharedConnection(ServerConnection):
                 whose, count, stats, since, answer = pending[0]
                 if stats is None:
                     end = start
+                elif stats.command is None:
+                    if start:
+                        break
+                    self._take_apart()
+                    continue
                 elif start == size or (chunk[start] == PUSH and not self._passed):
                     break
                 elif (end := find_end(chunk, start, count)) < 0:
@@ -256,9 +285,21 @@ class SharedConnection(ServerConnection):
         if wrong is not None:
             self._break(wrong)
         elif start < size and not self.closed:
+            if start and pending and (stats := pending[0][2]) is not None and stats.command is None:
+                self._rest = bytearray()
+                return bytes(chunk[start:])
             self._keep(chunk, start)
         elif self._rest:
             self._rest = bytearray()
+        return b""
+
+    def _take_apart(self) -> None:
+        """Make of the next entry, which is of several kinds of commands, one for each of them."""
+        receiver, _, _, since, _ = self._pending.popleft()
+        self._pending.extendleft(
+            (receiver, 1, self.tally(treatment.name), since, command)
+            for treatment, command in reversed(receiver.apart())
+        )
 
     def _read_each(self, data: bytes) -> bytes:
         """The same for the short replies that ``data`` begins with, which are found all at once. Return what follows
@@ -312,6 +353,9 @@ class SharedConnection(ServerConnection):
                     pending.popleft()
                     self._waiting -= count
                     whose.replied(command, count)
+                    continue
+                if stats.command is None:
+                    self._take_apart()
                     continue
                 if start == len(self._rest) or (end := self._scanner.end(self._rest, start)) < 0:
                     break

@@ -5,7 +5,11 @@ from __future__ import annotations
 from l4proxy.histograms import Histogram
 from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
 
-__all__ = ["CommandStats", "EndpointCommandStats", "RedisProxyStats", "Tally"]
+__all__ = ["SEVERAL", "CommandStats", "EndpointCommandStats", "RedisProxyStats", "Tally"]
+
+
+SEVERAL = ""
+"""Stands for the name of commands where they are of several kinds."""
 
 
 class CommandStats(Stats, subsystem="redis_command", labels=("cluster", "command")):
@@ -13,7 +17,11 @@ class CommandStats(Stats, subsystem="redis_command", labels=("cluster", "command
 
     commands_total = counter("Commands sent.")
     errors_total = labelled_counter("Replies that were errors, by their first word.", label="error")
-    seconds = histogram("From when a command was sent until its reply was there.", buckets=SECONDS)
+    seconds = histogram(
+        "From when a command was sent until its reply was there; where a pipeline of several commands was divided "
+        "among servers, until all its replies were.",
+        buckets=SECONDS,
+    )
     request_bytes_total = counter("Bytes of the commands.")
     reply_bytes_total = counter("Bytes of the replies.")
 
@@ -56,14 +64,15 @@ class Tally:
 
     __slots__ = ("command", "commands_total", "reply_bytes_total", "request_bytes_total", "seconds")
 
-    def __init__(self, command: CommandStats) -> None:
+    def __init__(self, command: CommandStats | None) -> None:
         self.command = command
+        """None: commands of several kinds, which somebody else counts as what each of them is."""
         self.commands_total = self.request_bytes_total = self.reply_bytes_total = 0
         self.seconds = Histogram(SECONDS)
 
     def add_to(self, endpoint: EndpointCommandStats) -> None:
         """To both; then it begins anew."""
-        for stats in (self.command, endpoint):
+        for stats in (self.command, endpoint) if self.command is not None else (endpoint,):
             stats.commands_total += self.commands_total
             stats.request_bytes_total += self.request_bytes_total
             stats.reply_bytes_total += self.reply_bytes_total

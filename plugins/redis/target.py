@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from l4proxy.errors import UpstreamError
@@ -118,7 +118,7 @@ class Target:
         """Where a key is. Raises UpstreamError where nobody has it."""
         raise NotImplementedError
 
-    def shards_of(self, tags: list[bytes]) -> list[Shard]:
+    def shards_of(self, tags: Sequence[bytes]) -> list[Shard]:
         """Where keys with these hash tags are. The hot path of pipelines. Raises UpstreamError."""
         return list(map(self.shard, tags))
 
@@ -223,7 +223,7 @@ class HashTarget(Target):
             raise cluster.no_endpoint()
         return shard
 
-    def shards_of(self, tags: list[bytes]) -> list[Shard]:
+    def shards_of(self, tags: Sequence[bytes]) -> list[Shard]:
         cluster = self.hub.clusters.find(self.name)
         if cluster.balancer is not self._balancer:
             self._divide(cluster.balancer)

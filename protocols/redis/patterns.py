@@ -25,6 +25,7 @@ __all__ = [
     "RUNS",
     "SHORT",
     "alike",
+    "find_commands",
     "find_replies",
     "one_command",
     "replies_alike",
@@ -96,6 +97,27 @@ def _when_needed(argc: int) -> Match:
 
 RUNS: dict[int, Match] = {ord(str(argc)): _when_needed(argc) for argc in range(1, MAX_RUN_ARGC + 1)}
 """`run_of_commands` by the digit that says ``argc``."""
+MAX_FOUND_ARGC = 5
+"""Commands that `find_commands` finds have at most so many arguments, the name included."""
+
+
+@cache
+def _each_command() -> Callable[[bytes], list[tuple[bytes, ...]]]:
+    """Behind the name come as many strings as ``argc`` says: its digit sets an empty group that is asked for there."""
+    bulk = _short_bulk(r"[^\r]")
+    argc, others = b"2", b""
+    for group, number in enumerate(range(3, MAX_FOUND_ARGC + 1), 3):
+        argc += b"|%d()" % number
+        others += b"(?(%d)%b)" % (group, bulk * (number - 2))
+    start = rb"\*(?:%b)\r\n%b" % (argc, _NAME)
+    return re.compile(rb"((%b)(?=\$[0-9]+\r\n([^\r]*))%b%b)|(?s:.+)" % (start, bulk, others)).findall
+
+
+def find_commands(data: bytes) -> list[tuple[bytes, ...]]:
+    """The commands that ``data`` begins with, which have short arguments without a CR, at least one. Of each, itself;
+    second, what it begins with, up to behind the name; last, its first argument. Where anything else follows, all of
+    that is empty in the last one."""
+    return _each_command()(data)
 
 
 @cache

@@ -27,7 +27,8 @@ from l4proxy.protocols.redis.patterns import (
 if TYPE_CHECKING:
     from l4proxy.protocols.redis.commands import CommandTable, Head
 
-__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one", "split_first", "whole_run"]
+__all__ = ["RequestSplitter", "Run", "arguments", "encode_command", "one_by_one", "split_first", "split_run",
+           "whole_run"]  # fmt: skip
 
 Run: TypeAlias = "tuple[Head, int, bytes]"
 """Commands of one kind, how many, and their bytes. The number is 0 where it is a part of a command that goes on."""
@@ -310,6 +311,13 @@ def whole_run(heads: dict[bytes, Head], data: bytes) -> tuple[Head, int] | None:
         return None
     match = alike(head.start, (*lengths, length))
     return (head, count) if match is not None and match(data, 0, size) else None
+
+
+def split_run(head: Head, data: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Of each command of a run: what is behind its name, and its first argument, which has no CR, as none has."""
+    rests = data.split(head.start)
+    del rests[0]
+    return rests, b"".join(rests).split(b"\r\n")[1 :: 2 * (head.argc - 1)]
 
 
 def arguments(command: bytes) -> list[bytes]:

@@ -27,12 +27,12 @@ def hash_tag(key: bytes) -> bytes:
     return key[start + 1 : end] if end > start + 1 else key
 
 
-def hash_tags(keys: list[bytes], data: bytes) -> list[bytes]:
+def hash_tags(keys: Sequence[bytes], data: bytes) -> Sequence[bytes]:
     """Of several keys, which stand in ``data``: most have no braces, and then nothing has to be done."""
     return list(map(hash_tag, keys)) if b"{" in data else keys
 
 
-def in_slots(slots: Sequence[T], tags: list[bytes]) -> list[T]:
+def in_slots(slots: Sequence[T], tags: Sequence[bytes]) -> list[T]:
     """For each hash tag, which of ``slots`` it belongs to."""
     return [slots[crc_hqx(tag, 0) & _MASK] for tag in tags]
 

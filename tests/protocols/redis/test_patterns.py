@@ -5,6 +5,7 @@ import pytest
 from l4proxy.protocols.redis.patterns import (
     RUNS,
     SHORT,
+    find_commands,
     find_replies,
     one_command,
     run_of_commands,
@@ -67,6 +68,46 @@ def test_one_command_up_to_its_long_argument() -> None:
     match = one_command()(encode_command(b"MGET", *[b"x"] * 100), 0)
     assert match is not None
     assert match.groups() == (b"*101\r\n$4\r\nMGET\r\n", b"101", None)
+
+
+COMMANDS = [
+    (b"GET", b""),
+    (b"set", b"*2\n", b"x" * SHORT),
+    (b"GET", b"$3", b"surplus"),
+    (b"SET", b"key", b"value", b"EX"),
+    (b"SET", b"a" * 10, b"", b"EX", b"10"),
+]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"",
+        b"*2\r\n$3\r\nGET\r\n$1\r\n",
+        encode_command(b"PING"),
+        encode_command(b"SET", b"a", b"b", b"EX", b"10", b"NX"),
+        encode_command(b"GET", b"a\r"),
+        encode_command(b"GET", b"x" * (SHORT + 1)),
+        b"*2\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*3\r\n$3\r\nGET\r\n$1\r\na\r\n",
+        b"*2\r\n$3\r\nGET\r\n$02\r\naa\r\n",
+        b"*2\r\n$3\r\nGET\r\n$2\r\na\r\n",
+        b"*2\r\n$3\r\nGET\r\n$2\r\naaa\r\n",
+        b"\r\n",
+        b"GET a\r\n",
+    ],
+)
+def test_commands_are_found_up_to_what_is_none(rest: bytes) -> None:
+    data = b"".join(encode_command(*words) for words in COMMANDS)
+    found = find_commands(data + rest + data * bool(rest))
+    assert [one[0] for one in found[: len(COMMANDS)]] == [encode_command(*words) for words in COMMANDS]
+    for (command, start, *_, first), words in zip(found, COMMANDS, strict=False):
+        assert start == encode_command(*words[:1]).replace(b"*1", b"*%d" % len(words))
+        assert command.startswith(start)
+        assert first == words[1]
+    more = [one[0] for one in found[len(COMMANDS) :]]
+    whole = encode_command(b"SET", b"a") if rest.startswith(b"*2\r\n$3\r\nSET") else b""
+    assert more == ([whole] * bool(whole) + [b""] if rest else [])
 
 
 @pytest.mark.parametrize("rest", [b"-ERR no\r\n", b"$3\r\nab", b"+OK\r", b"*1\r\n:1\r\n", b"$-10\r\n", b"\n:1\r\n"])
