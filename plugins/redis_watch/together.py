@@ -39,35 +39,41 @@ class Seer(Protocol):
 
 def look_at_all(passed: Iterable[tuple[Seer, Side, bytes, float]], view: View) -> None:
     """In the order in which they have passed. Nobody may want to know of every single command (``on_exchange``)."""
-    openings, shapes, slow, client = view.openings, view.shapes, view.slow_seconds, Side.CLIENT
+    client, openings, shapes = Side.CLIENT, view.openings, view.shapes
+    slow, big, until_look = float(view.slow_seconds), view.big_floor, view.until_look
     for seer, side, data, at in passed:
-        talk, size = seer.conversation, len(data)
+        talk = seer.conversation
         waiting = talk.waiting
+        size = len(data)
         if side is client:
             if talk.steady and LENGTH_OF_NAME < size < SINGLE and len(waiting) < talk.room:
-                opening, count = data[: data[LENGTH_OF_NAME] + TO_OPENING], 1
+                opening = data[: data[LENGTH_OF_NAME] + TO_OPENING]
                 plan, last = openings.get(opening, UNKNOWN)
-                if not data.startswith(LAST_BULKS[size - last], last) or data[-1] != LF:
-                    shape = shapes.get((opening, size))
-                    plan, count = shape[:2] if shape is not None and shape[2](data) else (None, 0)
-                if plan is not None and (count == 1 or not view.looks_at_all):
+                if data.startswith(LAST_BULKS[size - last], last) and data[-1] == LF:
+                    stats = plan.stats  # type: ignore[union-attr]  # nothing fits what is unknown
+                    stats.commands_total += 1
+                    stats.request_bytes_total += size
+                    waiting.append((plan, 1, at, data, size))  # type: ignore[arg-type]
+                    continue
+                shape = shapes.get((opening, size))
+                if shape is not None and shape[2](data) and not view.looks_at_all:
+                    plan, count, _ = shape
                     stats = plan.stats
                     stats.commands_total += count
                     stats.request_bytes_total += size
                     waiting.append((plan, count, at, data, size))
                     continue
         elif talk.quick and waiting:
-            plan, count, since, _, asked_size = entry = waiting[0]
-            took = at - since
-            if count == 1:
-                plain = (
-                    size < SINGLE and data.startswith(WHOLE_BULKS[size]) and data[-1] == LF
-                ) or data in COMMON_REPLIES
+            plan, count, since, _, asked_size = entry = waiting.popleft()
+            took = all_took = at - since
+            if count > 1:
+                plain, all_took = replies_alike(data, count), took * count
+            elif size < SINGLE and data.startswith(WHOLE_BULKS[size]):
+                plain = data[-1] == LF
             else:
-                plain = replies_alike(data, count)
-            if plain and 0.0 <= took < slow:
-                waiting.popleft()
-                bucket, all_took = bisect_left(SECONDS, took), took * count
+                plain = data in COMMON_REPLIES
+            if plain and took < slow:
+                bucket = bisect_left(SECONDS, took)
                 stats = plan.stats
                 stats.reply_bytes_total += size
                 seconds = stats.seconds
@@ -76,13 +82,19 @@ def look_at_all(passed: Iterable[tuple[Seer, Side, bytes, float]], view: View) -
                 seconds = talk.endpoint.seconds  # type: ignore[union-attr]  # it has spoken
                 seconds.counts[bucket] += count
                 seconds.sum += all_took
-                talk.now = at
                 talk.commands += count
                 talk.request_bytes += asked_size
                 talk.reply_bytes += size
                 if plan.takes_keys:
-                    view.until_look -= count
-                    if view.until_look < 0 or size > view.big_floor or asked_size > view.big_floor:
+                    until_look -= count
+                    if until_look < 0 or size + asked_size > big:  # it may be
+                        view.until_look = until_look
                         talk.look(entry, size, at)
+                        until_look = view.until_look
                 continue
+            waiting.appendleft(entry)
+        view.until_look = until_look
         seer.look(side, data, at)
+        until_look = view.until_look
+    view.until_look = until_look
+    view.now = at
