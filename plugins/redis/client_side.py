@@ -2,7 +2,8 @@
 
 Clients share connections to servers, so one that does not read its replies must not hold up others for long. It is not
 read any more itself; a shared connection is read on until the client has been sent ``reply_buffer`` more than it takes;
-and then it has to take something within ``slow_reader_timeout``, or is disconnected.
+and then it has to take something within ``slow_reader_timeout``, or is disconnected. Where others do wait for replies
+behind its own, something is not enough (``FAST_ENOUGH``).
 
 Whoever does something is there, however long it takes over all of it. So time is never counted from a beginning: after
 each span there is one look at whether anything has happened since the last one (``_look``)."""
@@ -29,6 +30,10 @@ TODO = 2
 SERVER_FULL = 4
 CLIENT_FULL = 8
 FILTERS = 16
+
+FAST_ENOUGH = 1024 * 1024
+"""Bytes that a client has to take within ``slow_reader_timeout`` while others wait behind its reply. One that takes a
+little now and then could keep them waiting for hours."""
 
 
 class ClientSide:
@@ -71,14 +76,15 @@ class ClientSide:
 
     # What it is sent
 
-    def exceed(self, size: int, link: SharedConnection | None) -> None:
-        """More was sent to it while it does not read. ``link`` is what that came from."""
+    def exceed(self, size: int, link: SharedConnection | None, owed: Callable[[], int]) -> None:
+        """More was sent to it while it does not read. ``link`` is what that came from, and ``owed`` how many replies it
+        waits for there, or more."""
         self._excess += size
         if self._excess > self._config.reply_buffer and self._held is None and link is not None:
             self._held = link
             link.hold(self)
             self._stats.held_total += 1
-            self._hurry(lambda: self._held is not None)
+            self._hurry(lambda: self._held is not None, lambda: link.waiting > owed())
 
     def reads(self) -> None:
         """It reads again."""
@@ -87,12 +93,14 @@ class ClientSide:
             self._held.release(self)
             self._held = None
 
-    def move(self, server: Stream, size: int) -> bool:
-        """Let the kernel move to it the next ``size`` bytes that come from a server. False: they have to be read."""
+    def move(self, server: Stream, size: int, link: SharedConnection | None, owed: Callable[[], int]) -> bool:
+        """Let the kernel move to it the next ``size`` bytes that come from a server. False: they have to be read.
+        ``link`` and ``owed`` are those of ``exceed``, should the server's stream be that one's."""
         stream = self._stream
         if stream is None or stream.buffered or self.closing or server.splice_next(stream, size) is None:
             return False
-        self._hurry(lambda: server.moving is not None)
+        if link is not None and link.stream is server:
+            self._hurry(lambda: server.moving is not None, lambda: link.waiting > owed())
         return True
 
     def move_sent(self, server: Stream, size: int) -> bool:
@@ -142,16 +150,20 @@ class ClientSide:
 
         self._conn.call_later(self._config.half_close_timeout, look)
 
-    def _hurry(self, holds_up: Callable[[], bool]) -> None:
-        """Until it takes something of what holds up others."""
+    def _hurry(self, holds_up: Callable[[], bool], others_wait: Callable[[], bool]) -> None:
+        """Until it has taken what holds up others, or may do so."""
+        seen = self._conn.activity
 
-        def nothing_was_taken() -> None:
-            self._stats.slow_readers_total += 1
-            self.cut_off("proxy", "slow_reader", flush=False)
+        def look() -> None:
+            if not holds_up():
+                return
+            if self._conn.activity - seen < (FAST_ENOUGH if others_wait() else 1):
+                self._stats.slow_readers_total += 1
+                self.cut_off("proxy", "slow_reader", flush=False)
+            else:
+                self._hurry(holds_up, others_wait)
 
-        self._look(
-            self._config.slow_reader_timeout, lambda: self._conn.activity, lambda: not holds_up(), nothing_was_taken
-        )
+        self._conn.call_later(self._config.slow_reader_timeout, look)
 
     def _look(
         self, span: float, progress: Callable[[], object], over: Callable[[], bool], give_up: Callable[[], None]

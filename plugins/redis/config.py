@@ -211,7 +211,8 @@ class RedisProxyConfig:
     reply_buffer: Size = Size(1 << 20)
     """Bytes that may wait for a client that does not read, before the server's connection is held up for it."""
     slow_reader_timeout: Duration = Duration(5.0)
-    """A client that takes nothing for this long, while it holds up a connection that others share, is disconnected."""
+    """A client that takes nothing for this long, while it holds up a connection that others share, is disconnected;
+    where others wait for replies behind its own, also one that takes less than 1 MiB."""
     max_bulk: Annotated[Size, Range(1)] = Size(512 << 20)
     """The longest argument that a client may send, and the longest string in a reply (`proto-max-bulk-len`)."""
     max_arguments: Amount = 1024 * 1024

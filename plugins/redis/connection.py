@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.connect import Attempt, ConnectRequest
+from l4proxy.logging_setup import once_per
 from l4proxy.plugins.redis.replies import LOST, TIMEOUT, UNREADABLE, of_upstream_error
 from l4proxy.plugins.redis.stats import SEVERAL, Tally
 from l4proxy.protocols.redis.reply import ReplyScanner
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "LAST_PIECE", "WORTH_MOVING", "ServerConnection", "log"]
 
 log = logging.getLogger("l4proxy.redis")
+
+LOG_PAUSE = 10.0
+"""Seconds between two lines of the log about one problem of an endpoint."""
 
 CONNECT_ATTEMPTS = 3
 """Endpoints that are tried, where any will do."""
@@ -119,8 +123,7 @@ class ServerConnection:
         try:
             end = self._scanner.end(self._received, 0, self._steps)
         except RemoteProtocolError as error:
-            log.warning("endpoint %s does not speak Redis: %s", self.endpoint_name, error)
-            self.lose(UNREADABLE)
+            self._give_up(UNREADABLE, "does not speak Redis", str(error))
             return
         if end < 0:
             return
@@ -154,8 +157,7 @@ class ServerConnection:
         def look() -> None:
             self._quiet = self._quiet + 1 if self._owes() and self._replies == replies else 0
             if self._quiet == LOOKS:
-                log.warning("endpoint %s: no reply within %g s (op_timeout)", self.endpoint_name, timeout)
-                self.lose(TIMEOUT)
+                self._give_up(TIMEOUT, "gives no reply", f"none within {timeout:g} s (op_timeout)")
             else:
                 self._watch()
 
@@ -193,6 +195,12 @@ class ServerConnection:
 
     def _socket_lost(self, _error: OSError) -> None:
         self.lose(LOST)
+
+    def _give_up(self, error: bytes, problem: str, detail: str) -> None:
+        """Lose it for what its server does, and say so: where that goes on, only now and then."""
+        if times := once_per(LOG_PAUSE, f"{self.endpoint_name} {problem}"):
+            log.warning("endpoint %s %s: %s (%d times)", self.endpoint_name, problem, detail, times)
+        self.lose(error)
 
     def lose(self, error: bytes) -> None:
         """It cannot be used any more: whoever waits for a reply gets ``error`` instead."""

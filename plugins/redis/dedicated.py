@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from l4proxy.codec import RemoteProtocolError
 from l4proxy.plugins.redis.asked import SUBSCRIPTIONS, Asked, Owner
 from l4proxy.plugins.redis.channels import Channels, is_answer, is_message
-from l4proxy.plugins.redis.connection import KEPT, LAST_PIECE, WORTH_MOVING, ServerConnection, log
+from l4proxy.plugins.redis.connection import KEPT, LAST_PIECE, WORTH_MOVING, ServerConnection
 from l4proxy.plugins.redis.replies import UNREADABLE
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.request import encode_command, split_first
@@ -171,8 +171,7 @@ class DedicatedConnection(ServerConnection):
                 self._reply(frame)
                 start = end
         except RemoteProtocolError as error:
-            log.warning("endpoint %s broke the protocol: %s", self.endpoint_name, error)
-            self.lose(UNREADABLE)
+            self._give_up(UNREADABLE, "broke the protocol", str(error))
             return
         if self.closed:
             return

@@ -307,7 +307,7 @@ class RoutedSession(Session):
         if self._order and self._order[0] is turn and not turn.parts:
             turn.client.part(data)
             if self.client.pauses & CLIENT_FULL:
-                self.client.exceed(0, link)
+                self.client.exceed(0, link, self.owed)
             return
         if turn.parts is None:
             turn.parts = []

@@ -474,7 +474,7 @@ class Session(Receiver):
         """Send to the client."""
         self.client.write(data)
         if self.client.pauses & CLIENT_FULL:
-            self.client.exceed(len(data), self._link)
+            self.client.exceed(len(data), self._link, self.owed)
 
     # Replies from the shared connection
 
@@ -490,7 +490,11 @@ class Session(Receiver):
             self._got(len(data))
 
     def move(self, stream: Stream, size: int) -> bool:
-        return not (self.mute or self.subscribed_apart) and self.client.move(stream, size)
+        return not (self.mute or self.subscribed_apart) and self.client.move(stream, size, self._link, self.owed)
+
+    def owed(self) -> int:
+        """Replies that it waits for on shared connections."""
+        return self._outstanding
 
     def failed(self, error: bytes, count: int, *, sent: bool = True) -> None:
         if not self.fails(error):
@@ -513,7 +517,7 @@ class Session(Receiver):
         """A reply, and there is something to be done when there are no others, or few."""
         pauses = self.client.pauses
         if pauses & CLIENT_FULL:
-            self.client.exceed(size, self._link)
+            self.client.exceed(size, self._link, self.owed)
         if not self._outstanding or pauses & PIPELINE:
             self.attend()
 

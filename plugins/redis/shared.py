@@ -21,7 +21,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.codec import RemoteProtocolError
-from l4proxy.plugins.redis.connection import KEPT, LAST_PIECE, WORTH_MOVING, ServerConnection, log
+from l4proxy.plugins.redis.connection import KEPT, LAST_PIECE, WORTH_MOVING, ServerConnection
 from l4proxy.plugins.redis.replies import BUSY, UNREADABLE
 from l4proxy.plugins.redis.stats import SEVERAL
 from l4proxy.protocols.redis.patterns import find_replies
@@ -435,5 +435,4 @@ class SharedConnection(ServerConnection):
             self._read(bytes(chunk[end:]))
 
     def _break(self, error: RemoteProtocolError) -> None:
-        log.warning("endpoint %s broke the protocol: %s", self.endpoint_name, error)
-        self.lose(UNREADABLE)
+        self._give_up(UNREADABLE, "broke the protocol", str(error))

@@ -106,6 +106,25 @@ def test_a_slow_reader_holds_up_a_connection_for_a_while_only(redis_memory: Redi
     assert redis_memory.statistic("l4proxy_redis_proxy_slow_readers_total", name="") == 1
 
 
+@pytest.mark.parametrize("others_wait", [True, False])
+def test_taking_a_little_is_not_enough_where_others_wait(others_wait: bool, redis_memory: RedisMemory) -> None:
+    slow, other = redis_memory.start(slow_reader_timeout="5s"), redis_memory.another()
+    slow.end.stop_reading()
+    slow.send(b"GET", b"a")
+    if others_wait:
+        other.send(b"GET", b"b")
+    (server,) = redis_memory.look()
+    server.end.send(b"$3000000\r\n", *[b"x" * 100_000] * 20)
+    assert server.end.sock.arrived  # it is read no more
+    for _ in range(20):
+        slow.end.stop_reading(room=10_000)
+        slow.harness.advance(1)
+    assert slow.end.got_reset == others_wait
+    if others_wait:
+        server.end.send(*[b"x" * 100_000] * 10, b"\r\n", b"$1\r\nb\r\n")
+        assert other.replies() == [b"b"]
+
+
 def test_who_has_ended_its_side_is_given_its_replies_while_any_come(redis_memory: RedisMemory) -> None:
     """As with ``printf | nc``. But most who do so and get nothing for long are gone."""
     client, other = redis_memory.start(half_close_timeout="5s"), redis_memory.another()

@@ -201,6 +201,28 @@ def test_a_reply_that_was_not_asked_for_ends_the_connection(redis_memory: RedisM
     assert client.replies() == [b"0  GET a", b"0  GET b"]
 
 
+def test_the_log_is_not_filled_with_what_a_server_does_wrong(
+    redis_memory: RedisMemory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l4proxy.logging_setup._last_said", {})
+    client = redis_memory.start()
+
+    def break_connections(*commands: bytes) -> None:
+        for number in range(100):
+            client.send(*commands)
+            redis_memory.look()[-1].end.send(b"$99999999999\r\n" if number % 2 else b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            assert len(client.replies()) == 1
+
+    break_connections(b"GET", b"a")
+    (line,) = caplog.messages
+    assert line.startswith("endpoint 192.0.2.1:1 broke the protocol: ")
+    assert line.endswith(" (1 times)")
+    monkeypatch.setattr("l4proxy.plugins.redis.connection.LOG_PAUSE", 0.0)
+    break_connections(b"BLPOP", b"a", b"0")
+    assert caplog.messages[1].endswith(" (100 times)")
+    assert caplog.messages[2].endswith(" (1 times)")
+
+
 def test_a_server_that_talks_nonsense(redis_memory: RedisMemory) -> None:
     client = redis_memory.start()
     client.end.send(encode_command(b"GET", b"a") + encode_command(b"SET", b"a", b"b"))
