@@ -198,7 +198,7 @@ class RoutedSession(Session):
     def _share_one(self, receiver: Receiver, treatment: Treatment, command: bytes) -> None:
         turn = self._turn(receiver)
         try:
-            plan = self.hub.router.plan(treatment, command)
+            plan = self.hub.router.plan(command)
         except UpstreamError as error:
             self.answer(turn, of_upstream_error(error))
             return
@@ -255,7 +255,7 @@ class RoutedSession(Session):
         """To the server that has all its keys, if there is one."""
         treated = [(task[0].note, command) for task in block for command in one_by_one((task[0], task[1], task[2]))]
         try:
-            placed = self.hub.router.place(treated)
+            placed = self.hub.router.plan_block(treated)
         except UpstreamError:
             placed = None
         if placed is None:
@@ -270,7 +270,7 @@ class RoutedSession(Session):
         return Unheard(self, request_of(task)) if silent else self.receiver(task)
 
     def ask_again(self, treatment: Treatment, run: Task, before: bytes) -> None:
-        plan = self.hub.router.plan(treatment, run[2])
+        plan = self.hub.router.plan(run[2])
         assert isinstance(plan, Single)  # it has been answered
         joined = self.join(plan.target, plan.shard.primary)
         joined.link.send(NOBODY, self.hub.script, 1, before)
@@ -356,9 +356,9 @@ class RoutedSession(Session):
 
     # A connection of its own
 
-    def _endpoint(self, treatment: Treatment) -> tuple[Pool, Endpoint | None]:
+    def _endpoint(self) -> tuple[Pool, Endpoint | None]:
         elsewhere, self._elsewhere = self._elsewhere, None
-        plan = self.hub.router.plan(treatment, self._todo[0][2])
+        plan = self.hub.router.plan(self._todo[0][2])
         if not isinstance(plan, Single):
             raise RefusedCommand(plan.data if isinstance(plan, Answer) else CROSS_SLOT)
         endpoint = plan.shard.primary
@@ -373,10 +373,10 @@ class RoutedSession(Session):
         """In RESP3, subscriptions leave the client free to send commands to other servers."""
         return self.identity.protocol == 3
 
-    def _cannot_join(self, connection: DedicatedConnection, treatment: Treatment, run: Task) -> bytes:
+    def _cannot_join(self, connection: DedicatedConnection, run: Task) -> bytes:
         """Channels of ``SSUBSCRIBE`` are where keys would be that are called so."""
         try:
-            plan = self.hub.router.plan(treatment, run[2])
+            plan = self.hub.router.plan(run[2])
         except UpstreamError as error:
             return of_upstream_error(error)
         if isinstance(plan, Single) and (plan.key is None or _is_for(plan, connection)):
@@ -398,7 +398,7 @@ class RoutedSession(Session):
         if treatment.ends and treatment.name == "EXEC" and self._spoilt:
             return self._abort(own, run)
         try:
-            plan = self.hub.router.plan(treatment, run[2])
+            plan = self.hub.router.plan(run[2])
         except UpstreamError as error:
             plan = Answer(of_upstream_error(error))
         if isinstance(plan, Single) and plan.key is not None:
@@ -464,7 +464,7 @@ class RoutedSession(Session):
         if treatment.ends or not (treatment.plain and run[1]) or not treatment.command.fits(run[0].argc):
             return False
         try:
-            plan = self.hub.router.plan(treatment, run[2])
+            plan = self.hub.router.plan(run[2])
         except UpstreamError:
             return False
         return isinstance(plan, Single) and plan.key is None and len(self._unplaced) < MAX_UNPLACED

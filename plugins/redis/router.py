@@ -125,7 +125,7 @@ class Router:
         """The route with the longest prefix."""
         return self.only or next((route for route in self._routes if key.startswith(route.prefix)), None)
 
-    def plan(self, treatment: Treatment, command: bytes) -> Plan:
+    def plan(self, command: bytes) -> Plan:
         """Raises UpstreamError where nobody serves its keys."""
         words = arguments(command)
         known = self._table.of(words)
@@ -213,13 +213,15 @@ class Router:
         words = arguments(command)
         return set(self._table.of(words).keys(words))
 
-    def place(self, commands: Sequence[tuple[Treatment, bytes]]) -> tuple[Single, list[tuple[Treatment, bytes]]] | None:
+    def plan_block(
+        self, commands: Sequence[tuple[Treatment, bytes]]
+    ) -> tuple[Single, list[tuple[Treatment, bytes]]] | None:
         """The server of a whole transaction, and its commands as that is told them; None: there is no such server.
         Raises UpstreamError."""
         found: Single | None = None
         sent: list[tuple[Treatment, bytes]] = []
         for treatment, command in commands:
-            plan = self.plan(treatment, command)
+            plan = self.plan(command)
             if not isinstance(plan, Single):
                 return None
             if plan.key is not None:

@@ -302,7 +302,7 @@ class Session(Receiver):
         except UpstreamError:
             return False
 
-    def _endpoint(self, treatment: Treatment) -> tuple[Pool, Endpoint | None]:
+    def _endpoint(self) -> tuple[Pool, Endpoint | None]:
         """Where the connection of the client's own is made to that the next command needs. Raises UpstreamError."""
         return self.hub.pool(self.identity), self._link.endpoint if self._link is not None else None
 
@@ -414,7 +414,7 @@ class Session(Receiver):
     def _open(self, treatment: Treatment) -> DedicatedConnection | None:
         """A connection for the command under way. None: the client has been told that there is none."""
         try:
-            pool, endpoint = self._endpoint(treatment)
+            pool, endpoint = self._endpoint()
         except UpstreamError as error:
             self._refuse(of_upstream_error(error))
             return None
@@ -552,7 +552,7 @@ class Session(Receiver):
                 return
             subscriptions = self._subscriptions = Subscriptions(self, connection, self.client.write)
             self.client.write = subscriptions.write
-        elif refusal := self._cannot_join(subscriptions.connection, treatment, run):
+        elif refusal := self._cannot_join(subscriptions.connection, run):
             self.done()
             self.reply(run, refusal)
             return
@@ -561,7 +561,7 @@ class Session(Receiver):
         self.done()
         subscriptions.subscribe(treatment, run)
 
-    def _cannot_join(self, connection: DedicatedConnection, treatment: Treatment, run: Task) -> bytes:
+    def _cannot_join(self, connection: DedicatedConnection, run: Task) -> bytes:
         """What is replied to a command that cannot be sent to where other subscriptions are."""
         return b""
 
