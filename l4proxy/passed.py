@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from l4proxy.stream import READ_SIZE
-
 if TYPE_CHECKING:
     from l4proxy.filter import Filter, Passed, Side
     from l4proxy.poller import Poller
 
-__all__ = ["PassedChunks", "now"]
+__all__ = ["EPOCH", "PassedChunks", "now"]
 
 _perf_counter = time.perf_counter
 EPOCH = time.time() - _perf_counter()
@@ -29,35 +27,24 @@ def now() -> float:
     return _perf_counter() + EPOCH
 
 
-class PassedChunks:
-    """Of all connections of one observer's place in the configuration."""
+class PassedChunks(list["Passed"]):
+    """Of all connections of one observer's place in the configuration, those that have not been shown yet."""
 
-    __slots__ = ("_chunks", "_defer", "_show")
+    __slots__ = ("_defer", "_show")
 
     def __init__(self, show: Callable[[list[Passed]], None], poller: Poller) -> None:
         self._show = show
         self._defer = poller.defer
-        self._chunks: list[Passed] = []
 
-    def behind(self, deliver: Callable[[bytes], object], who: Filter[Any], side: Side) -> Callable[[bytes], None]:
-        """What delivers a chunk and notes that it has passed ``who``. The hot path, and so all in one function.
-
-        A large one is shown at once: how large the next read will be depends on how much work this one is."""
-        chunks, defer, show, clock, epoch = self._chunks, self._defer, self.show, _perf_counter, EPOCH
-
-        def deliver_and_note(data: bytes) -> None:
-            deliver(data)
-            if not chunks:
-                defer(show)
-            chunks.append((who, side, data, clock() + epoch))
-            if len(data) >= READ_SIZE:
-                show()
-
-        return deliver_and_note
+    def note(self, who: Filter[Any], side: Side, data: bytes) -> None:
+        """A chunk has passed ``who``. Where nobody else reads what a stream brings, `Stream.read` does the same."""
+        if not self:
+            self._defer(self.show)
+        self.append((who, side, data, now()))
 
     def show(self) -> None:
         """Show what has passed since the last time."""
-        chunks = self._chunks.copy()
+        chunks = self.copy()
         if chunks:
-            self._chunks.clear()
+            self.clear()
             self._show(chunks)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from l4proxy.stream import READ_SIZE_MAX
@@ -75,7 +76,7 @@ class Node:
         passed: tuple[PassedChunks, Filter[Any], Side] | None = None,
     ) -> None:
         self.position = position
-        self.stage = stage if passed is None else passed[0].behind(_drop, *passed[1:])
+        self.stage = stage if passed is None else partial(passed[0].note, *passed[1:])
         self.on_eof = on_eof
         self.observer = observer
         self.passed = passed
@@ -155,10 +156,12 @@ class Path:
             if node.stage is not None:
                 walk.append(self._capturer(node.stage) if node.observer else node.stage)
         self._tuple = tuple(walk)
+        source.noting = None
         if not walk:
             source.on_data = self._deliver
-        elif self._only_observer() is not None:
-            source.on_data = self._shower(self._only_observer())
+        elif (observer := self._only_observer()) is not None:
+            source.on_data = self._shower(observer) if observer.passed is None else self._deliver
+            source.noting = observer.passed
         else:
             source.on_data = self.run if self._seen is None else self._run_and_show
         source.splice_to(None if walk else self.sink)
@@ -182,14 +185,10 @@ class Path:
 
         return capture
 
-    def _shower(self, node: Node | None) -> Callable[[bytes], None]:
+    def _shower(self, node: Node) -> Callable[[bytes], None]:
         """What a chunk meets that only one observer looks at: the usual thing, and so in as few steps as can be."""
-        assert node is not None
         assert node.stage is not None
         deliver, observe, owner = self._deliver, node.stage, self._owner
-        if node.passed is not None:
-            chunks, who, side = node.passed
-            return chunks.behind(deliver, who, side)
 
         def deliver_and_show(data: bytes) -> None:
             deliver(data)
@@ -208,6 +207,7 @@ class Path:
         self._nodes = self._tuple = ()
         if self.source is not None:
             self.source.on_data = self.source.on_eof = _drop
+            self.source.noting = None
             self.source.splice_to(None)
 
     def _index(self, position: int) -> int:

@@ -37,16 +37,21 @@ from collections.abc import Callable, Sequence
 from errno import EAGAIN, ECONNABORTED, ECONNRESET
 from fcntl import ioctl
 from termios import FIONREAD
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from l4proxy import splice
+from l4proxy.passed import EPOCH, PassedChunks
 from l4proxy.poller import EDGE, ERROR, PEER_ENDED, READ, URGENT, WRITE, Poller
+
+if TYPE_CHECKING:
+    from l4proxy.filter import Filter, Side
 
 __all__ = ["Stream"]
 
 log = logging.getLogger("l4proxy.stream")
 
 _cpu_time = time.thread_time
+_clock = time.perf_counter
 
 READ_SIZE = 16 * 1024
 """First size of a read. Small, because most connections are idle or carry small messages."""
@@ -102,6 +107,7 @@ class Stream:
         "fd",
         "high",
         "moving",
+        "noting",
         "on_closed",
         "on_data",
         "on_eof",
@@ -131,6 +137,8 @@ class Stream:
         self.sock = sock
         self.high = high
         self.on_closed = self.on_data = self.on_eof = self.on_flushed = self.on_lost = self.on_writable = _ignore
+        self.noting: tuple[PassedChunks, Filter[Any], Side] | None = None
+        """Where it is noted what was handed on, whom it has passed, and which side this is."""
         self.received = 0
         self.sent = 0
         self.buffered = 0
@@ -223,7 +231,7 @@ class Stream:
 
     def read(self, mask: int) -> None:
         """Read once and hand on what came. Called by the poller with the event mask."""
-        receive, on_data = self._recv, self.on_data
+        receive, on_data, noting = self._recv, self.on_data, self.noting
         try:
             data = receive(self._read_size)
         except (BlockingIOError, InterruptedError):
@@ -240,6 +248,11 @@ class Stream:
             self._read_more(data)
         else:
             on_data(data)
+            if noting is not None:
+                passed, who, side = noting
+                if not passed:
+                    self._poller.defer(passed.show)
+                passed.append((who, side, data, _clock() + EPOCH))
             if mask & SOMETHING_BEHIND and not self.closed:
                 if mask & (URGENT | ERROR):
                     self.rearm()
@@ -256,9 +269,13 @@ class Stream:
     def _hand_on(self, data: bytes) -> None:
         """A large piece, behind which there may be more. How much work it is decides how large the next one is: many
         small messages keep the loop busy for long, and large ones do not."""
-        size = self._read_size
+        size, noting = self._read_size, self.noting
         began = _cpu_time()
         self.on_data(data)
+        if noting is not None:
+            passed, who, side = noting
+            passed.note(who, side, data)
+            passed.show()  # at once: it is work, too
         took = _cpu_time() - began
         if self._read_size != size:  # it began anew
             return
@@ -311,6 +328,7 @@ class Stream:
     def discard_input(self) -> None:
         """Read on, or begin to, and drop what comes, whoever held it: closing with bytes unread would send RST."""
         self.on_data = self._discard
+        self.noting = None
         self._holds = 0
         if self._started:
             self.rearm()
