@@ -81,8 +81,7 @@ class Batch(Turn):
         for shard, command in zip(self._shards, self._commands, strict=True):
             divided[shard].append(command)
         reach, target, reads = self.session.reach, self._target, self._treatments[0].command.is_readonly
-        for shard, commands in divided.items():
-            self.shares[shard] = Share(self, reach(target, shard, reads), commands)
+        self.shares = {shard: Share(self, reach(target, shard, reads), commands) for shard, commands in divided.items()}
         self.missing = len(divided)
 
     def send(self) -> None:
@@ -109,14 +108,13 @@ class Batch(Turn):
 
     def _count(self, replies: list[bytes]) -> None:
         """What these commands are to the statistics of commands."""
-        asked: defaultdict[Treatment, int] = defaultdict(int)
-        told: defaultdict[Treatment, int] = defaultdict(int)
+        counted: dict[Treatment, tuple[int, int, int]] = {}
         for treatment, command, reply in zip(self._treatments, self._commands, replies, strict=True):
-            asked[treatment] += len(command)
-            told[treatment] += len(reply)
-        for treatment, size in told.items():
-            self._stats(treatment).request_bytes_total += asked[treatment]
-            self.answered(treatment, self._treatments.count(treatment), size)
+            count, asked, told = counted.get(treatment, (0, 0, 0))
+            counted[treatment] = count + 1, asked + len(command), told + len(reply)
+        for treatment, (count, asked, told) in counted.items():
+            self._stats(treatment).request_bytes_total += asked
+            self.answered(treatment, count, told)
 
     def answered(self, treatment: Treatment, count: int, size: int) -> None:
         """So many commands have been, with replies of so many bytes."""

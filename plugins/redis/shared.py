@@ -17,7 +17,6 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
 from l4proxy.codec import RemoteProtocolError
@@ -306,7 +305,6 @@ class SharedConnection(ServerConnection):
         them: for commands that came one by one, and those who want each reply by itself."""
         pending, now = self._pending, _now()
         replies = find_replies(data)
-        ends = list(accumulate(map(len, replies)))
         whole = len(replies) if replies[-1] else len(replies) - 1
         receiver: Receiver | None = None
         first = at = start = 0
@@ -328,14 +326,14 @@ class SharedConnection(ServerConnection):
                 whose.replied(answer, count)
                 receiver = None
                 continue
+            size = len(replies[at]) if count == 1 else sum(map(len, replies[at : at + count]))
             at += count
-            end = ends[at - 1]
+            start += size
             took = now - since
             stats.commands_total += count
             stats.seconds.counts[bisect_left(SECONDS, took)] += count
             stats.seconds.sum += took * count
-            stats.reply_bytes_total += end - start
-            start = end
+            stats.reply_bytes_total += size
         self._replies += at
         if receiver is not None:
             receiver.replied_each(replies[first:at])
