@@ -97,6 +97,10 @@ _ONE_WILL_DO = frozenset(("CLIENT|SETINFO", "PING", "WAIT"))
 """What is for all shards by the server's word, and is not worth it."""
 
 
+_DEBUG_OF_A_KEY = frozenset((b"HTSTATS-KEY", b"LISTPACK", b"OBJECT", b"SDSLEN", b"ZIPLIST"))
+"""What ``DEBUG`` tells of a key; the server's table knows of none."""
+
+
 class Router:
     """Of one use of the filter."""
 
@@ -130,6 +134,8 @@ class Router:
         words = arguments(command)
         known = self._table.of(words)
         positions = [at for at, _ in find_keys(known.name, known.key_specs, words)]
+        if known.name == "DEBUG" and len(words) > 2 and words[1].upper() in _DEBUG_OF_A_KEY:
+            positions = [2]
         if positions:
             return self._by_keys(known, words, positions, command)
         if not known.name and not self._passes_unknown():

@@ -149,6 +149,15 @@ def test_a_transaction_goes_where_its_first_key_is(redis_memory: RedisMemory) ->
     assert client.replies()[-2:] == [OK, []]
 
 
+def test_debug_asks_the_server_that_has_the_key(redis_memory: RedisMemory) -> None:
+    client = start(redis_memory)
+    for address, key in places(redis_memory, client).items():
+        client.send(b"DEBUG", b"object", key)
+        (server,) = [server for server in redis_memory.look() if server.address == address]
+        server.serve()
+        assert client.replies() == [b"0  DEBUG object " + key]
+
+
 def test_a_transaction_whose_beginning_is_to_be_silent(redis_memory: RedisMemory) -> None:
     client = start(redis_memory)
     words: list[tuple[bytes, ...]] = [(b"CLIENT", b"REPLY", b"SKIP"), (b"MULTI",), (b"GET", b"a"), (b"EXEC",)]
