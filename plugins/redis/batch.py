@@ -57,9 +57,13 @@ class Batch(Turn):
         alike: bool,
     ) -> None:
         """Of each command, how it is treated, what it is behind ``start``, its key, and where it goes. ``start`` is
-        what all of them begin with, or nothing."""
-        super().__init__(client)
+        what all of them begin with, or nothing. Does what ``Turn`` does itself: a call less for each pipeline."""
+        self.client = client
         self.count = len(commands)
+        self.done = self.begun = False
+        self.data = b""
+        self.parts = self.held = None
+        self.size = 0
         self.session = session
         self.alike = alike
         """Its commands have one name, and can be told apart by what they begin with."""

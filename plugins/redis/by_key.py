@@ -68,8 +68,12 @@ def send_pipeline(session: RoutedSession, target: Target, data: bytes) -> bytes:
     ways: all behind the first one that is not whole, or not such."""
     run = whole_run(session.hub.table.heads, data)
     if run is not None:
-        treatment = _treatment(session, run[0].start)
-        return data if treatment is None else send_by_key(session, session, treatment, target, (*run, data))
+        head, count = run
+        treatment = _treatment(session, head.start)
+        if treatment is None or count == 1:
+            return data
+        rests, first = split_run(head, data)
+        return _send(session, session, target, data, head.start, [treatment] * count, rests, first, alike=True)
     commands, starts, *_, keys = zip(*find_commands(data), strict=True)
     kinds, rest = set(starts), b""
     known = {start: treatment for start in kinds if (treatment := _treatment(session, start)) is not None}
@@ -100,21 +104,20 @@ def _send(
 ) -> bytes:
     """``commands`` are without ``start``, with which all begin where they are a run; ``data`` has all of them.
     ``alike``: they could be a run."""
+    if len(commands) > LONGEST_BATCH:
+        for begin in range(0, len(commands), LONGEST_BATCH):
+            part = slice(begin, begin + LONGEST_BATCH)
+            if _send(session, receiver, target, data, start, treatments[part], commands[part], keys[part], alike=alike):
+                return start + start.join(commands[begin:])
+        return b""
     try:
         shards = target.shards_of(hash_tags(keys, data))
+        batch = Batch(receiver, session, target, start, treatments, commands, keys, shards, alike)
+        batch.divide()
     except UpstreamError:
         return start + start.join(commands)
-    for begin in range(0, len(commands), LONGEST_BATCH):
-        part = slice(begin, begin + LONGEST_BATCH)
-        batch = Batch(
-            receiver, session, target, start, treatments[part], commands[part], keys[part], shards[part], alike
-        )
-        try:
-            batch.divide()
-        except UpstreamError:
-            return start + start.join(commands[begin:])
-        session.queue(batch)
-        batch.send()
+    session.queue(batch)
+    batch.send()
     return b""
 
 

@@ -147,14 +147,17 @@ class RoutedSession(Session):
     divides = True
 
     def _send_pipeline(self, data: bytes) -> bytes:
-        if self._slow or self.front is not None or self._splitter.error is not None:
+        splitter = self._splitter
+        if self._slow or self.front is not None or splitter.error is not None:
             return data
-        if self._splitter.unfinished:
+        if splitter.unfinished:
             end = data.index(b"\r\n*") + 2  # nearly always that of the command under way
             self.receive(data[:end])
             data = data[end:]
+            if self._slow or splitter.unfinished:
+                return data
         target = self.hub.router.simple
-        if target is not None and not (self._slow or self._splitter.unfinished or self.lanes.lanes):
+        if target is not None and not self.lanes.lanes:
             data = send_pipeline(self, target, data)
             if self._outstanding > self.hub.config.max_pipeline:
                 self._pause(PIPELINE)
