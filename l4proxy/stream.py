@@ -266,16 +266,22 @@ class Stream:
             self._read = splice.Splicer(self, self._splice_sink).read
         self._hand_on(data)
 
+    def _pass_on(self, data: bytes) -> None:
+        """Hand on what was read, and note whom it has passed, as `read` does."""
+        noting = self.noting
+        self.on_data(data)
+        if noting is not None:
+            passed, who, side = noting
+            passed.note(who, side, data)
+
     def _hand_on(self, data: bytes) -> None:
         """A large piece, behind which there may be more. How much work it is decides how large the next one is: many
         small messages keep the loop busy for long, and large ones do not."""
         size, noting = self._read_size, self.noting
         began = _cpu_time()
-        self.on_data(data)
+        self._pass_on(data)
         if noting is not None:
-            passed, who, side = noting
-            passed.note(who, side, data)
-            passed.show()  # at once: it is work, too
+            noting[0].show()  # at once: it is work, too
         took = _cpu_time() - began
         if self._read_size != size:  # it began anew
             return

@@ -126,7 +126,7 @@ class TlsStream(Stream):
             data = records[0] if len(records) == 1 else b"".join(records)
             self.received += len(data)
             if len(data) < self._read_size:
-                self.on_data(data)
+                self._pass_on(data)
             else:
                 self._hand_on(data)
         if self.closed:

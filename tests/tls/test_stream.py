@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from l4proxy.filter import NoConfig, Side
+from l4proxy.passed import PassedChunks
 from l4proxy.poller import EDGE, WRITE
 from l4proxy.stream import READ_SIZE_MAX, SOMETHING_TO_READ
 from l4proxy.tls import ServerTlsContext
@@ -107,6 +109,20 @@ def test_records_are_joined(ends: tuple[End, Peer]) -> None:
     end.stream.release_reading(1)
     end.turn_until(lambda: end.stream.received == len(large) + 5000)
     assert end.chunks == [large + b"".join(small)]
+
+
+def test_it_is_noted_whom_the_bytes_have_passed(ends: tuple[End, Peer]) -> None:
+    end, peer = ends
+    shown: list[Any] = []
+    chunks = PassedChunks(shown.extend, end.stream._poller)
+    end.stream.noting = (chunks, NoConfig(), Side.CLIENT)  # type: ignore[assignment]
+    data = os.urandom(5 * RECORD)
+    for piece in (b"small", data):
+        peer.send(piece)
+        end.turn_until(lambda: sum(map(len, end.chunks)) in (5, 5 + len(data)))
+    end.turn_until(lambda: sum(map(len, end.chunks)) == 5 + len(data))
+    chunks.show()
+    assert [data for _, _, data, _ in shown] == end.chunks
 
 
 def test_a_piece_has_a_largest_size(ends: tuple[End, Peer]) -> None:
