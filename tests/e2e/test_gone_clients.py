@@ -14,9 +14,11 @@ import pytest
 
 import l4proxy
 from clusters import until
+from l4proxy import splice
 from l4proxy.connection import Connection
 from l4proxy.plugins.redis.shared import SharedConnection
 from services.process import HOST, free_port
+from services.redis import RedisServer
 
 CLIENTS = 20
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -102,6 +104,39 @@ def test_a_server_that_says_nothing_does_not_keep_what_belonged_to_clients() -> 
             assert left < CLIENTS // 2
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(not splice.AVAILABLE, reason="this system has no splice")
+def test_who_does_not_take_a_long_reply_leaves_the_connection_to_others(redis: RedisServer) -> None:
+    """The kernel moves such a reply, and some of it is in a pipe when its client is disconnected."""
+
+    async def main() -> None:
+        config = {
+            "listeners": [{"address": f"{HOST}:0", "filters": [{**REDIS[0], "slow_reader_timeout": "0.5s"}]}],
+            "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{redis.port}"]}],
+        }
+        async with l4proxy.serve(config) as server:
+            port = next(iter(server.addresses.values()))[0].port
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(b"SETRANGE gone:long 33554431 x\r\n")
+            assert await reader.readline() == b":33554432\r\n"
+            client = socket.create_connection((HOST, port))
+            redis.command("client", "pause", "60000", "write")
+            client.sendall(b"GETDEL gone:long\r\n")
+            await until(lambda: _waiting() == 1)
+            writer.write(b"PING\r\n")
+            await until(lambda: _waiting() == 2)
+            redis.command("client", "unpause")
+            assert await reader.readline() == b"+PONG\r\n"
+            client.close()
+            writer.close()
+
+    asyncio.run(main())
+
+
+def _waiting() -> int:
+    """Commands that wait for replies on connections that clients share."""
+    return sum(one.waiting for one in gc.get_objects() if type(one) is SharedConnection and not one.closed)
 
 
 GARBAGE = {
