@@ -79,7 +79,7 @@ def test_slow_statements_are_logged_without_their_values(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr("l4proxy.passed.now", lambda: next(clock))
+    monkeypatch.setattr("l4proxy.stream._clock", lambda: next(clock))
     caplog.set_level("INFO")
     h = harness(Postgres, slow_statement="1500ms")
     talk(h)
