@@ -12,7 +12,6 @@ for its endpoint only, and what they are to the statistics of commands is counte
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from itertools import repeat
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING
 from l4proxy.plugins.redis.receivers import Receiver
 from l4proxy.plugins.redis.router import Single
 from l4proxy.plugins.redis.sent import Sent, Turn
+from l4proxy.plugins.redis.several import count_several
 from l4proxy.protocols.redis.reply import split_replies
-from l4proxy.stats import SECONDS
 
 if TYPE_CHECKING:
     from l4proxy.plugins.redis.lanes import Movable, Place
@@ -107,29 +106,15 @@ class Batch(Turn):
         self.shares = {}  # they have the batch: so that both are freed now, and not when the collector comes
         replies = [next(following[shard]) for shard in self._shards]
         if not self.alike:
-            self._count(replies)
+            count_several(self._stats_of, self._treatments, self._commands, replies, _now() - self._since)
         self.session.answer(self, b"".join(replies))
 
-    def _count(self, replies: list[bytes]) -> None:
-        """What these commands are to the statistics of commands."""
-        counted: dict[Treatment, tuple[int, int, int]] = {}
-        for treatment, command, reply in zip(self._treatments, self._commands, replies, strict=True):
-            count, asked, told = counted.get(treatment, (0, 0, 0))
-            counted[treatment] = count + 1, asked + len(command), told + len(reply)
-        for treatment, (count, asked, told) in counted.items():
-            self._stats(treatment).request_bytes_total += asked
-            self.answered(treatment, count, told)
+    def answered(self, treatment: Treatment, size: int) -> None:
+        """One of its commands, which differ, has been answered by itself, with so many bytes."""
+        self._stats_of(treatment.name).answered(1, size, _now() - self._since)
 
-    def answered(self, treatment: Treatment, count: int, size: int) -> None:
-        """So many commands have been, with replies of so many bytes."""
-        stats, took = self._stats(treatment), _now() - self._since
-        stats.commands_total += count
-        stats.seconds.counts[bisect_left(SECONDS, took)] += count
-        stats.seconds.sum += took * count
-        stats.reply_bytes_total += size
-
-    def _stats(self, treatment: Treatment) -> CommandStats:
-        return self.session.hub.pools.command_stats(self._target.name, treatment.name)
+    def _stats_of(self, command: str) -> CommandStats:
+        return self.session.hub.pools.command_stats(self._target.name, command)
 
     def under_way(self, place: Place, refused: Movable) -> list[Movable]:
         if self._target is not place[0]:
@@ -153,11 +138,11 @@ class Batch(Turn):
         ):
             share, command, reply = shares[shard], self._start + rest, next(replies[shard], None)
             if share.counts:
-                self._stats(treatment).request_bytes_total += len(command)
+                self._stats_of(treatment.name).request_bytes_total += len(command)
             if reply is not None:
                 answered.append((turn, reply))
                 if share.counts:
-                    self.answered(treatment, 1, len(reply))
+                    self.answered(treatment, len(reply))
                 continue
             single = Single(self._target, shard, command, key, treatment.command.is_readonly)
             one = Sent(session, single, treatment, turn, joined=share.joined)
@@ -191,7 +176,7 @@ class Share(Receiver):
             for reply in replies:
                 one = self.sent.popleft()
                 if self.counts:
-                    self._batch.answered(one.treatment, 1, len(reply))
+                    self._batch.answered(one.treatment, len(reply))
                 one.replied(reply, 1)
             return
         self.joined.outstanding -= len(replies)

@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from l4proxy.codec import RemoteProtocolError
 from l4proxy.errors import UpstreamError
 from l4proxy.plugins.redis.batch import Batch
 from l4proxy.plugins.redis.receivers import Receiver
 from l4proxy.plugins.redis.router import Single
 from l4proxy.plugins.redis.sent import Sent, Turn
-from l4proxy.protocols.redis.patterns import find_commands
+from l4proxy.plugins.redis.several import find_several, keyed_treatment
 from l4proxy.protocols.redis.request import split_run, whole_run
 from l4proxy.protocols.redis.slots import hash_tags
 
@@ -69,24 +68,19 @@ def send_pipeline(session: RoutedSession, target: Target, data: bytes) -> bytes:
     run = whole_run(session.hub.table.heads, data)
     if run is not None:
         head, count = run
-        treatment = _treatment(session, head.start)
+        treatment = keyed_treatment(session.hub, head.start)
         if treatment is None or count == 1:
             return data
         rests, first = split_run(head, data)
         return _send(session, session, target, data, head.start, [treatment] * count, rests, first, alike=True)
-    commands, starts, *_, keys = zip(*find_commands(data), strict=True)
-    kinds, rest = set(starts), b""
-    known = {start: treatment for start in kinds if (treatment := _treatment(session, start)) is not None}
-    if len(known) < len(kinds):
-        end = next(at for at, start in enumerate(starts) if start not in known)
-        if end < 2:
-            return data
-        commands, starts, keys = commands[:end], starts[:end], keys[:end]
-        rest = data[sum(map(len, commands)) :]
-    treatments = [known[start] for start in starts]
+    found = find_several(session.hub, data)
+    if found is None:
+        return data
+    treatments, commands, starts, keys, rest = found
     if not target.reads_from_primary and len({one.command.is_readonly for one in treatments}) > 1:
         return data
-    alike = len(known) == 1 and data.count(starts[0]) == len(starts)  # else they are no run: ``LPUSH *3 LPUSH``
+    # Else they are no run: ``LPUSH *3 LPUSH``.
+    alike = data.count(starts[0]) == len(starts) and len(set(starts)) == 1
     return _send(session, session, target, data, b"", treatments, commands, keys, alike=alike) + rest
 
 
@@ -119,17 +113,6 @@ def _send(
     session.queue(batch)
     batch.send()
     return b""
-
-
-def _treatment(session: RoutedSession, start: bytes) -> Treatment | None:
-    """How commands are treated that begin so; None: they have not one key, are not plain, or are no commands."""
-    table = session.hub.table
-    try:
-        head = table.heads.get(start) or (table.head(start) if start else None)
-    except RemoteProtocolError:
-        return None
-    treatment: Treatment | None = None if head is None else head.note or session.hub.treatment(head)
-    return treatment if treatment is not None and treatment.plain and treatment.keyed else None
 
 
 class Keyed(Turn, Receiver):

@@ -144,18 +144,7 @@ class RoutedSession(Session):
 
     # Commands
 
-    divides = True
-
-    def _send_pipeline(self, data: bytes) -> bytes:
-        splitter = self._splitter
-        if self._slow or self.front is not None or splitter.error is not None:
-            return data
-        if splitter.unfinished:
-            end = data.index(b"\r\n*") + 2  # nearly always that of the command under way
-            self.receive(data[:end])
-            data = data[end:]
-            if self._slow or splitter.unfinished:
-                return data
+    def _send_at_once(self, data: bytes) -> bytes:
         target = self.hub.router.simple
         if target is not None and not self.lanes.lanes:
             data = send_pipeline(self, target, data)

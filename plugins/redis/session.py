@@ -35,11 +35,12 @@ from l4proxy.plugins.redis.message import request_of
 from l4proxy.plugins.redis.own import OwnReplies, give_errors, give_reply, send_to_own
 from l4proxy.plugins.redis.receivers import NOBODY, Filtered, Receiver, Unheard
 from l4proxy.plugins.redis.replies import FAILURES, TOO_LONG, of_upstream_error
+from l4proxy.plugins.redis.several import Found, Several, find_several
 from l4proxy.plugins.redis.special import HANDLERS, PLAIN_AFTER_ALL, Handler
 from l4proxy.plugins.redis.subscriptions import Subscriptions
 from l4proxy.plugins.redis.treatment import Role, Treatment
 from l4proxy.protocols.redis.limits import protocol_error
-from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one
+from l4proxy.protocols.redis.request import RequestSplitter, Run, encode_command, one_by_one, whole_run
 from l4proxy.reason import CloseReason
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Session(Receiver):
         if own is not None and own.part_sent and self._splitter.skip(len(data)):
             own.send_part(data)
             return
-        if self.divides and b"\r\n*" in data and not (data := self._send_pipeline(data)):
+        if b"\r\n*" in data and not (data := self._send_pipeline(data)):
             return
         runs = self._splitter.split(data)
         if not self._watched and self._splitter.unfinished:
@@ -151,6 +152,20 @@ class Session(Receiver):
         self._todo.extend(runs)
         self._todo_size += len(data)
         self.attend()
+
+    def _send_pipeline(self, data: bytes) -> bytes:
+        """Send the commands of a chunk that can be sent at once, of which there are most likely several. Return what is
+        left."""
+        splitter = self._splitter
+        if self._slow or self.front is not None or splitter.error is not None:
+            return data
+        if splitter.unfinished:
+            end = data.index(b"\r\n*") + 2  # nearly always that of the command under way
+            self.receive(data[:end])
+            data = data[end:]
+            if self._slow or splitter.unfinished:
+                return data
+        return self._send_at_once(data)
 
     def _watch_rest(self) -> None:
         """A command has not come whole: it had better go on."""
@@ -192,6 +207,21 @@ class Session(Receiver):
         link.send(receiver, treatment, count, run[2])
         if link.full or self._outstanding > self.hub.config.max_pipeline:
             self._slow_down(link)
+
+    def _share_several(self, found: Found, data: bytes) -> bool:
+        """The same for commands that differ, which are ``data`` together. False: there is no connection."""
+        link = self._link
+        if link is None or not (link.usable or self._outstanding):
+            try:
+                link = self._choose_link()
+            except UpstreamError:
+                return False
+        count = len(found.commands)
+        self._outstanding += count
+        link.send_several(Several(self, found, link.pool.command_stats), count, data)
+        if link.full or self._outstanding > self.hub.config.max_pipeline:
+            self._slow_down(link)
+        return True
 
     def _choose_link(self) -> SharedConnection:
         """Raises UpstreamError."""
@@ -272,13 +302,22 @@ class Session(Receiver):
     # What a subclass decides, for clients of several servers
 
     handlers: ClassVar[dict[Role, Handler]] = HANDLERS
-    divides: ClassVar[bool] = False
-    """Pipelines are divided among servers."""
 
-    def _send_pipeline(self, data: bytes) -> bytes:
-        """Send the commands of a chunk that can be sent at once, of which there are most likely several. Return what is
-        left."""
-        raise NotImplementedError
+    def _send_at_once(self, data: bytes) -> bytes:
+        """Send the commands that ``data`` begins with, most likely several, as far as they need not be looked at one by
+        one. Return what is left."""
+        run = whole_run(self.hub.table.heads, data)
+        if run is not None:
+            treatment: Treatment = run[0].note or self.hub.treatment(run[0])
+            if treatment.plain:
+                self._share(self, treatment, (*run, data))
+                return b""
+            return data
+        found = find_several(self.hub, data)
+        if found is None:
+            return data
+        rest = found.rest
+        return rest if self._share_several(found, data.removesuffix(rest)) else data
 
     def _uses_own(self, own: DedicatedConnection, treatment: Treatment) -> bool:
         """Whether a command goes to the client's own connection, which it has. Subscriptions in a transaction do."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from l4proxy.histograms import Histogram
 from l4proxy.stats import SECONDS, Stats, counter, gauge, histogram, labelled_counter
 
@@ -24,6 +26,13 @@ class CommandStats(Stats, subsystem="redis_command", labels=("cluster", "command
     )
     request_bytes_total = counter("Bytes of the commands.")
     reply_bytes_total = counter("Bytes of the replies.")
+
+    def answered(self, count: int, size: int, took: float) -> None:
+        """So many commands have been, with replies of so many bytes together, each after ``took`` seconds."""
+        self.commands_total += count
+        self.reply_bytes_total += size
+        self.seconds.counts[bisect_left(SECONDS, took)] += count
+        self.seconds.sum += took * count
 
 
 class EndpointCommandStats(Stats, subsystem="redis_endpoint", labels=("cluster", "endpoint")):
