@@ -4,9 +4,8 @@ Each server gets its commands in one piece, and what it answers is put back amon
 C. That works as long as all replies are short and none is an error, as nearly always. Else the batch is broken up: each
 command becomes what it is elsewhere, a `Sent` with a turn of its own.
 
-A pipeline of one command is counted by the connections, as all else is. Where commands differ, a connection cannot tell
-which of them a reply is for without looking at each, which is as much work as all the rest together. So it counts them
-for its endpoint only, and what they are to the statistics of commands is counted here, once for the whole batch.
+A pipeline of one command is counted by the connections, as all else is. What commands that differ are to the statistics
+of commands is counted here, once for the whole batch (`several` says why).
 """
 
 from __future__ import annotations

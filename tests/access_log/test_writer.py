@@ -61,6 +61,12 @@ class Setting:
             on_dropped=lambda reason, lines: self.losses.append((reason, lines)),
         )
 
+    def get_stuck(self, line: bytes = b"line\n") -> None:
+        """In writing this."""
+        self.outlet.gate.clear()
+        self.writer.put(line)
+        self.outlet.entered.wait()
+
     def close_and_wait(self) -> None:
         self.outlet.gate.set()
         self.writer.close()
@@ -118,9 +124,7 @@ def test_what_does_not_fit_is_dropped_and_counted(setting: Setting, caplog: pyte
 
 
 def test_lines_that_are_being_written_still_take_room_and_then_give_it_back(setting: Setting) -> None:
-    setting.outlet.gate.clear()
-    setting.writer.put(b"x" * 900)
-    setting.outlet.entered.wait()
+    setting.get_stuck(b"x" * 900)
     setting.writer.put(b"y" * 200)
     assert setting.losses == [("full", 1)]
     setting.close_and_wait()
@@ -142,9 +146,7 @@ def test_a_failed_write_loses_its_lines_and_no_more(setting: Setting, caplog: py
 
 
 def test_reopening_comes_before_the_lines_that_wait(setting: Setting) -> None:
-    setting.outlet.gate.clear()
-    setting.writer.put(b"old\n")
-    setting.outlet.entered.wait()
+    setting.get_stuck(b"old\n")
     setting.writer.reopen()
     setting.writer.put(b"new\n")
     setting.close_and_wait()
@@ -174,9 +176,7 @@ def test_a_writer_without_lines_closes_its_outlet(setting: Setting) -> None:
 def test_closing_waits_for_nothing(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop does it, on a reload."""
     monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 3600)
-    setting.outlet.gate.clear()
-    setting.writer.put(b"line\n")
-    setting.outlet.entered.wait()
+    setting.get_stuck()
     setting.writer.close()
     assert setting.outlet.log == []
     setting.outlet.gate.set()
@@ -186,9 +186,7 @@ def test_closing_waits_for_nothing(setting: Setting, monkeypatch: pytest.MonkeyP
 
 def test_an_outlet_that_is_stuck_is_not_waited_for(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 0.001)
-    setting.outlet.gate.clear()
-    setting.writer.put(b"line\n")
-    setting.outlet.entered.wait()
+    setting.get_stuck()
     setting.writer.close()
     asyncio.run(wait_for_last_lines())
     assert setting.outlet.log == []
@@ -227,9 +225,7 @@ def test_flushing_waits_until_all_is_written(setting: Setting) -> None:
 
 def test_flushing_does_not_wait_for_an_outlet_that_is_stuck(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "CLOSE_PATIENCE", 0.001)
-    setting.outlet.gate.clear()
-    setting.writer.put(b"line\n")
-    setting.outlet.entered.wait()
+    setting.get_stuck()
     setting.writer.flush()
     assert setting.writer.waiting == 5
     setting.close_and_wait()

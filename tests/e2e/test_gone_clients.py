@@ -43,25 +43,32 @@ def test_connections_that_end_badly_are_gone_without_the_collector(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "l4proxy")  # pytest keeps records, and those may keep errors
     filters, first = ENDINGS[ending]
-    config = {
-        "listeners": [{"address": f"{HOST}:0", "filters": filters}],
-        "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{free_port()}"]}],
-    }
 
     async def main() -> None:
-        async with l4proxy.serve(config) as server:
-            await _come_and_go(server, first)  # what is made once for all
-            gc.collect()
-            gc.disable()
-            try:
-                for _ in range(CLIENTS):
-                    await _come_and_go(server, first)
-                left = sum(type(one) is Connection for one in gc.get_objects())
-            finally:
-                gc.enable()
-            assert left < CLIENTS // 2
+        async with l4proxy.serve(_in_front_of(free_port(), filters)) as server:
+            assert await _left_behind(server, first, Connection) < CLIENTS // 2
 
     asyncio.run(main())
+
+
+def _in_front_of(port: int, filters: Any) -> dict[str, Any]:
+    return {
+        "listeners": [{"address": f"{HOST}:0", "filters": filters}],
+        "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{port}"]}],
+    }
+
+
+async def _left_behind(server: l4proxy.Server, first: bytes, *kinds: type) -> int:
+    """Objects that are there, without the collector, when all clients are gone that have sent ``first``."""
+    await _come_and_go(server, first)  # what is made once for all
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(CLIENTS):
+            await _come_and_go(server, first)
+        return sum(type(one) in kinds for one in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 async def _come_and_go(server: l4proxy.Server, first: bytes) -> None:
@@ -83,11 +90,7 @@ def test_a_server_that_says_nothing_does_not_keep_what_belonged_to_clients() -> 
 
     async def main() -> None:
         silent = await asyncio.start_server(say_nothing, HOST, 0)
-        config = {
-            "listeners": [{"address": f"{HOST}:0", "filters": REDIS}],
-            "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{silent.sockets[0].getsockname()[1]}"]}],
-        }
-        async with silent, l4proxy.serve(config) as server:
+        async with silent, l4proxy.serve(_in_front_of(silent.sockets[0].getsockname()[1], REDIS)) as server:
             gc.collect()
             gc.disable()
             try:
@@ -111,11 +114,8 @@ def test_who_does_not_take_a_long_reply_leaves_the_connection_to_others(redis: R
     """The kernel moves such a reply, and some of it is in a pipe when its client is disconnected."""
 
     async def main() -> None:
-        config = {
-            "listeners": [{"address": f"{HOST}:0", "filters": [{**REDIS[0], "slow_reader_timeout": "0.5s"}]}],
-            "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{redis.port}"]}],
-        }
-        async with l4proxy.serve(config) as server:
+        filters = [{**REDIS[0], "slow_reader_timeout": "0.5s"}]
+        async with l4proxy.serve(_in_front_of(redis.port, filters)) as server:
             port = next(iter(server.addresses.values()))[0].port
             reader, writer = await asyncio.open_connection(HOST, port)
             writer.write(b"SETRANGE gone:long 33554431 x\r\n")
@@ -161,20 +161,7 @@ def test_a_server_that_sends_garbage_leaves_nothing_behind(garbage: str, caplog:
 
     async def main() -> None:
         upstream = await asyncio.start_server(talk, HOST, 0)
-        config = {
-            "listeners": [{"address": f"{HOST}:0", "filters": REDIS}],
-            "clusters": [{"name": "gone", "endpoints": [f"{HOST}:{upstream.sockets[0].getsockname()[1]}"]}],
-        }
-        async with upstream, l4proxy.serve(config) as server:
-            await _come_and_go(server, b"GET a\r\n")
-            gc.collect()
-            gc.disable()
-            try:
-                for _ in range(CLIENTS):
-                    await _come_and_go(server, b"GET a\r\n")
-                left = sum(type(one) in (Connection, SharedConnection) for one in gc.get_objects())
-            finally:
-                gc.enable()
-            assert left < CLIENTS // 2
+        async with upstream, l4proxy.serve(_in_front_of(upstream.sockets[0].getsockname()[1], REDIS)) as server:
+            assert await _left_behind(server, b"GET a\r\n", Connection, SharedConnection) < CLIENTS // 2
 
     asyncio.run(main())
